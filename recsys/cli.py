@@ -1,0 +1,81 @@
+"""Entry points: `recsys train …` and `python scripts/train.py …`, a few lines each; heavy imports come late."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from recsys.config import ConfigError, config_dir
+
+Job = Callable[[DictConfig], object]
+
+
+def main() -> None:
+    """`recsys COMMAND …`: the command's words are Hydra's."""
+    commands = {"train": train, "evaluate": evaluate}
+    if len(sys.argv) < 2 or sys.argv[1] not in commands:
+        words = f"usage: recsys {{{','.join(commands)}}} [group=choice] [key=value] …; recsys train --help"
+        sys.exit(0 if sys.argv[1:] in (["--help"], ["-h"]) and print(words) is None else words)  # noqa: T201
+    sys.argv = [f"recsys {sys.argv[1]}", *sys.argv[2:]]
+    commands[Path(sys.argv[0]).name.split()[-1]]()
+
+
+def train() -> None:
+    """Train a model, rank it beside the baselines, leave a run folder."""
+    _in_resumed_folder()
+    _hydra(_train, "train")
+
+
+def evaluate() -> None:
+    """Rank a trained run again."""
+    _hydra(_evaluate, "evaluate")
+
+
+def _train(config: DictConfig) -> None:
+    from recsys.run import Run
+    from recsys.training.job import train as job
+
+    if config.resume is None:
+        job(Run.create(_output_dir(), config))
+    else:
+        job(Run.open(config.resume))
+
+
+def _evaluate(config: DictConfig) -> None:
+    from recsys.run import Run
+    from recsys.training.job import evaluate as job
+
+    job(Run.open(config.run))
+
+
+def _hydra(job: Job, name: str) -> None:
+    """Run a job with its configuration; wrong input ends in one line and status 1, not in a traceback."""
+
+    def guarded(config: DictConfig) -> None:
+        from recsys.data.schema import DataError
+
+        try:
+            job(config)
+        except (ConfigError, DataError, OSError) as error:
+            sys.exit(f"error: {error}")
+
+    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
+
+
+def _output_dir() -> Path:
+    from hydra.core.hydra_config import HydraConfig
+
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def _in_resumed_folder() -> None:
+    """With resume=RUN nothing else can be set, and Hydra's own folder is that run's."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    resumed = [word for word in words if word.startswith("resume=") and word != "resume=null"]
+    if not resumed:
+        return
+    if len(words) > 1:
+        sys.exit(f"error: resume= takes the run's own configuration; leave out {' '.join(set(words) - set(resumed))}")
+    sys.argv.append(f"hydra.run.dir={resumed[0].partition('=')[2]}")

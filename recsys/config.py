@@ -1,0 +1,59 @@
+"""From configuration to objects: where the YAML lives, and one way to build what it names."""
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+
+SHORTHANDS = {"data.path"}
+"""settings that no class takes, since others refer to them"""
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be: says which, its value and what may stand there."""
+
+
+def config_dir() -> Path:
+    """The folder of YAML files: inside the installed package, else beside it in a checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "configs"
+
+
+def build(node: DictConfig, **facts: Any) -> Any:
+    """The object that a node's `_target_` names, from its settings and facts known only at run time."""
+    settings: Any = OmegaConf.to_container(node, resolve=True)
+    own = {key: value for key, value in settings.items() if node._get_full_key(key) not in SHORTHANDS}
+    return instantiate(own, _partial_=True, _convert_="all")(**facts)
+
+
+def check(config: DictConfig) -> None:
+    """Raises ConfigError for a setting that the class it belongs to does not take."""
+    for path, node in _targets(OmegaConf.to_container(config, resolve=True), ""):
+        names = parameters(node["_target_"])
+        for key in node:
+            if not key.startswith("_") and key not in names and f"{path}{key}" not in SHORTHANDS:
+                near = difflib.get_close_matches(key, names, 1)
+                hint = f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(names)}"
+                raise ConfigError(f"unknown setting '{path}{key}' of {node['_target_']}; {hint}")
+
+
+def parameters(target: str) -> dict[str, inspect.Parameter]:
+    """The parameters of the class or function with this path."""
+    found = inspect.signature(get_object(target)).parameters
+    return {name: p for name, p in found.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
+def _targets(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(node, list):
+        for n, child in enumerate(node):
+            yield from _targets(child, f"{path}{n}.")
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, child in node.items():
+            yield from _targets(child, f"{path}{key}.")

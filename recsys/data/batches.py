@@ -1,0 +1,114 @@
+"""Batches of histories, gathered from the flat arrays in one vectorised step.
+
+B users, L history slots, Q queries a user, T targets. Histories are right-padded with 0 and oldest first.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from recsys.data.dataset import Dataset
+
+Array = np.ndarray
+
+
+@dataclass
+class Batch:
+    """What a model is asked: users, their histories, and queries that each see the first `ask` events."""
+
+    user: dict[str, Tensor]
+    """`id` (B,), 0 for unknown, and user features (B, width)"""
+    history: Int[Tensor, "B L"]
+    events: dict[str, Tensor]
+    """columns of past events: `timestamp` (B, L) in seconds and context (B, L, width)"""
+    request: dict[str, Tensor]
+    """columns known when a query is asked: `timestamp` (B, Q) and context (B, Q, width)"""
+    ask: Int[Tensor, "B Q"]
+    query: Int[Tensor, " M"]
+    """the real queries among the B * Q"""
+    target: Int[Tensor, " T"]
+    target_query: Int[Tensor, " T"]
+    """which of the M queries a target answers, never falling"""
+    weight: Float[Tensor, " T"] | None = None
+    seen: tuple[Int[Tensor, " S"], Int[Tensor, " S"]] | None = None
+    """rows and items to leave out of a ranking"""
+    mass: float = 1.0
+    """the sum of the weights of the targets, known without asking the device"""
+    n_tokens: int = 0
+    """real positions that a model reads, padding apart"""
+
+
+def padded(starts: Array, lengths: Array) -> tuple[Array, Array]:
+    """Positions (B, L) of events in the flat arrays and a mask of the real ones; padding points at 0."""
+    place = np.arange(max(int(lengths.max(initial=0)), 1))[None, :]
+    mask = place < lengths[:, None]
+    return np.where(mask, starts[:, None] + place, 0), mask
+
+
+class Reader:
+    """Gathers the columns of events, users and requests that a dataset has."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.user_features = dataset.features("user")
+        self.context = dataset.features("context")
+
+    def history(self, index: Array, mask: Array) -> Array:
+        """(B, L) items; those first seen after training are skipped and the rest moved up."""
+        items = np.where(mask, self.dataset.items[index], 0).astype(np.int64)
+        items[items > self.dataset.n_items] = 0
+        return items
+
+    def events(self, index: Array, mask: Array) -> dict[str, Array]:
+        """Columns aligned with `index`, 0 where masked."""
+        columns = {name: _masked(array[index], mask) for name, array in self.context.items()}
+        if self.dataset.timestamps is not None:
+            columns["timestamp"] = _masked(self.dataset.timestamps[index], mask)
+        return columns
+
+    def user(self, users: Array) -> dict[str, Array]:
+        """Rows of the users in a user table, and their features."""
+        return {"id": self.dataset.user_rows[users]} | {
+            name: array[users + 1] for name, array in self.user_features.items()
+        }
+
+
+def tensors(columns: dict[str, Array]) -> dict[str, Tensor]:
+    """Arrays as tensors: codes as int64, numbers as float32."""
+    return {name: tensor(array) for name, array in columns.items()}
+
+
+def tensor(array: Array) -> Tensor:
+    """An array as float32 or int64."""
+    return torch.from_numpy(array if array.dtype.kind == "f" else array.astype(np.int64))
+
+
+def moved_up(items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """Histories whose skipped slots (0) are moved behind the last event, order kept."""
+    order = np.argsort(items == 0, axis=1, kind="stable")
+    rows = np.arange(len(items))[:, None]
+    return items[rows, order], {name: array[rows, order] for name, array in columns.items()}
+
+
+def bucketed(lengths: Array, batch_size: int, rng: np.random.Generator | None, window: int = 50) -> Iterator[Array]:
+    """Index arrays of `batch_size` rows of like length: sorted within windows of a shuffled order, batches
+    shuffled; without `rng` all is sorted by length.
+    """
+    if rng is None:
+        order = np.argsort(lengths, kind="stable")
+        yield from np.split(order, range(batch_size, len(order), batch_size))
+        return
+    order, batches = rng.permutation(len(lengths)), []
+    for start in range(0, len(order), batch_size * window):
+        rows = order[start : start + batch_size * window]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches += np.split(rows, range(batch_size, len(rows), batch_size))
+    yield from (batches[i] for i in rng.permutation(len(batches)))
+
+
+def _masked(array: Array, mask: Array) -> Array:
+    return np.where(mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim)), array, 0).astype(array.dtype)

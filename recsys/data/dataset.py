@@ -1,0 +1,114 @@
+"""A prepared dataset: memory-mapped arrays in one folder, written once and reused.
+
+U users, N events, I items; item 0 is padding, for ever. Items 1..n_items occur in training, the most popular
+first; larger ids were first seen later.
+"""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys.data.features import DERIVED, Encoder, derive
+
+Array = np.ndarray
+PARTS = ("train", "validation", "test")
+
+
+class Dataset:
+    """Reads a prepared folder; arrays are mapped, not loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metadata: dict[str, Any] = json.loads((folder / "metadata.json").read_text())
+        self.n_items: int = self.metadata["n_items"]
+        self.n_users: int = self.metadata["n_users"]
+        self.exclude_seen: bool = self.metadata["exclude_seen"]
+        self.ordered: bool = self.metadata["split"]["ordered"]
+        self.targets: str = self.metadata["split"]["targets"]
+        self.encoders: dict[str, dict[str, Encoder]] = {
+            kind: {name: Encoder(**{**e, "values": tuple(e["values"])}) for name, e in encoders.items()}
+            for kind, encoders in self.metadata["features"].items()
+        }
+
+    def array(self, name: str) -> Array | None:
+        """A mapped array, None where the dataset has none of that name."""
+        path = self.folder / f"{name}.npy"
+        return np.load(path, mmap_mode="r") if path.exists() else None
+
+    def _required(self, name: str) -> Array:
+        array = self.array(name)
+        assert array is not None, f"{self.folder} lacks {name}.npy"
+        return array
+
+    @cached_property
+    def items(self) -> Array:
+        """(N,) int32 item ids."""
+        return self._required("items")
+
+    @cached_property
+    def baskets(self) -> Array:
+        """(N,) int64 numbers that never fall; equal for events that happened together."""
+        return self._required("baskets")
+
+    @cached_property
+    def has_baskets(self) -> bool:
+        """Whether any two events happened together."""
+        return bool(self.baskets[-1] < len(self.baskets) - 1)
+
+    @cached_property
+    def timestamps(self) -> Array | None:
+        """(N,) int64 seconds, None for a log that has order only."""
+        return self.array("timestamps")
+
+    @cached_property
+    def weights(self) -> Array | None:
+        """(N,) float32, None for an unweighted log."""
+        return self.array("weights")
+
+    @cached_property
+    def offsets(self) -> Array:
+        """(U+1,) where each user's events start."""
+        return self._required("offsets")
+
+    @cached_property
+    def bounds(self) -> Array:
+        """(U, 2) where each user's validation and test start."""
+        return self._required("split")
+
+    @cached_property
+    def item_counts(self) -> Array:
+        """(n_items+1,) training events of each item; 0 for padding."""
+        return self._required("item_counts")[: self.n_items + 1]
+
+    @cached_property
+    def user_rows(self) -> Array:
+        """(U,) the user's row in a user table: 1..U, 0 (unknown) for users without a training event."""
+        known = self.bounds[:, 0] > self.offsets[:-1]
+        return np.where(known, np.arange(1, self.n_users + 1), 0)
+
+    def features(self, kind: str) -> dict[str, Array]:
+        """The encoded columns of `user` or `item`, row 0 unknown, or of `context`, a row an event."""
+        return {name: self._required(f"{kind}_{name}") for name in self.encoders[kind]}
+
+    def request_features(self, seconds: Array) -> dict[str, Array]:
+        """Context at a moment that is no event's: what a clock tells, all else unknown."""
+        zone = self.metadata["zone"]
+        context = {}
+        for name, encoder in self.encoders["context"].items():
+            column = np.zeros((len(seconds), encoder.width), np.float32 if encoder.kind == "number" else np.int32)
+            context[name] = derive(name, seconds, zone)[:, None] if name in DERIVED else column
+        return context
+
+    def raw_items(self) -> pa.ChunkedArray:
+        """Raw ids of items 1..; entry 0 is item 1."""
+        return pq.read_table(self.folder / "items.parquet", columns=["item"])["item"]
+
+    @property
+    def split_hash(self) -> str:
+        """Identifies every event, its order and its part: equal hashes mean comparable metrics."""
+        return str(self.metadata["split_hash"])

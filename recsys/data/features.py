@@ -1,0 +1,105 @@
+"""Columns of users, items and events as numbers: categories as codes, numbers standardised.
+
+Row or code 0 always means "unknown". A column that holds several values (a list, or text with a separator)
+becomes several codes a row, padded with 0.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recsys.data.schema import DataError
+
+DERIVED = {"hour": 24, "weekday": 7, "month": 12}
+"""what a timestamp alone tells, and how many values it has"""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Names of the columns that models may use, and the separator inside text that holds several values.
+
+    `context` columns come with the event and must be known when the question is asked; hour, weekday and
+    month are derived from its time.
+    """
+
+    user: Sequence[str] = ()
+    item: Sequence[str] = ()
+    context: Sequence[str] = ()
+    separator: str = "|"
+
+    @property
+    def brought(self) -> tuple[str, ...]:
+        """Context columns that the event log itself must have."""
+        return tuple(name for name in self.context if name not in DERIVED)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How one column becomes numbers: `values` of a category in code order from 1, or mean and deviation."""
+
+    kind: str
+    values: tuple[str, ...] = ()
+    mean: float = 0.0
+    deviation: float = 1.0
+    width: int = 1
+
+    @property
+    def size(self) -> int:
+        """The number of codes, unknown included; 1 for a number."""
+        return len(self.values) + 1 if self.kind == "category" else 1
+
+    def encode(self, column: pd.Series, separator: str) -> np.ndarray:
+        """(N, width) int32 codes or (N, 1) float32."""
+        if self.kind == "number":
+            scaled = (column.astype("float64").to_numpy() - self.mean) / self.deviation
+            return np.nan_to_num(scaled, nan=0.0).astype(np.float32)[:, None]
+        place, distinct = pd.factorize(_text(column, separator))
+        codes = {value: code for code, value in enumerate(self.values, start=1)}
+        rows = np.zeros((len(distinct) + 1, self.width), dtype=np.int32)  # the last one, at -1, is for nulls
+        for row, cell in enumerate(distinct):
+            known = [codes.get(value, 0) for value in cell.split(separator)][: self.width]
+            rows[row, : len(known)] = known
+        return rows[place]
+
+
+def fit_encoder(column: pd.Series, separator: str) -> Encoder:
+    """The encoder of a column: floats are numbers, all else categories, the most frequent first."""
+    if pd.api.types.is_float_dtype(column):
+        deviation = float(column.std()) if column.notna().sum() > 1 else 1.0
+        return Encoder("number", (), float(np.nan_to_num(column.mean())), deviation or 1.0)
+    place, distinct = pd.factorize(_text(column, separator))
+    counts: Counter[str] = Counter()
+    for cell, n in zip(distinct, np.bincount(place[place >= 0], minlength=len(distinct)), strict=True):
+        counts.update(dict.fromkeys(filter(None, cell.split(separator)), int(n)))
+    ordered = sorted(counts, key=lambda value: (-counts[value], value))
+    return Encoder("category", tuple(ordered), width=max((c.count(separator) + 1 for c in distinct), default=1))
+
+
+def derive(name: str, seconds: np.ndarray, zone: str) -> np.ndarray:
+    """(N,) codes from 1 of the local hour, weekday (Monday first) or month of times in seconds."""
+    local = pd.DatetimeIndex(pd.to_datetime(seconds, unit="s", utc=True)).tz_convert(zone)
+    part = {"hour": local.hour, "weekday": local.weekday, "month": local.month - 1}[name]
+    return np.asarray(part, dtype=np.int32) + 1
+
+
+def aligned(table: pd.DataFrame | None, key: str, ids: Sequence[Any], names: Sequence[str], kind: str) -> pd.DataFrame:
+    """The columns `names` of an item or user table in the order of `ids`; missing ones are null."""
+    if not names:
+        return pd.DataFrame(index=range(len(ids)))
+    missing = set(names) - set(table.columns if table is not None else ())
+    if table is None or missing or key not in table.columns:
+        raise DataError(f"features.{kind} names {sorted(missing or {key})}, which the {kind} table lacks")
+    unique = table.assign(**{key: table[key].astype(str)}).drop_duplicates(key).set_index(key)
+    return unique.reindex([str(i) for i in ids])[list(names)].reset_index(drop=True)
+
+
+def _text(column: pd.Series, separator: str) -> pd.Series:
+    """The column as text, lists joined by the separator; nulls stay null."""
+    filled = column.dropna()
+    if len(filled) and isinstance(filled.iloc[0], (list, tuple, np.ndarray)):
+        filled = filled.map(lambda cell: separator.join(map(str, cell)))
+    return filled.astype(str).reindex(column.index)

@@ -1,0 +1,136 @@
+"""From a source to a prepared dataset on disk: read, validate, filter, split, number, write, rename."""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import pandas as pd
+
+from recsys.data.dataset import Dataset
+from recsys.data.engine import Engine, Frame
+from recsys.data.features import Features
+from recsys.data.filters import Filters
+from recsys.data.log import read_log
+from recsys.data.pack import encode_tables, pack
+from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.sources import Source, Tables
+from recsys.data.splits import Split, without_rare_items
+from recsys.data.validation import validate
+
+FORMAT = 1
+log = logging.getLogger(__name__)
+
+
+def prepare(
+    name: str,
+    source: Source,
+    columns: Columns,
+    clock: Clock,
+    filters: Filters,
+    features: Features,
+    exclude_seen: bool,
+    folder: str,
+    seed: int,
+    split: Split,
+) -> Dataset:
+    """The prepared dataset of a source, from `folder` if the same was prepared before.
+
+    `exclude_seen` says whether rankings leave out what the user already had; `seed` shuffles rows inside
+    baskets. Raises DataError for input that cannot be used; then nothing is left behind.
+    """
+    spec = {
+        "format": FORMAT, "name": name, "source": source.identity(), "columns": asdict(columns),
+        "clock": asdict(clock), "filters": asdict(filters), "features": asdict(features),
+        "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split),
+    }  # fmt: skip
+    fingerprint = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+    path = Path(folder) / f"{name}-{fingerprint[:16]}"
+    if (path / "metadata.json").exists():
+        log.info("dataset: reusing %s", path)
+        return Dataset(path)
+    with _staged(path) as work:
+        engine = Engine(work / "stages")
+        try:
+            _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec)
+        finally:
+            engine.close()
+            shutil.rmtree(work / "stages", ignore_errors=True)
+    return Dataset(path)
+
+
+def _write(
+    work: Path,
+    engine: Engine,
+    tables: Tables,
+    columns: Columns,
+    clock: Clock,
+    filters: Filters,
+    features: Features,
+    split: Split,
+    spec: dict[str, Any],
+) -> None:
+    valid = validate(tables.events, columns, clock, features.brought, engine)
+    valid.quarantine.sink_parquet(work / "quarantine.parquet")
+    ids = _sort(filters.select(valid.events), engine)
+    read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["seed"])
+    filtered = filters.reduce(read)
+    if not len(filtered):
+        raise DataError(f"the filters leave no event of {valid.counts['kept']:,}; relax data.filters")
+    parts = without_rare_items(split(filtered), filters.item_min_training)
+    counts = {
+        **valid.counts,
+        "filtered_out": valid.counts["kept"] - len(filtered),
+        "of_rare_items": len(filtered) - len(parts.log),
+        "events": len(parts.log),
+    }
+    facts = pack(work, parts, ids, encode_tables(tables, columns, features), clock.zone)
+    metadata = {**spec, "zone": clock.zone, "counts": counts, "cuts": parts.cuts, **facts}
+    (work / "metadata.json").write_text(json.dumps(metadata, indent=1))
+
+
+def _sort(events: Frame, engine: Engine) -> dict[str, pd.Series]:
+    """Keep the log as 'sorted', codes in place of ids; returns the raw ids in code order."""
+    events = engine.keep(events, "filtered")
+    ids = {}
+    for name in ("user", "item", "basket"):
+        if name in events.columns:
+            codes = events.filter(~nw.col(name).is_null()).select(name).unique()
+            codes = engine.keep(codes.with_row_index(f"{name}_code", order_by=[name]), f"{name}s")
+            events = events.join(codes, on=name, how="left").drop(name)
+            ids[name] = codes.sort(f"{name}_code").collect("pandas").to_native()[name]
+    moment = "timestamp" if "timestamp" in events.columns else "row"
+    order = ["user_code", moment, "row"]
+    if "basket" in ids:
+        together = nw.col(moment).min().over("user_code", "basket_code")
+        alone = nw.col("basket_code").is_null()
+        events = events.with_columns(nw.when(alone).then(nw.col(moment)).otherwise(together).alias(moment))
+        order = ["user_code", moment, "basket_code", "row"]
+    engine.keep(events.sort(*order), "sorted")
+    return ids
+
+
+@contextmanager
+def _staged(path: Path) -> Iterator[Path]:
+    """A temporary folder that takes its final name only if all went well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield work
+        if path.exists():  # another process was faster
+            return
+        work.rename(path)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _describe(split: Split) -> dict[str, Any]:
+    settings = asdict(split)  # type: ignore[call-overload]
+    return {"name": type(split).__name__, "ordered": split.ordered, "targets": split.targets, **settings}

@@ -1,0 +1,105 @@
+"""Batches to be ranked: each user's history before a part, and the targets in it.
+
+B users, L history slots, T targets, S seen items.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset
+
+from recsys.data.batches import Array, Batch, Reader, bucketed, moved_up, padded, tensor, tensors
+from recsys.data.dataset import Dataset
+
+
+class RankingBatches(IterableDataset[Batch]):
+    """Every user with a target in `part` (validation or test), shortest histories first.
+
+    The history is all that came before the targets' basket, validation events included at test time. A
+    target is counted once a user however often it occurs.
+    """
+
+    def __init__(self, dataset: Dataset, part: str, batch_size: int, max_history: int | None = None) -> None:
+        self.dataset, self.reader = dataset, Reader(dataset)
+        self.part, self.batch_size, self.max_history = part, batch_size, max_history
+        start, self.end = part_bounds(dataset, part)
+        self.users = np.flatnonzero(self.end > start)
+        self.start = first_targets(dataset, start, self.end)
+        if dataset.targets == "first":
+            self.end = basket_ends(dataset, self.start, self.end)
+
+    def __len__(self) -> int:
+        return -(-len(self.users) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        lengths = self.start[self.users] - self.dataset.offsets[self.users]
+        for rows in bucketed(lengths, self.batch_size, None):
+            yield self.gather(self.users[rows])
+
+    def gather(self, users: Array) -> Batch:
+        """The batch of some users."""
+        first, start = self.dataset.offsets[users], self.start[users]
+        seen_at, seen_mask = padded(first, start - first)
+        begin = first if self.max_history is None else np.maximum(first, start - self.max_history)
+        index, mask = padded(begin, start - begin)
+        items, events = moved_up(self.reader.history(index, mask), self.reader.events(index, mask))
+        target_at, target_mask = padded(start, self.end[users] - start)
+        rows, target = distinct_pairs(np.where(target_mask, self.dataset.items[target_at], 0))
+        seen = None
+        if self.dataset.exclude_seen:
+            seen = tuple(map(tensor, distinct_pairs(self.reader.history(seen_at, seen_mask))))
+        return Batch(
+            user=tensors(self.reader.user(users)),
+            history=tensor(items),
+            events=tensors(events),
+            request=tensors(self.request(users)),
+            ask=tensor((items > 0).sum(axis=1, keepdims=True)),
+            query=torch.arange(len(users)),
+            target=tensor(target),
+            target_query=tensor(rows),
+            seen=seen,
+        )
+
+    def request(self, users: Array) -> dict[str, Array]:
+        """Columns (B, 1) of the moment: the cut where a whole window is predicted, else the target's own."""
+        cuts = self.dataset.metadata["cuts"]
+        if cuts is not None and self.dataset.targets == "all":
+            now = np.full(len(users), cuts[self.part == "test"])
+            columns = self.dataset.request_features(now) | {"timestamp": now}
+        else:
+            at = self.start[users]
+            columns = self.reader.events(at, np.ones(len(at), dtype=bool))
+        return {name: array[:, None] for name, array in columns.items()}
+
+
+def part_bounds(dataset: Dataset, part: str) -> tuple[Array, Array]:
+    """(U,) where each user's part starts and ends."""
+    if part not in ("validation", "test"):
+        raise ValueError(f"part '{part}' is unknown; use validation or test")
+    validation, test = dataset.bounds.T
+    return (validation, test) if part == "validation" else (test, np.asarray(dataset.offsets[1:]))
+
+
+def first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
+    """(U,) where the targets start: at the part, or at its last basket where only the last is asked."""
+    if dataset.targets != "last":
+        return start
+    new = np.ones(len(dataset.baskets), dtype=bool)
+    new[1:] = dataset.baskets[1:] != dataset.baskets[:-1]
+    starts = np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
+    return np.where(end > start, starts[np.maximum(end - 1, 0)], start)
+
+
+def basket_ends(dataset: Dataset, start: Array, end: Array) -> Array:
+    """(U,) where the basket that starts at `start` ends."""
+    after = np.searchsorted(dataset.baskets, dataset.baskets[np.minimum(start, len(dataset.baskets) - 1)], "right")
+    return np.where(end > start, np.minimum(after, end), end)
+
+
+def distinct_pairs(items: Array) -> tuple[Array, Array]:
+    """Rows and items of the distinct non-zero entries of each row of (B, L), sorted."""
+    rows, places = np.nonzero(items)
+    width = int(items.max(initial=0)) + 1
+    pairs = np.unique(rows * width + items[rows, places])
+    return pairs // width, pairs % width

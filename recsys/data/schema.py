@@ -1,0 +1,47 @@
+"""Names of the columns of an event log, and the error that bad data raise."""
+
+from dataclasses import dataclass
+
+MICROSECONDS = 1_000_000
+
+
+class DataError(ValueError):
+    """Input that cannot be used: says which, why and what to do."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of the source holds what; None where the source has none.
+
+    `timestamp` orders a user's events; without it the order is `row`, the source's own ordinal (the row
+    number where no column is named). Events with one `basket` value happened together. `value` (a rating, a
+    price) is only filtered on; `weight` multiplies the loss.
+    """
+
+    user: str = "user"
+    item: str = "item"
+    timestamp: str | None = "timestamp"
+    event: str | None = None
+    value: str | None = None
+    weight: str | None = None
+    basket: str | None = None
+    row: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """Standard name → the source's name, for the columns that the source has."""
+        return {role: name for role, name in vars(self).items() if name is not None}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How times are read: `unit` of numbers (auto, s, ms, us, ns), `zone` of times written without one."""
+
+    unit: str = "auto"
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("auto", *UNITS):
+            raise DataError(f"time unit '{self.unit}' is unknown; use auto, {', '.join(UNITS)}")
+
+
+UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}

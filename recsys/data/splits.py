@@ -1,0 +1,143 @@
+"""Where training ends and testing begins, for each user: both are just two positions in the log.
+
+Training is [offset, validation), validation [validation, test), test [test, next offset). A split never cuts
+through a basket.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+
+from recsys.data.log import Log, seconds
+from recsys.data.schema import MICROSECONDS, DataError
+
+
+class Parts(NamedTuple):
+    """The log (reordered by a random split), `bounds` (U, 2) int64: the absolute start of validation and test,
+    and the two cuts in seconds where the split has them.
+    """
+
+    log: Log
+    bounds: np.ndarray
+    cuts: tuple[int, int] | None = None
+
+
+class Split(Protocol):
+    """Divides a log into training, validation and test.
+
+    `ordered` says whether parts follow one another in time, `targets` which events of a part are to be
+    predicted: all, the first or the last basket.
+    """
+
+    ordered: bool
+    targets: str
+
+    def __call__(self, log: Log) -> Parts:
+        """The parts of the log."""
+        ...
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """A user's last basket (or event) is the test, the one before it validation; users with fewer than three
+    go wholly to training.
+    """
+
+    ordered = True
+    targets = "all"
+
+    def __call__(self, log: Log) -> Parts:
+        """The parts of the log."""
+        first, end = log.offsets[:-1], log.offsets[1:]
+        test = _basket_before(log, end, first)
+        validation = _basket_before(log, test, first)
+        whole = (validation <= first)[:, None]
+        return Parts(log, np.where(whole, end[:, None], np.stack([validation, test], axis=1)))
+
+
+@dataclass(frozen=True)
+class GlobalTime:
+    """One moment for everybody: train t < cut, test t ≥ cut; likewise for validation before it.
+
+    `quantile` of all event times is the cut, unless `cut` names a moment; `validation` is the share of all
+    events just before it that is held out for validation.
+    """
+
+    quantile: float = 0.9
+    validation: float = 0.05
+    cut: str | None = None
+    targets: str = "all"
+    ordered = True
+
+    def __post_init__(self) -> None:
+        if self.targets not in ("all", "first", "last"):
+            raise DataError(f"split.targets='{self.targets}' is unknown; use all, first or last")
+        if not 0 < self.validation < self.quantile < 1:
+            raise DataError(f"split: need 0 < validation ({self.validation}) < quantile ({self.quantile}) < 1")
+
+    def __call__(self, log: Log) -> Parts:
+        """The parts of the log; DataError without timestamps."""
+        if log.timestamps is None:
+            raise DataError("split=global_time needs times; name the column under data.columns.timestamp")
+        test = self._cut(log.timestamps)
+        before = log.timestamps[log.timestamps < test]
+        held_out = round(self.validation * len(log))
+        if not held_out < len(before) < len(log):
+            raise DataError(f"split.cut leaves {len(before):,} of {len(log):,} events before it; choose another")
+        validation = np.partition(before, -held_out)[-held_out]
+        bounds = np.stack([_first_at(log, cut) for cut in (validation, test)], axis=1)
+        return Parts(log, bounds, (int(seconds(validation)), int(seconds(test))))
+
+    def _cut(self, timestamps: np.ndarray) -> int:
+        if self.cut is None:
+            return int(np.ceil(np.quantile(timestamps, self.quantile)))
+        moment = pd.Timestamp(self.cut)
+        return int((moment.tz_localize("UTC") if moment.tz is None else moment).timestamp() * MICROSECONDS)
+
+
+@dataclass(frozen=True)
+class Random:
+    """A seeded draw of each user's events, for models that ignore order: `test` and `validation` are shares."""
+
+    test: float = 0.25
+    validation: float = 0.05
+    seed: int = 0
+    ordered = False
+    targets = "all"
+
+    def __post_init__(self) -> None:
+        if not (self.test > 0 and self.validation >= 0 and self.test + self.validation < 1):
+            raise DataError(f"split: need test ({self.test}) > 0 and test + validation ({self.validation}) < 1")
+
+    def __call__(self, log: Log) -> Parts:
+        """The parts of the log, its events reordered inside each user."""
+        draw = np.random.default_rng(self.seed).random(len(log))
+        log = log.take(np.lexsort((draw, log.users)))
+        end, counts = log.offsets[1:], np.diff(log.offsets)
+        test = end - np.round(counts * self.test).astype(np.int64)
+        return Parts(log, np.stack([test - np.round(counts * self.validation).astype(np.int64), test], axis=1))
+
+
+def without_rare_items(parts: Parts, minimum: int) -> Parts:
+    """The parts without items that have fewer than `minimum` events before the test part."""
+    log = parts.log
+    before_test = np.arange(len(log)) < parts.bounds[log.users, 1]
+    counts = np.bincount(log.items[before_test], minlength=log.items.max(initial=0) + 1)
+    mask = counts[log.items] >= minimum if minimum > 1 else np.ones(len(log), dtype=bool)
+    kept_before = np.concatenate([[0], np.cumsum(mask)])
+    return parts._replace(log=log.keep(mask), bounds=kept_before[parts.bounds])
+
+
+def _basket_before(log: Log, end: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Where the last basket before `end` starts; `first` where there is none."""
+    last = np.maximum(end - 1, 0)
+    return np.where(end > first, log.basket_starts[last], first)
+
+
+def _first_at(log: Log, cut: int) -> np.ndarray:
+    """(U,) the position of each user's first event at or after the cut."""
+    assert log.timestamps is not None
+    earlier = np.bincount(log.users[log.timestamps < cut], minlength=len(log.offsets) - 1)
+    return log.offsets[:-1] + earlier

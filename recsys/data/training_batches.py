@@ -1,0 +1,102 @@
+"""Batches to learn from: every training event is a target of the query asked just before it.
+
+B users, L history slots, Q queries a user (padded), M real queries in all, T targets.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import IterableDataset
+
+from recsys.data.batches import Array, Batch, Reader, bucketed, padded, tensor, tensors
+from recsys.data.dataset import Dataset
+
+
+class TrainingBatches(IterableDataset[Batch]):
+    """Each user's last `max_history` + 1 training events in one row, deterministic in (seed, epoch, rank).
+
+    Where events share a basket, the whole basket is asked at its start, so that a query never sees its own
+    basket; `see_basket` lets it see the items that a fresh shuffle puts before.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        max_history: int,
+        seed: int,
+        see_basket: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.dataset, self.reader = dataset, Reader(dataset)
+        self.batch_size, self.max_history, self.seed, self.see_basket = batch_size, max_history, seed, see_basket
+        self.rank, self.world_size, self.epoch = rank, world_size, 0
+        first, end = dataset.offsets[:-1], dataset.bounds[:, 0]
+        self.start = np.maximum(first, end - max_history - 1)
+        self.length = end - self.start
+        self.users = np.flatnonzero(self.length > 0)
+        self.cut_off = self.start > first
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration has."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        windows = -(-len(self.users) // self.batch_size)
+        return -(-windows // self.world_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        batches = list(bucketed(self.length[self.users], self.batch_size, rng))
+        for n in range(len(self)):  # ranks that run out start again, so that all have as many
+            yield self.gather(self.users[batches[(n * self.world_size + self.rank) % len(batches)]], rng)
+
+    def gather(self, users: Array, rng: np.random.Generator) -> Batch:
+        """The batch of some users."""
+        index, mask = padded(self.start[users], self.length[users])
+        baskets = np.where(mask, self.dataset.baskets[index], np.iinfo(np.int64).max // 2)
+        if self.see_basket or self.dataset.has_baskets:
+            order = np.lexsort((rng.random(index.shape), baskets), axis=1)
+            index, baskets = np.take_along_axis(index, order, 1), np.take_along_axis(baskets, order, 1)
+        items = self.reader.history(index, mask)
+        place = np.arange(index.shape[1])[None, :]
+        asked = np.broadcast_to(place, index.shape) if self.see_basket else basket_start(baskets)
+        usable = mask & ~(self.cut_off[users][:, None] & (asked == 0))
+        ask, query, target_query = distinct_asks(asked, usable)
+        columns = self.reader.events(index, mask)
+        request = {name: array[np.arange(len(users))[:, None], ask] for name, array in columns.items()}
+        weights = self.dataset.weights
+        return Batch(
+            user=tensors(self.reader.user(users)),
+            history=tensor(items[:, :-1] if items.shape[1] > 1 else items * 0),
+            events=tensors({name: a[:, : max(a.shape[1] - 1, 1)] for name, a in columns.items()}),
+            request=tensors(request),
+            ask=tensor(ask),
+            query=tensor(query),
+            target=tensor(items[usable]),
+            target_query=tensor(target_query[usable]),
+            weight=None if weights is None else tensor(weights[index][usable]),
+            mass=float(usable.sum() if weights is None else weights[index][usable].sum()),
+            n_tokens=int(mask.sum()),
+        )
+
+
+def basket_start(baskets: Array) -> Array:
+    """(B, L) the slot of the first event of each event's basket."""
+    new = np.ones(baskets.shape, dtype=bool)
+    new[:, 1:] = baskets[:, 1:] != baskets[:, :-1]
+    return np.maximum.accumulate(np.where(new, np.arange(baskets.shape[1]), 0), axis=1)
+
+
+def distinct_asks(asked: Array, usable: Array) -> tuple[Array, Array, Array]:
+    """The slots (B, Q) at which anything is asked, padded with 0, the flat positions (M,) of the real ones,
+    and for each event (B, L) which of these it answers.
+    """
+    new = usable.copy()
+    new[:, 1:] &= ~(usable[:, :-1] & (asked[:, 1:] == asked[:, :-1]))
+    number, counts = np.cumsum(new, axis=1) - 1, new.sum(axis=1)
+    ask = np.zeros((len(asked), max(int(counts.max(initial=0)), 1)), dtype=np.int64)
+    real = np.arange(ask.shape[1]) < counts[:, None]
+    ask[real] = asked[new]
+    return ask, np.flatnonzero(real), number + (np.cumsum(counts) - counts)[:, None]

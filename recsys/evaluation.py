@@ -1,0 +1,114 @@
+"""Full-catalogue ranking of any scorer: one piece of code for models, baselines and exported files.
+
+B users, I items with padding, T targets a user (padded), K list length.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from recsys.data.batches import Batch
+from recsys.data.dataset import Dataset
+from recsys.data.ranking_batches import RankingBatches
+from recsys.metrics.beyond import beyond_metrics
+from recsys.metrics.ranking import ranking_metrics
+from recsys.metrics.stats import bootstrap_interval
+
+Scorer = Callable[[Batch], Float[Tensor, "B I"]]
+UNREACHABLE = 2**62
+"""the rank of a target that cannot be recommended: it was seen, or is no candidate"""
+
+
+@dataclass
+class Ranking:
+    """Metrics over all users, the values of each user behind them, and intervals of the means."""
+
+    metrics: dict[str, float]
+    warm: dict[str, float]
+    """the same without targets that were first seen after training"""
+    intervals: dict[str, tuple[float, float]]
+    per_user: dict[str, np.ndarray] = field(repr=False)
+    n_users: int
+    n_targets: int
+    n_cold_targets: int
+
+
+@torch.inference_mode()
+def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tuple[int, ...] = (5, 10, 20)) -> Ranking:
+    """Every user's targets ranked among all items; an item that scores the same as a target stands above it.
+
+    Raises ValueError if a score is NaN or k is larger than the catalogue.
+    """
+    if max(ks) > dataset.n_items:
+        raise ValueError(f"k={max(ks)} is larger than the catalogue of {dataset.n_items:,} items; lower evaluation.ks")
+    everyone, warm = ranking_metrics(ks), ranking_metrics(ks)
+    beyond = beyond_metrics(torch.from_numpy(np.array(dataset.item_counts)), ks)
+    counts = np.zeros(3, dtype=np.int64)
+    for batch in batches:
+        scores = scorer(batch).float().cpu()
+        hide_seen(scores, batch)
+        ranks = target_ranks(scores, batch, dataset.n_items)
+        cold = padded_rows(batch.target > dataset.n_items, batch)
+        warm_ranks = ranks.masked_fill(cold, 0)
+        some_warm = (warm_ranks > 0).any(dim=1)
+        for name in everyone:
+            everyone[name].update(ranks)
+            if some_warm.any():
+                warm[name].update(warm_ranks[some_warm])
+        top = scores.topk(max(ks), dim=1)
+        lists = top.indices.masked_fill(top.values.isneginf(), 0)
+        for metric in beyond.values():
+            metric.update(lists)
+        counts += len(ranks), int((ranks > 0).sum()), int(cold.sum())
+    if not counts[0]:
+        raise ValueError("no user has a target in this part; use another split")
+    per_user = {name: metric.per_user.numpy() for name, metric in everyone.items()}
+    return Ranking(
+        metrics={name: float(metric.compute()) for name, metric in [*everyone.items(), *beyond.items()]},
+        warm={name: float(metric.compute()) for name, metric in warm.items() if len(metric.values)},
+        intervals={name: bootstrap_interval(values) for name, values in per_user.items()},
+        per_user=per_user,
+        n_users=int(counts[0]),
+        n_targets=int(counts[1]),
+        n_cold_targets=int(counts[2]),
+    )
+
+
+def ranking_batches(dataset: Dataset, part: str, max_history: int | None, budget: int = 2_000_000) -> RankingBatches:
+    """Batches of users so large that their scores stay within `budget` numbers."""
+    return RankingBatches(dataset, part, int(np.clip(budget // (dataset.n_items + 1), 1, 256)), max_history)
+
+
+def hide_seen(scores: Float[Tensor, "B I"], batch: Batch) -> None:
+    """Set the scores of items to leave out to −inf; ValueError if any score is NaN."""
+    if scores.isnan().any():
+        raise ValueError("the model scores NaN; it has diverged: lower the learning rate")
+    if batch.seen is not None:
+        scores[batch.seen[0].cpu(), batch.seen[1].cpu()] = -torch.inf
+
+
+def target_ranks(scores: Float[Tensor, "B I"], batch: Batch, n_items: int, chunk: int = 1024) -> Int[Tensor, "B T"]:
+    """1-based ranks, 0 = padding: the number of items that score at least as high as the target."""
+    target, row = batch.target.cpu(), batch.target_query.cpu()
+    ranks = torch.empty_like(target)
+    for start in range(0, len(target), chunk):
+        part = slice(start, start + chunk)
+        own = scores[row[part], target[part].clamp(max=n_items)]
+        rank = (scores[row[part]] >= own[:, None]).sum(dim=1)
+        lost = own.isneginf() | (target[part] > n_items)
+        ranks[part] = rank.masked_fill(lost, UNREACHABLE)
+    return padded_rows(ranks, batch)
+
+
+def padded_rows(values: Tensor, batch: Batch) -> Tensor:
+    """Values of targets as one row a user, padded with 0."""
+    row = batch.target_query.cpu()
+    counts = torch.bincount(row, minlength=len(batch.history))
+    place = torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]
+    out = values.new_zeros(len(counts), int(counts.max()))
+    out[row, place] = values.cpu()
+    return out

@@ -1,0 +1,82 @@
+"""Losses over queries and items.
+
+M queries, T targets, I items with padding (item 0), D dimensions, L extra slots a query.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class Softmax(nn.Module):
+    """Cross-entropy over the full catalogue, exact, never holding more than `chunk` rows of logits."""
+
+    def __init__(self, chunk: int = 256) -> None:
+        super().__init__()
+        self.chunk = chunk
+
+    def forward(
+        self,
+        queries: Float[Tensor, "M D"],
+        items: Float[Tensor, "I D"],
+        target: Int[Tensor, " T"],
+        target_query: Int[Tensor, " T"],
+        weight: Float[Tensor, " T"] | None = None,
+        slots: tuple[Int[Tensor, "M L"], Float[Tensor, "M L"]] | None = None,
+    ) -> Float[Tensor, ""]:
+        """The sum over targets of weight × −log softmax, padding left out; `slots` are items and what is
+        added to their scores.
+        """
+        weight = torch.ones_like(target, dtype=queries.dtype) if weight is None else weight
+        slot_items, slot_scores = slots if slots is not None else (None, None)
+        return _ChunkedSoftmax.apply(
+            queries, items, slot_scores, slot_items, target, target_query, weight, self.chunk
+        )  # type: ignore[no-untyped-call]
+
+
+class _ChunkedSoftmax(torch.autograd.Function):
+    """Takes the gradient in the forward pass, while a chunk of logits is still in the cache."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        items: Tensor,
+        slot_scores: Tensor | None,
+        slot_items: Tensor | None,
+        target: Tensor,
+        target_query: Tensor,
+        weight: Tensor,
+        chunk: int,
+    ) -> Tensor:
+        total = queries.new_zeros(())
+        of_queries, of_items = torch.empty_like(queries), torch.zeros_like(items)
+        of_slots = None if slot_scores is None else torch.empty_like(slot_scores)
+        starts = range(0, len(queries), chunk)
+        edges = torch.searchsorted(target_query, torch.tensor([*starts, len(queries)], device=target.device)).tolist()
+        mass = queries.new_zeros(len(queries)).index_add_(0, target_query, weight)
+        for n, start in enumerate(starts):
+            rows, mine = slice(start, start + chunk), slice(edges[n], edges[n + 1])
+            logits = queries[rows] @ items.T
+            if slot_items is not None and slot_scores is not None:
+                logits.scatter_add_(1, slot_items[rows], slot_scores[rows])
+            logits[:, 0] = -torch.inf
+            at = (target_query[mine] - start, target[mine])
+            log_total = logits.logsumexp(dim=1)
+            total += (weight[mine] * (log_total[at[0]] - logits[at])).sum()
+            gradient = logits.sub_(log_total[:, None]).exp_().mul_(mass[rows, None])
+            gradient.index_put_(at, -weight[mine], accumulate=True)
+            torch.mm(gradient, items, out=of_queries[rows])
+            of_items.addmm_(gradient.T, queries[rows])
+            if of_slots is not None and slot_items is not None:
+                of_slots[rows] = gradient.gather(1, slot_items[rows])
+        ctx.save_for_backward(of_queries, of_items, *([] if of_slots is None else [of_slots]))
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        of_queries, of_items, *of_slots = (grad_output * saved for saved in ctx.saved_tensors)
+        return of_queries, of_items, *(of_slots or [None]), None, None, None, None, None

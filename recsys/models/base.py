@@ -1,0 +1,129 @@
+"""What every model offers: scores of all items for the last query of each user.
+
+B users, L history slots, Q queries a user, I items with padding (item 0), D dimensions.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys.data.dataset import Dataset
+from recsys.data.features import Encoder
+from recsys.models.repeat import Repeat
+
+Columns = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model must know of the data before it is built."""
+
+    n_users: int
+    n_items: int
+    max_history: int
+    repeats: bool
+    """whether items that a user already had are ranked too"""
+    has_time: bool
+    user: dict[str, Encoder] = field(default_factory=dict)
+    item: dict[str, Encoder] = field(default_factory=dict)
+    context: dict[str, Encoder] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, dataset: Dataset, max_history: int) -> "Facts":
+        """The facts of a prepared dataset."""
+        return cls(
+            dataset.n_users,
+            dataset.n_items,
+            max_history,
+            not dataset.exclude_seen,
+            dataset.timestamps is not None,
+            **dataset.encoders,
+        )
+
+
+class TooLarge(ValueError):
+    """The catalogue is larger than a model can take; says both sizes."""
+
+
+class Model(nn.Module, ABC):
+    """Scores the whole catalogue; this is what is ranked and exported."""
+
+    order_aware: ClassVar[bool] = False
+    """whether a shuffled history would mean something else"""
+
+    @abstractmethod
+    def forward(
+        self, user: Columns, history: Int[Tensor, "B L"], events: Columns, request: Columns
+    ) -> Float[Tensor, "B I"]:
+        """Scores of all items for a query after the whole history; −inf for padding."""
+
+
+class ClosedForm(Model):
+    """A model fitted in one go, whose results are buffers."""
+
+    @abstractmethod
+    def fit(self, dataset: Dataset, part: str) -> None:
+        """Learn from every event before `part` (validation or test)."""
+
+
+class Trainable(Model):
+    """A model trained by gradient whose score is a dot product of query and item vector.
+
+    Query q sees only the first `ask[b, q]` events and the request columns of its own moment.
+    """
+
+    repeat: Repeat | None = None
+
+    def prepare(self, dataset: Dataset) -> None:  # noqa: B027 - a hook that most models leave empty
+        """Take what buffers need from the data, once, before training."""
+
+    @abstractmethod
+    def encode(
+        self,
+        user: Columns,
+        history: Int[Tensor, "B L"],
+        events: Columns,
+        request: Columns,
+        ask: Int[Tensor, "B Q"],
+    ) -> Float[Tensor, "B Q D"]:
+        """The query vectors."""
+
+    @abstractmethod
+    def item_vectors(self) -> Float[Tensor, "I D"]:
+        """The item vectors, padding first."""
+
+    def slot_scores(
+        self,
+        query: Float[Tensor, "B Q D"],
+        history: Int[Tensor, "B L"],
+        events: Columns,
+        request: Columns,
+        ask: Int[Tensor, "B Q"],
+    ) -> Float[Tensor, "B Q L"] | None:
+        """What is added to the score of the item in each history slot; None where repeats are not ranked."""
+        if self.repeat is None:
+            return None
+        base = query @ F.embedding(history, self.item_vectors()).transpose(1, 2)
+        return self.repeat(base, history, events, request, ask)
+
+    def forward(
+        self, user: Columns, history: Int[Tensor, "B L"], events: Columns, request: Columns
+    ) -> Float[Tensor, "B I"]:
+        """Scores of all items for a query after the whole history; −inf for padding."""
+        ask = (history > 0).sum(dim=1, keepdim=True)
+        query = self.encode(user, history, events, request, ask)
+        scores = query[:, 0] @ self.item_vectors().T
+        extra = self.slot_scores(query, history, events, request, ask)
+        if extra is not None:
+            scores = scores.scatter_add(1, history, extra[:, 0].to(scores.dtype))
+        return pad_hidden(scores)
+
+
+def pad_hidden(scores: Float[Tensor, "B I"]) -> Float[Tensor, "B I"]:
+    """Scores with −inf for padding."""
+    return scores.masked_fill(torch.arange(scores.shape[1], device=scores.device) == 0, -torch.inf)

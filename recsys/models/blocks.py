@@ -1,0 +1,95 @@
+"""Transformer blocks: the two that records on sequential recommendation were set with.
+
+B users, N positions, Q positions that are asked, D dimensions.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Causal self-attention; positions after the last real one are never looked at by real ones."""
+
+    def __init__(self, dim: int, n_heads: int) -> None:
+        super().__init__()
+        if dim % n_heads:
+            raise ValueError(f"dim={dim} must be a multiple of n_heads={n_heads}")
+        self.n_heads = n_heads
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
+        """Attention of all positions, or of those in `ask` only, to positions up to their own."""
+        asked = x if ask is None else gather(x, ask)
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        mask = None if ask is None else causal_mask(ask, x.shape[1])
+        mixed = F.scaled_dot_product_attention(
+            self._split(self.query(asked)), self._split(key), self._split(value), attn_mask=mask, is_causal=ask is None
+        )
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+
+class VanillaBlock(nn.Module):
+    """Attention and a feed-forward layer of width `feedforward` × dim, each added to its input, normalised
+    before (`pre_norm`) or after. Vaswani et al. (2017); Kang & McAuley, SASRec (2018).
+    """
+
+    def __init__(
+        self, dim: int, n_heads: int = 2, feedforward: int = 1, dropout: float = 0.2, pre_norm: bool = True
+    ) -> None:
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.attention = Attention(dim, n_heads)
+        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.feedforward = nn.Sequential(
+            nn.Linear(dim, feedforward * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(feedforward * dim, dim)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
+        """The block's output at all positions, or at those in `ask`."""
+        asked = x if ask is None else gather(x, ask)
+        if self.pre_norm:
+            x = asked + self.dropout(self.attention(self.norm_1(x), ask))
+            return x + self.dropout(self.feedforward(self.norm_2(x)))
+        x = self.norm_1(asked + self.dropout(self.attention(x, ask)))
+        return self.norm_2(x + self.dropout(self.feedforward(x)))
+
+
+class LigrBlock(nn.Module):
+    """Pre-norm attention and SwiGLU, each gated by a sigmoid of its input before it is added. Borisyuk et
+    al., LiGR (2025).
+    """
+
+    def __init__(self, dim: int, n_heads: int = 2, feedforward: int = 4, dropout: float = 0.2) -> None:
+        super().__init__()
+        self.attention = Attention(dim, n_heads)
+        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.gate_1, self.gate_2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.inside = nn.Linear(dim, 2 * feedforward * dim)
+        self.outside = nn.Linear(feedforward * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
+        """The block's output at all positions, or at those in `ask`."""
+        asked = x if ask is None else gather(x, ask)
+        mixed = self.attention(self.norm_1(x), ask)
+        x = asked + self.dropout(mixed * torch.sigmoid(self.gate_1(asked)))
+        gate, value = self.inside(self.norm_2(x)).chunk(2, dim=-1)
+        return x + self.dropout(self.outside(self.dropout(F.silu(gate) * value)) * torch.sigmoid(self.gate_2(x)))
+
+
+def gather(x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
+    """The vectors at some positions."""
+    return x.gather(1, ask[:, :, None].expand(-1, -1, x.shape[2]))
+
+
+def causal_mask(ask: Int[Tensor, "B Q"], length: int) -> Bool[Tensor, "B 1 Q N"]:
+    """True where a position in `ask` may look."""
+    return (torch.arange(length, device=ask.device) <= ask[:, :, None])[:, None]

@@ -1,0 +1,48 @@
+"""EASE: the best linear item-to-item model, in closed form. Steck, Embarrassingly Shallow Autoencoders (2019).
+
+B users, L history slots, I items with padding.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from recsys.data.dataset import Dataset
+from recsys.models.base import ClosedForm, Columns, Facts, TooLarge, pad_hidden
+from recsys.models.fitting import events_before, interactions
+
+
+class EASE(ClosedForm):
+    """Item weights B = −P / diag(P) with P = (XᵀX + λI)⁻¹ and a zero diagonal.
+
+    Needs I² numbers of memory; raises TooLarge above `max_items`.
+    """
+
+    def __init__(self, facts: Facts, regularisation: float = 500.0, max_items: int = 20_000) -> None:
+        super().__init__()
+        if facts.n_items > max_items:
+            raise TooLarge(f"{facts.n_items:,} items > {max_items:,}")
+        self.regularisation = regularisation
+        self.register_buffer("weights", torch.zeros(facts.n_items + 1, facts.n_items + 1))
+        self.weights: Tensor
+
+    def fit(self, dataset: Dataset, part: str) -> None:
+        """Invert the regularised Gram matrix."""
+        matrix = interactions(events_before(dataset, part), dataset.n_users, dataset.n_items)[:, 1:]
+        gram = torch.from_numpy((matrix.T @ matrix).toarray())
+        gram.diagonal().add_(self.regularisation)
+        precision = torch.cholesky_inverse(torch.linalg.cholesky(gram))
+        precision.div_(-precision.diagonal().clone())
+        precision.fill_diagonal_(0)
+        self.weights.zero_()[1:, 1:] = precision
+
+    def forward(
+        self,
+        user: Columns,  # noqa: ARG002
+        history: Int[Tensor, "B L"],
+        events: Columns,  # noqa: ARG002
+        request: Columns,  # noqa: ARG002
+    ) -> Float[Tensor, "B I"]:
+        """The history as a set, times the weights."""
+        had = torch.zeros(len(history), len(self.weights), device=history.device).scatter_(1, history, 1.0)
+        return pad_hidden(had @ self.weights)

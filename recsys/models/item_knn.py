@@ -1,0 +1,63 @@
+"""Neighbourhoods of items by cosine. Sarwar et al. (2001); shrinkage as in Bell & Koren (2007).
+
+B users, L history slots, I items with padding, K neighbours.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy import sparse
+from torch import Tensor
+
+from recsys.data.dataset import Dataset
+from recsys.models.base import ClosedForm, Columns, Facts, pad_hidden
+from recsys.models.fitting import events_before, interactions
+
+
+class ItemKNN(ClosedForm):
+    """Each item of the history votes for its `neighbours` nearest, newer items louder: a vote halves every
+    `half_life` events back (None: all alike, each item once).
+    """
+
+    def __init__(
+        self, facts: Facts, neighbours: int = 100, shrinkage: float = 10.0, half_life: float | None = None
+    ) -> None:
+        super().__init__()
+        self.shrinkage, self.half_life = shrinkage, half_life
+        shape = facts.n_items + 1, min(neighbours, facts.n_items)
+        self.register_buffer("nearest", torch.zeros(shape, dtype=torch.long))
+        self.register_buffer("similarity", torch.zeros(shape))
+        self.nearest: Tensor
+        self.similarity: Tensor
+
+    def fit(self, dataset: Dataset, part: str) -> None:
+        """Find the nearest of each item, a slice of items at a time."""
+        matrix = interactions(events_before(dataset, part), dataset.n_users, dataset.n_items)
+        norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())
+        columns = sparse.csr_matrix(matrix.T)
+        for start in range(0, len(norms), 1024):
+            part_of = slice(start, start + 1024)
+            together = (columns[part_of] @ matrix).toarray()
+            cosine = together / (norms[part_of, None] * norms[None] + self.shrinkage)
+            cosine[np.arange(len(cosine)), np.arange(start, start + len(cosine))] = 0
+            top = torch.from_numpy(cosine.astype(np.float32)).topk(self.nearest.shape[1], dim=1)
+            self.similarity[part_of], self.nearest[part_of] = top.values, top.indices
+
+    def forward(
+        self,
+        user: Columns,  # noqa: ARG002
+        history: Int[Tensor, "B L"],
+        events: Columns,  # noqa: ARG002
+        request: Columns,  # noqa: ARG002
+    ) -> Float[Tensor, "B I"]:
+        """The sum of the votes."""
+        scores = torch.zeros(len(history), len(self.nearest), device=history.device)
+        voted = self.similarity[history] * self._loudness(history)[:, :, None]
+        return pad_hidden(scores.scatter_add(1, self.nearest[history].flatten(1), voted.flatten(1)))
+
+    def _loudness(self, history: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
+        real = (history > 0).float()
+        if self.half_life is None:
+            return real
+        back = real.sum(dim=1, keepdim=True) - 1 - torch.arange(history.shape[1], device=history.device)
+        return real * torch.exp2(-back.clamp(min=0) / self.half_life)

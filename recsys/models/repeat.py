@@ -1,0 +1,57 @@
+"""Repeat purchases: how much a user's own past raises the score of an item.
+
+B users, L history slots, Q queries a user, H half-lives.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+DAY = 86_400.0
+
+
+class Repeat(nn.Module):
+    """A mixture of the model and the user's own past: P(i) ∝ exp(s_i) + (Σ_h β_h c_ih)^γ · ρ_i.
+
+    s is the model's score; c_ih counts the item's events in the history, each halved in weight every
+    `half_lives[h]` days (events, where the log has no times). β, γ and the propensity ρ_i of an item to be
+    bought again are learned. What is added to s is softplus(log past − s): nothing where the past is weak.
+    """
+
+    def __init__(self, n_items: int, half_lives: Sequence[float], has_time: bool, hidden: int = 16) -> None:
+        super().__init__()
+        self.has_time = has_time
+        self.register_buffer("decay", 1 / torch.tensor(list(half_lives), dtype=torch.float32))
+        self.decay: Tensor
+        self.shape = nn.Sequential(nn.Linear(len(half_lives), hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.level = nn.Linear(len(half_lives), 1)
+        with torch.no_grad():
+            self.level.weight.fill_(1 / len(half_lives))
+            self.level.bias.fill_(3.0)
+        self.propensity = nn.Parameter(torch.zeros(n_items + 1))
+
+    def forward(
+        self,
+        scores: Float[Tensor, "B Q L"],
+        history: Int[Tensor, "B L"],
+        events: dict[str, Tensor],
+        request: dict[str, Tensor],
+        ask: Int[Tensor, "B Q"],
+    ) -> Float[Tensor, "B Q L"]:
+        """What is added at the first slot of each item that the query sees; 0 at all other slots."""
+        place = torch.arange(history.shape[1], device=history.device)
+        visible = (place < ask[:, :, None]) & (history > 0)[:, None]
+        if self.has_time:
+            age = (request["timestamp"][:, :, None] - events["timestamp"][:, None]).clamp(min=0) / DAY
+        else:
+            age = (ask[:, :, None] - 1 - place).clamp(min=0).float()
+        same = history[:, :, None] == history[:, None]
+        first = ~(same & (place[:, None] > place)).any(dim=2)
+        same = same.to(age.dtype)
+        counts = torch.stack([(torch.exp2(-age * decay) * visible) @ same for decay in self.decay], dim=-1)
+        logs = counts.clamp(min=1e-3).log()
+        log_past = (self.level(logs) + self.shape(logs)).squeeze(-1) + self.propensity[history][:, None]
+        return F.softplus(log_past - scores) * (visible & first[:, None])

@@ -1,0 +1,84 @@
+"""Self-attentive sequential recommendation: the next item from the order of those before.
+
+B users, L history slots, Q queries a user, I items with padding, D dimensions. Kang & McAuley (2018), trained
+with full softmax as in Klenitskiy & Vasilev (2023).
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from recsys.models.base import Columns, Facts, Trainable
+from recsys.models.blocks import gather
+from recsys.models.embedding import FeatureEmbedding, initialised
+from recsys.models.repeat import Repeat
+
+
+class SASRec(Trainable):
+    """`n_blocks` transformer blocks over item vectors and learned positions that count back from the newest
+    event; the output is scored against the same item vectors (`tied`) or a table of its own. A start token
+    answers for users without history. `scale` multiplies item vectors by √dim; `embedding_norm` normalises
+    the input, as post-norm blocks want.
+    """
+
+    order_aware = True
+
+    def __init__(
+        self,
+        facts: Facts,
+        block: Callable[[int], nn.Module],
+        dim: int = 64,
+        n_blocks: int = 2,
+        dropout: float = 0.2,
+        scale: bool = True,
+        embedding_norm: bool = False,
+        final_norm: bool = True,
+        tied: bool = True,
+        repeat: bool | None = None,
+        half_lives: Sequence[float] = (7, 30, 90, 365),
+    ) -> None:
+        super().__init__()
+        self.scale = dim**0.5 if scale else 1.0
+        self.item = initialised(facts.n_items + 1, dim)
+        self.output = self.item if tied else initialised(facts.n_items + 1, dim)
+        self.position = nn.Embedding(facts.max_history + 1, dim)
+        nn.init.normal_(self.position.weight, std=0.02)
+        self.start = nn.Parameter(torch.randn(dim) * 0.02)
+        self.context = FeatureEmbedding(facts.context, dim)
+        self.dropout = nn.Dropout(dropout)
+        self.embedding_norm = nn.LayerNorm(dim) if embedding_norm else nn.Identity()
+        self.blocks = nn.ModuleList(block(dim) for _ in range(n_blocks))
+        self.final_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
+        repeats = facts.repeats if repeat is None else repeat
+        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time) if repeats else None
+
+    def item_vectors(self) -> Float[Tensor, "I D"]:
+        """The item vectors, padding first."""
+        return self.output.weight
+
+    def encode(
+        self,
+        user: Columns,  # noqa: ARG002 - a sequence speaks for its user
+        history: Int[Tensor, "B L"],
+        events: Columns,
+        request: Columns,
+        ask: Int[Tensor, "B Q"],
+    ) -> Float[Tensor, "B Q D"]:
+        """The query vectors: the output at each asked position, plus the context of its request."""
+        items = self.item(history) * self.scale + self.context({name: events[name] for name in self.context.tables})
+        x = torch.cat([self.start.expand(len(history), 1, -1), items], dim=1)
+        x = self.dropout(self.embedding_norm(x + self.position(places_from_end(history))))
+        for block in self.blocks[:-1]:
+            x = block(x)
+        everywhere = ask.shape[1] == x.shape[1]  # as in training without baskets: no need to gather
+        x = gather(self.blocks[-1](x), ask) if everywhere else self.blocks[-1](x, ask)
+        return self.final_norm(x) + self.context({name: request[name] for name in self.context.tables})
+
+
+def places_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:
+    """0 for the newest event, 1 for the one before, …; the start token comes before the oldest."""
+    length = (history > 0).sum(dim=1, keepdim=True)
+    place = torch.arange(history.shape[1] + 1, device=history.device)
+    return (length - place).clamp(min=0)

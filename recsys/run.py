@@ -1,0 +1,128 @@
+"""The run folder: everything a run leaves behind, each file written whole or not at all."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from recsys.config import ConfigError
+
+PACKAGES = ("recsys", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy", "pandas", "duckdb", "narwhals")
+
+
+class Run:
+    """One folder with config.yaml, last.ckpt, model.pt, metrics.json, timing.json, environment.json."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoint = folder / "last.ckpt"
+
+    @classmethod
+    def create(cls, folder: Path, config: DictConfig) -> "Run":
+        """A new run; ConfigError if the folder already holds one."""
+        if (folder / "config.yaml").exists():
+            raise ConfigError(f"'{folder}' already holds a run; continue it with resume={folder} or choose another")
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder)
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        run.write_json("environment", environment())
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Run":
+        """An existing run; ConfigError if the folder is none."""
+        if not (Path(folder) / "config.yaml").exists():
+            raise ConfigError(f"'{folder}' is no run folder: it has no config.yaml")
+        return cls(Path(folder))
+
+    @property
+    def config(self) -> DictConfig:
+        """The run's full configuration."""
+        config = OmegaConf.load(self.folder / "config.yaml")
+        assert isinstance(config, DictConfig)
+        return config
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write `name`.json."""
+        write_text(self.folder / f"{name}.json", json.dumps(content, indent=1) + "\n")
+
+    def save_weights(self, state: dict[str, torch.Tensor]) -> None:
+        """Write model.pt: tensors only, loads with weights_only=True."""
+        with atomic(self.folder / "model.pt") as path:
+            torch.save(state, path)
+
+    def load_weights(self) -> dict[str, torch.Tensor]:
+        """The best weights; ConfigError if the run has not saved any."""
+        path = self.folder / "model.pt"
+        if not path.exists():
+            raise ConfigError(f"'{self.folder}' has no model.pt: its training has not finished an epoch")
+        weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return weights
+
+
+class atomic:  # noqa: N801 - reads as a verb in `with atomic(path)`
+    """A temporary path beside `path` that takes its name when the block ends well."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = Path(tempfile.mktemp(prefix=f".{path.name}-", dir=path.parent))
+
+    def __enter__(self) -> Path:
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                os.replace(self.temporary, self.path)
+        finally:
+            self.temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def environment() -> dict[str, Any]:
+    """What a figure depends on besides the configuration."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": _commit(),
+        "command": sys.argv,
+    }
+
+
+def peak_rss_mb() -> int:
+    """The most memory this process ever held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 if sys.platform == "linux" else 1024**2)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    found = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None

@@ -1,0 +1,86 @@
+"""From a configuration to a trained, ranked model in a run folder."""
+
+import logging
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from torch.utils.data import DataLoader
+
+from recsys.config import ConfigError, build, check
+from recsys.data.dataset import Dataset
+from recsys.data.training_batches import TrainingBatches
+from recsys.evaluation import ranking_batches
+from recsys.models.base import Facts, Model, Trainable
+from recsys.run import Run
+from recsys.training.callbacks import BestWeights, Patience, Stopwatch, last_checkpoint
+from recsys.training.module import Training
+
+log = logging.getLogger(__name__)
+
+
+def load_dataset(config: DictConfig) -> Dataset:
+    """The prepared dataset of a configuration, whose settings are all checked before anything is read."""
+    check(config)
+    dataset: Dataset = build(config.data, split=build(config.split))
+    counts = dataset.metadata["counts"]
+    log.info("%s: %s", dataset.metadata["name"], ", ".join(f"{n:,} {name}" for name, n in counts.items()))
+    log.info("%s users, %s items, split %s", f"{dataset.n_users:,}", f"{dataset.n_items:,}", dataset.split_hash[:12])
+    return dataset
+
+
+def make_model(node: DictConfig, dataset: Dataset, max_history: int) -> Model:
+    """The model of a configuration; ConfigError if it needs an order that the split destroys."""
+    model: Model = build(node, facts=Facts.of(dataset, max_history))
+    if model.order_aware and not dataset.ordered:
+        raise ConfigError(f"{type(model).__name__} learns from order, which this split shuffles; choose another split")
+    return model
+
+
+def fit(config: DictConfig, dataset: Dataset, run: Run) -> Model:
+    """The configured model with its best weights, trained unless it is of closed form; continues from the
+    run's last checkpoint if there is one.
+    """
+    model = _seeded(config, dataset)
+    if isinstance(model, Trainable):
+        _learn(model, dataset, config, run)
+    return restore(config, dataset, run)
+
+
+def restore(config: DictConfig, dataset: Dataset, run: Run) -> Model:
+    """The configured model with the run's best weights; a closed form is as yet unfitted."""
+    model = _seeded(config, dataset)
+    if isinstance(model, Trainable):
+        model.load_state_dict(run.load_weights())
+    return model.eval()
+
+
+def _seeded(config: DictConfig, dataset: Dataset) -> Model:
+    pl.seed_everything(config.seed, verbose=False)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    return make_model(config.model, dataset, config.batches.max_history)
+
+
+def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> None:
+    model.prepare(dataset)
+    module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
+    stopwatch = Stopwatch()
+    trainer: pl.Trainer = build(
+        config.trainer,
+        logger=[build(node, save_dir=run.folder) for node in config.logger.values()],
+        callbacks=[BestWeights(run), stopwatch, Patience(config.patience), last_checkpoint(run)],
+        default_root_dir=run.folder,
+    )
+    batches = TrainingBatches(dataset, seed=config.seed, **config.batches)
+    validation = ranking_batches(dataset, "validation", config.batches.max_history)
+    trainer.fit(
+        module,
+        DataLoader(batches, batch_size=None),
+        DataLoader(validation, batch_size=None),
+        ckpt_path=run.checkpoint if run.checkpoint.exists() else None,
+        weights_only=True,
+    )
+    run.write_json("timing", stopwatch.summary())

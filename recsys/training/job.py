@@ -1,0 +1,26 @@
+"""The jobs behind the commands: train a run, rank it again."""
+
+import time
+
+from recsys.run import Run, peak_rss_mb
+from recsys.training.compare import compare
+from recsys.training.fit import fit, load_dataset, restore
+
+
+def train(run: Run) -> None:
+    """Train the run's model, or go on where it stopped, and rank it beside the baselines."""
+    started = time.perf_counter()
+    dataset = load_dataset(run.config)
+    model = fit(run.config, dataset, run)
+    metrics, text = compare(model, dataset, run.config)
+    run.write_json("metrics", metrics)
+    print(text)  # noqa: T201 - the command's answer
+    print(f"run: {run.folder}  ({time.perf_counter() - started:.0f} s, {peak_rss_mb():,} MiB at most)")  # noqa: T201
+
+
+def evaluate(run: Run) -> None:
+    """Rank the run's model and the baselines again; leaves evaluation.json in the run."""
+    dataset = load_dataset(run.config)
+    metrics, text = compare(restore(run.config, dataset, run), dataset, run.config)
+    run.write_json("evaluation", metrics)
+    print(text)  # noqa: T201 - the command's answer

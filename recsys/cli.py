@@ -1,5 +1,6 @@
 """Entry points: `recsys train …` and `python scripts/train.py …`, a few lines each; heavy imports come late."""
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,9 +57,11 @@ def _hydra(job: Job, name: str) -> None:
     def guarded(config: DictConfig) -> None:
         from recsys.data.schema import DataError
 
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
         try:
             job(config)
-        except (ConfigError, DataError, OSError) as error:
+        except (ConfigError, DataError, FloatingPointError, OSError) as error:
             sys.exit(f"error: {error}")
 
     hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()

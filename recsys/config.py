@@ -9,7 +9,6 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-
 SHORTHANDS = {"data.path"}
 """settings that no class takes, since others refer to them"""
 

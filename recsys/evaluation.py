@@ -5,15 +5,18 @@ B users, I items with padding, T targets a user (padded), K list length.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
 from recsys.data.ranking_batches import RankingBatches
+from recsys.data.schema import DataError
 from recsys.metrics.beyond import beyond_metrics
 from recsys.metrics.ranking import ranking_metrics
 from recsys.metrics.stats import bootstrap_interval
@@ -41,12 +44,10 @@ class Ranking:
 def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tuple[int, ...] = (5, 10, 20)) -> Ranking:
     """Every user's targets ranked among all items; an item that scores the same as a target stands above it.
 
-    Raises ValueError if a score is NaN or k is larger than the catalogue.
+    Raises FloatingPointError if a score is NaN, DataError if no user has a target.
     """
-    if max(ks) > dataset.n_items:
-        raise ValueError(f"k={max(ks)} is larger than the catalogue of {dataset.n_items:,} items; lower evaluation.ks")
-    everyone, warm = ranking_metrics(ks), ranking_metrics(ks)
-    beyond = beyond_metrics(torch.from_numpy(np.array(dataset.item_counts)), ks)
+    everyone, warm = _named(ranking_metrics(ks)), _named(ranking_metrics(ks))
+    beyond = _named(beyond_metrics(torch.from_numpy(np.array(dataset.item_counts)), ks))
     counts = np.zeros(3, dtype=np.int64)
     for batch in batches:
         scores = scorer(batch).float().cpu()
@@ -65,10 +66,10 @@ def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tup
             metric.update(lists)
         counts += len(ranks), int((ranks > 0).sum()), int(cold.sum())
     if not counts[0]:
-        raise ValueError("no user has a target in this part; use another split")
+        raise DataError("no user has a target in this part; use another split")
     per_user = {name: metric.per_user.numpy() for name, metric in everyone.items()}
     return Ranking(
-        metrics={name: float(metric.compute()) for name, metric in [*everyone.items(), *beyond.items()]},
+        metrics={name: float(metric.compute()) for name, metric in {**everyone, **beyond}.items()},
         warm={name: float(metric.compute()) for name, metric in warm.items() if len(metric.values)},
         intervals={name: bootstrap_interval(values) for name, values in per_user.items()},
         per_user=per_user,
@@ -78,15 +79,19 @@ def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tup
     )
 
 
+def _named(metrics: MetricCollection) -> dict[str, Any]:
+    return {str(name): metric for name, metric in metrics.items()}
+
+
 def ranking_batches(dataset: Dataset, part: str, max_history: int | None, budget: int = 2_000_000) -> RankingBatches:
     """Batches of users so large that their scores stay within `budget` numbers."""
     return RankingBatches(dataset, part, int(np.clip(budget // (dataset.n_items + 1), 1, 256)), max_history)
 
 
 def hide_seen(scores: Float[Tensor, "B I"], batch: Batch) -> None:
-    """Set the scores of items to leave out to −inf; ValueError if any score is NaN."""
+    """Set the scores of items to leave out to −inf; FloatingPointError if any score is NaN."""
     if scores.isnan().any():
-        raise ValueError("the model scores NaN; it has diverged: lower the learning rate")
+        raise FloatingPointError("the model scores NaN; it has diverged: lower the learning rate")
     if batch.seen is not None:
         scores[batch.seen[0].cpu(), batch.seen[1].cpu()] = -torch.inf
 

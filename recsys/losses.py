@@ -31,9 +31,7 @@ class Softmax(nn.Module):
         """
         weight = torch.ones_like(target, dtype=queries.dtype) if weight is None else weight
         slot_items, slot_scores = slots if slots is not None else (None, None)
-        return _ChunkedSoftmax.apply(
-            queries, items, slot_scores, slot_items, target, target_query, weight, self.chunk
-        )  # type: ignore[no-untyped-call]
+        return _ChunkedSoftmax.apply(queries, items, slot_scores, slot_items, target, target_query, weight, self.chunk)  # type: ignore[no-untyped-call]
 
 
 class _ChunkedSoftmax(torch.autograd.Function):

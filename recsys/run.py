@@ -16,7 +16,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.config import ConfigError
 
-PACKAGES = ("recsys", "torch", "pytorch-lightning", "hydra-core", "torchmetrics", "numpy", "pandas", "duckdb", "narwhals")
+PACKAGES = (
+    "recsys",
+    "torch",
+    "pytorch-lightning",
+    "hydra-core",
+    "torchmetrics",
+    "numpy",
+    "pandas",
+    "duckdb",
+    "narwhals",
+)
 
 
 class Run:
@@ -82,7 +92,7 @@ class atomic:  # noqa: N801 - reads as a verb in `with atomic(path)`
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                os.replace(self.temporary, self.path)
+                self.temporary.replace(self.path)
         finally:
             self.temporary.unlink(missing_ok=True)
 
@@ -123,6 +133,9 @@ def _version(name: str) -> str | None:
 def _commit() -> str | None:
     here = Path(__file__).parent
     found = subprocess.run(
-        ["git", "-C", str(here), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        ["git", "-C", str(here), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return found.stdout.strip() or None

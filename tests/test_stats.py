@@ -26,9 +26,7 @@ def test_the_interval_is_the_normal_one_for_many_users() -> None:
     values = np.random.default_rng(0).integers(0, 2, 100_000)
     low, high = bootstrap_interval(values, level=0.9, n_resamples=4000)
     error = values.std() / np.sqrt(len(values))
-    assert [low, high] == pytest.approx(
-        [values.mean() - 1.645 * error, values.mean() + 1.645 * error], abs=1e-4
-    )
+    assert [low, high] == pytest.approx([values.mean() - 1.645 * error, values.mean() + 1.645 * error], abs=1e-4)
 
 
 def test_counting_values_draws_what_drawing_users_draws() -> None:

@@ -76,17 +76,21 @@ def fit_encoder(column: pd.Series, separator: str) -> Encoder:
     for cell, n in zip(distinct, np.bincount(place[place >= 0], minlength=len(distinct)), strict=True):
         counts.update(dict.fromkeys(filter(None, cell.split(separator)), int(n)))
     ordered = sorted(counts, key=lambda value: (-counts[value], value))
-    return Encoder("category", tuple(ordered), width=max((c.count(separator) + 1 for c in distinct), default=1))
+    return Encoder(
+        "category", tuple(ordered), width=max((c.count(separator) + 1 for c in distinct), default=1)
+    )
 
 
 def derive(name: str, seconds: np.ndarray, zone: str) -> np.ndarray:
     """(N,) codes from 1 of the local hour, weekday (Monday first) or month of times in seconds."""
     local = pd.DatetimeIndex(pd.to_datetime(seconds, unit="s", utc=True)).tz_convert(zone)
-    part = {"hour": local.hour, "weekday": local.weekday, "month": local.month - 1}[name]
+    part = {"hour": local.hour, "weekday": local.day_of_week, "month": local.month - 1}[name]
     return np.asarray(part, dtype=np.int32) + 1
 
 
-def aligned(table: pd.DataFrame | None, key: str, ids: Sequence[Any], names: Sequence[str], kind: str) -> pd.DataFrame:
+def aligned(
+    table: pd.DataFrame | None, key: str, ids: Sequence[Any], names: Sequence[str], kind: str
+) -> pd.DataFrame:
     """The columns `names` of an item or user table in the order of `ids`; missing ones are null."""
     if not names:
         return pd.DataFrame(index=range(len(ids)))

@@ -31,7 +31,9 @@ class Filters:
     def select(self, frame: Frame) -> Frame:
         """The rows that pass every filter that looks at one row alone."""
         if self.events is not None:
-            frame = _needing(frame, "event", "filters.events").filter(nw.col("event").is_in(list(self.events)))
+            frame = _needing(frame, "event", "filters.events").filter(
+                nw.col("event").is_in(list(self.events))
+            )
         if self.min_value is not None:
             frame = _needing(frame, "value", "filters.min_value").filter(nw.col("value") >= self.min_value)
         for bound, setting in ((self.start, "start"), (self.end, "end")):
@@ -83,6 +85,8 @@ def _microseconds(moment: str, setting: str) -> int:
     try:
         parsed = pd.Timestamp(moment)
     except ValueError as error:
-        raise DataError(f"data.filters.{setting}='{moment}' is no time; write 2024-01-31 or 2024-01-31T12:00Z") from error
+        raise DataError(
+            f"data.filters.{setting}='{moment}' is no time; write 2024-01-31 or 2024-01-31T12:00Z"
+        ) from error
     parsed = parsed.tz_localize("UTC") if parsed.tz is None else parsed
     return int(parsed.timestamp() * MICROSECONDS)

@@ -93,7 +93,9 @@ def first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
 
 def basket_ends(dataset: Dataset, start: Array, end: Array) -> Array:
     """(U,) where the basket that starts at `start` ends."""
-    after = np.searchsorted(dataset.baskets, dataset.baskets[np.minimum(start, len(dataset.baskets) - 1)], "right")
+    after = np.searchsorted(
+        dataset.baskets, dataset.baskets[np.minimum(start, len(dataset.baskets) - 1)], "right"
+    )
     return np.where(end > start, np.minimum(after, end), end)
 
 

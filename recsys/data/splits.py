@@ -75,7 +75,9 @@ class GlobalTime:
         if self.targets not in ("all", "first", "last"):
             raise DataError(f"split.targets='{self.targets}' is unknown; use all, first or last")
         if not 0 < self.validation < self.quantile < 1:
-            raise DataError(f"split: need 0 < validation ({self.validation}) < quantile ({self.quantile}) < 1")
+            raise DataError(
+                f"split: need 0 < validation ({self.validation}) < quantile ({self.quantile}) < 1"
+            )
 
     def __call__(self, log: Log) -> Parts:
         """The parts of the log; DataError without timestamps."""
@@ -85,7 +87,9 @@ class GlobalTime:
         before = log.timestamps[log.timestamps < test]
         held_out = round(self.validation * len(log))
         if not held_out < len(before) < len(log):
-            raise DataError(f"split.cut leaves {len(before):,} of {len(log):,} events before it; choose another")
+            raise DataError(
+                f"split.cut leaves {len(before):,} of {len(log):,} events before it; choose another"
+            )
         validation = np.partition(before, -held_out)[-held_out]
         bounds = np.stack([_first_at(log, cut) for cut in (validation, test)], axis=1)
         return Parts(log, bounds, (int(seconds(validation)), int(seconds(test))))
@@ -109,7 +113,9 @@ class Random:
 
     def __post_init__(self) -> None:
         if not (self.test > 0 and self.validation >= 0 and self.test + self.validation < 1):
-            raise DataError(f"split: need test ({self.test}) > 0 and test + validation ({self.validation}) < 1")
+            raise DataError(
+                f"split: need test ({self.test}) > 0 and test + validation ({self.validation}) < 1"
+            )
 
     def __call__(self, log: Log) -> Parts:
         """The parts of the log, its events reordered inside each user."""
@@ -117,7 +123,9 @@ class Random:
         log = log.take(np.lexsort((draw, log.users)))
         end, counts = log.offsets[1:], np.diff(log.offsets)
         test = end - np.round(counts * self.test).astype(np.int64)
-        return Parts(log, np.stack([test - np.round(counts * self.validation).astype(np.int64), test], axis=1))
+        return Parts(
+            log, np.stack([test - np.round(counts * self.validation).astype(np.int64), test], axis=1)
+        )
 
 
 def without_rare_items(parts: Parts, minimum: int) -> Parts:

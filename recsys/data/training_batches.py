@@ -30,7 +30,12 @@ class TrainingBatches(IterableDataset[Batch]):
         world_size: int = 1,
     ) -> None:
         self.dataset, self.reader = dataset, Reader(dataset)
-        self.batch_size, self.max_history, self.seed, self.see_basket = batch_size, max_history, seed, see_basket
+        self.batch_size, self.max_history, self.seed, self.see_basket = (
+            batch_size,
+            max_history,
+            seed,
+            see_basket,
+        )
         self.rank, self.world_size, self.epoch = rank, world_size, 0
         first, end = dataset.offsets[:-1], dataset.bounds[:, 0]
         self.start = np.maximum(first, end - max_history - 1)

@@ -22,7 +22,9 @@ class Validated:
     """read, kept, and one entry for each rule that was broken"""
 
 
-def validate(events: Frame, columns: Columns, clock: Clock, extra: tuple[str, ...], engine: Engine) -> Validated:
+def validate(
+    events: Frame, columns: Columns, clock: Clock, extra: tuple[str, ...], engine: Engine
+) -> Validated:
     """The log with columns user, item, row and, where the source has them, timestamp (int64 microseconds
     UTC), value, weight, event, basket and the `extra` ones; raises DataError if a column is missing or no row is left.
     """

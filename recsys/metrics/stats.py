@@ -62,9 +62,7 @@ def _resampled_means(values: Array, seed: int, n_resamples: int) -> Float[np.nda
     step = max(1, CELLS // len(distinct))
     sizes = [min(step, n_resamples - start) for start in range(0, n_resamples, step)]
     shares = counts / len(values)
-    return np.concatenate([rng.multinomial(len(values), shares, size) @ distinct for size in sizes]) / len(
-        values
-    )
+    return np.concatenate([rng.multinomial(len(values), shares, size) @ distinct for size in sizes]) / len(values)
 
 
 def _distinct(values: Array) -> tuple[Float[np.ndarray, "V"], Int[np.ndarray, "V"]]:

@@ -46,7 +46,7 @@ class Facts:
         )
 
 
-class TooLarge(ValueError):
+class TooLargeError(ValueError):
     """The catalogue is larger than a model can take; says both sizes."""
 
 
@@ -77,9 +77,9 @@ class Trainable(Model):
     Query q sees only the first `ask[b, q]` events and the request columns of its own moment.
     """
 
-    repeat: Repeat | None = None
+    repeat: Repeat | None
 
-    def prepare(self, dataset: Dataset) -> None:  # noqa: B027 - a hook that most models leave empty
+    def prepare(self, dataset: Dataset) -> None:
         """Take what buffers need from the data, once, before training."""
 
     @abstractmethod

@@ -27,12 +27,16 @@ class Attention(nn.Module):
         key, value = self.key_value(x).chunk(2, dim=-1)
         mask = None if ask is None else causal_mask(ask, x.shape[1])
         mixed = F.scaled_dot_product_attention(
-            self._split(self.query(asked)), self._split(key), self._split(value), attn_mask=mask, is_causal=ask is None
+            self._split(self.query(asked)),
+            self._split(key),
+            self._split(value),
+            attn_mask=mask,
+            is_causal=ask is None,
         )
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)
 
 
 class VanillaBlock(nn.Module):
@@ -48,7 +52,10 @@ class VanillaBlock(nn.Module):
         self.attention = Attention(dim, n_heads)
         self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.feedforward = nn.Sequential(
-            nn.Linear(dim, feedforward * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(feedforward * dim, dim)
+            nn.Linear(dim, feedforward * dim),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(feedforward * dim, dim),
         )
         self.dropout = nn.Dropout(dropout)
 

@@ -8,20 +8,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from recsys.data.dataset import Dataset
-from recsys.models.base import ClosedForm, Columns, Facts, TooLarge, pad_hidden
+from recsys.models.base import ClosedForm, Columns, Facts, TooLargeError, pad_hidden
 from recsys.models.fitting import events_before, interactions
 
 
 class EASE(ClosedForm):
     """Item weights B = −P / diag(P) with P = (XᵀX + λI)⁻¹ and a zero diagonal.
 
-    Needs I² numbers of memory; raises TooLarge above `max_items`.
+    Needs I² numbers of memory; raises TooLargeError above `max_items`.
     """
 
     def __init__(self, facts: Facts, regularisation: float = 500.0, max_items: int = 20_000) -> None:
         super().__init__()
         if facts.n_items > max_items:
-            raise TooLarge(f"{facts.n_items:,} items > {max_items:,}")
+            raise TooLargeError(f"{facts.n_items:,} items > {max_items:,}")
         self.regularisation = regularisation
         self.register_buffer("weights", torch.zeros(facts.n_items + 1, facts.n_items + 1))
         self.weights: Tensor

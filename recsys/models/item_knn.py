@@ -38,7 +38,7 @@ class ItemKNN(ClosedForm):
         for start in range(0, len(norms), 1024):
             part_of = slice(start, start + 1024)
             together = (columns[part_of] @ matrix).toarray()
-            cosine = together / (norms[part_of, None] * norms[None] + self.shrinkage)
+            cosine = together / np.maximum(norms[part_of, None] * norms[None] + self.shrinkage, 1e-9)
             cosine[np.arange(len(cosine)), np.arange(start, start + len(cosine))] = 0
             top = torch.from_numpy(cosine.astype(np.float32)).topk(self.nearest.shape[1], dim=1)
             self.similarity[part_of], self.nearest[part_of] = top.values, top.indices

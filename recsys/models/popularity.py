@@ -13,11 +13,12 @@ from recsys.models.fitting import decayed_counts, events_before
 
 
 class Popularity(ClosedForm):
-    """Counts of events, each halved in weight every `half_life` days before the end; None counts all alike."""
+    """Counts of events."""
 
-    def __init__(self, facts: Facts, half_life: float | None = None) -> None:
+    half_life: float | None = None
+
+    def __init__(self, facts: Facts) -> None:
         super().__init__()
-        self.half_life = half_life
         self.register_buffer("counts", torch.zeros(facts.n_items + 1))
         self.counts: Tensor
 

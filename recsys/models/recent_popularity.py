@@ -5,7 +5,8 @@ from recsys.models.popularity import Popularity
 
 
 class RecentPopularity(Popularity):
-    """Counts of events, each halved in weight every `half_life` days before the end."""
+    """Counts of events, each halved in weight every `half_life` days before the end (without times: not)."""
 
     def __init__(self, facts: Facts, half_life: float = 30) -> None:
-        super().__init__(facts, half_life if facts.has_time else None)
+        super().__init__(facts)
+        self.half_life = half_life if facts.has_time else None

@@ -6,7 +6,7 @@ B users, L history slots, Q queries a user, H half-lives.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -4,8 +4,10 @@ B users, L history slots, Q queries a user, I items with padding, D dimensions. 
 Networks for YouTube Recommendations (2016); Yi et al., Sampling-Bias-Corrected Neural Modeling (2019).
 """
 
+import itertools
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -44,7 +46,11 @@ class TwoTower(Trainable):
         self.start = nn.Parameter(torch.zeros(dim))
         widths = [3 * dim, *hidden]
         self.tower = nn.Sequential(
-            *(layer for i, o in zip(widths, widths[1:], strict=False) for layer in (nn.Linear(i, o), nn.GELU(), nn.Dropout(dropout))),
+            *(
+                layer
+                for i, o in itertools.pairwise(widths)
+                for layer in (nn.Linear(i, o), nn.GELU(), nn.Dropout(dropout))
+            ),
             nn.Linear(widths[-1], dim),
         )
         repeats = facts.repeats if repeat is None else repeat
@@ -57,8 +63,8 @@ class TwoTower(Trainable):
         """Take the item features and start popularity at the log of the counts."""
         for name, array in dataset.features("item").items():
             buffer = getattr(self, f"item_{name}")
-            buffer.copy_(torch.as_tensor(array[: dataset.n_items + 1]))
-        counts = torch.as_tensor(dataset.item_counts.copy(), dtype=torch.float32)
+            buffer.copy_(torch.from_numpy(np.array(array[: dataset.n_items + 1])))
+        counts = torch.from_numpy(np.array(dataset.item_counts, dtype=np.float32))
         with torch.no_grad():
             self.popularity.copy_(torch.log(counts + 1) - torch.log(counts + 1).mean())
 
@@ -75,7 +81,7 @@ class TwoTower(Trainable):
         self,
         user: Columns,
         history: Int[Tensor, "B L"],
-        events: Columns,
+        events: Columns,  # noqa: ARG002 - what was had counts here, not how
         request: Columns,
         ask: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q E"]:

@@ -15,7 +15,12 @@ MONITOR = "val/ndcg@10"
 def last_checkpoint(run: Run) -> ModelCheckpoint:
     """Keeps last.ckpt of the newest whole epoch."""
     return ModelCheckpoint(
-        run.folder, filename="last", save_top_k=1, monitor=None, enable_version_counter=False, save_on_train_epoch_end=True
+        run.folder,
+        filename="last",
+        save_top_k=1,
+        monitor=None,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
     )
 
 
@@ -41,7 +46,7 @@ class BestWeights(Callback):
         score = float(trainer.callback_metrics[MONITOR])
         if score > self.best and trainer.is_global_zero:
             self.best, self.epoch = score, trainer.current_epoch
-            self.run.save_weights(pl_module.model.state_dict())  # type: ignore[union-attr,operator]
+            self.run.save_weights(pl_module.model.state_dict())  # type: ignore[union-attr]
 
     def state_dict(self) -> dict[str, Any]:
         """The best score and its epoch."""

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from recsys.data.dataset import Dataset
 from recsys.evaluation import Ranking, evaluate, ranking_batches
-from recsys.models.base import ClosedForm, Model, TooLarge
+from recsys.models.base import ClosedForm, Model, TooLargeError
 from recsys.report import as_json, table, verdict
 from recsys.training.fit import make_model
 from recsys.training.module import score
@@ -48,7 +48,7 @@ def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, Par
     for name, node in config.baselines.items():
         try:
             ran[str(name)] = _rank_parts(make_model(node, dataset, config.batches.max_history), dataset, config)
-        except TooLarge as reason:
+        except TooLargeError as reason:
             not_run[str(name)] = f"{name}: not run: {reason}"
     return ran, not_run
 

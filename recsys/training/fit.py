@@ -1,8 +1,8 @@
 """From a configuration to a trained, ranked model in a run folder."""
 
 import logging
+import warnings
 from functools import partial
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -20,6 +20,14 @@ from recsys.training.module import Training
 
 log = logging.getLogger(__name__)
 
+HARMLESS = (
+    "Checkpoint directory .* exists",  # the run folder holds config.yaml by then
+    "Your `IterableDataset` has `__len__`",  # ours is exact: it knows its rank
+    "The number of training batches",
+    "The '.*_dataloader' does not have many workers",  # workers made it slower
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
+
 
 def load_dataset(config: DictConfig) -> Dataset:
     """The prepared dataset of a configuration, whose settings are all checked before anything is read."""
@@ -27,7 +35,14 @@ def load_dataset(config: DictConfig) -> Dataset:
     dataset: Dataset = build(config.data, split=build(config.split))
     counts = dataset.metadata["counts"]
     log.info("%s: %s", dataset.metadata["name"], ", ".join(f"{n:,} {name}" for name, n in counts.items()))
-    log.info("%s users, %s items, split %s", f"{dataset.n_users:,}", f"{dataset.n_items:,}", dataset.split_hash[:12])
+    if max(config.ks) > dataset.n_items:
+        raise ConfigError(f"k={max(config.ks)} is larger than the catalogue of {dataset.n_items:,} items; lower ks")
+    log.info(
+        "%s users, %s items, split %s",
+        f"{dataset.n_users:,}",
+        f"{dataset.n_items:,}",
+        dataset.split_hash[:12],
+    )
     return dataset
 
 
@@ -67,20 +82,30 @@ def _seeded(config: DictConfig, dataset: Dataset) -> Model:
 def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> None:
     model.prepare(dataset)
     module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
-    stopwatch = Stopwatch()
+    stopwatch, best = Stopwatch(), BestWeights(run)
     trainer: pl.Trainer = build(
         config.trainer,
         logger=[build(node, save_dir=run.folder) for node in config.logger.values()],
-        callbacks=[BestWeights(run), stopwatch, Patience(config.patience), last_checkpoint(run)],
+        callbacks=[best, stopwatch, Patience(config.patience), last_checkpoint(run)],
         default_root_dir=run.folder,
     )
     batches = TrainingBatches(dataset, seed=config.seed, **config.batches)
     validation = ranking_batches(dataset, "validation", config.batches.max_history)
-    trainer.fit(
-        module,
-        DataLoader(batches, batch_size=None),
-        DataLoader(validation, batch_size=None),
-        ckpt_path=run.checkpoint if run.checkpoint.exists() else None,
-        weights_only=True,
+    log.info("training: at most %s epochs, patience %s", config.trainer.max_epochs, config.patience)
+    with warnings.catch_warnings():
+        for message in HARMLESS:
+            warnings.filterwarnings("ignore", message)
+        trainer.fit(
+            module,
+            DataLoader(batches, batch_size=None),
+            DataLoader(validation, batch_size=None),
+            ckpt_path=run.checkpoint if run.checkpoint.exists() else None,
+            weights_only=True,
+        )
+    log.info(
+        "training: best validation ndcg@10 %.4f in epoch %s of %s",
+        best.best,
+        best.epoch,
+        trainer.current_epoch,
     )
     run.write_json("timing", stopwatch.summary())

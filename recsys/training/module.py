@@ -33,7 +33,7 @@ class Training(pl.LightningModule):
         super().__init__()
         self.model, self.loss, self.make_optimizer, self.seed = model, loss, optimizer, seed
         self.n_items = dataset.n_items
-        self.ranking = nn.ModuleDict({"ndcg": NDCG(10), "hr": HitRate(10)})
+        self.ndcg, self.hr = NDCG(10), HitRate(10)
 
     def configure_optimizers(self) -> Optimizer:
         """The configured optimizer over all parameters."""
@@ -47,7 +47,14 @@ class Training(pl.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The mean loss of a batch's targets."""
         loss = self.loss(*self.question(batch)) / batch.mass
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.target))
+        self.log(
+            "train/loss",
+            loss.detach(),
+            on_step=False,
+            on_epoch=True,
+            prog_bar=True,
+            batch_size=len(batch.target),
+        )
         return loss
 
     def question(self, batch: Batch) -> tuple[Any, ...]:
@@ -68,13 +75,13 @@ class Training(pl.LightningModule):
         scores = score(self.model, batch)
         hide_seen(scores, batch)
         ranks = target_ranks(scores, batch, self.n_items)
-        for metric in self.ranking.values():
-            metric.update(ranks)
+        self.ndcg.update(ranks)
+        self.hr.update(ranks)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics that stop training and choose the checkpoint."""
-        for name, metric in self.ranking.items():
-            self.log(f"val/{name}@10", metric.compute(), prog_bar=True)
+        for metric in (self.ndcg, self.hr):
+            self.log(f"val/{metric.name}", metric.compute(), prog_bar=True)
             metric.reset()
 
 

@@ -1,0 +1,47 @@
+"""Fixtures that many tests share: prepared datasets with a planted answer, and where public files lie."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from recsys.data.dataset import Dataset
+from recsys.data.features import Features
+from recsys.data.schema import Columns
+from recsys.data.sources import FrameSource
+from recsys.data.splits import GlobalTime
+from tests.planted import planted_baskets, planted_items, planted_log, planted_users, prepared
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Users on a ring of items, leave-one-out, seen items left out."""
+    return prepared(tmp_path_factory.mktemp("planted"), planted_log())
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A shop with baskets and features, split by time, repeats ranked."""
+    return prepared(
+        tmp_path_factory.mktemp("shop"),
+        FrameSource(planted_baskets(), planted_items(), planted_users()),
+        GlobalTime(),
+        columns=Columns(basket="basket"),
+        features=Features(user=["age"], item=["aisle"], context=["hour"]),
+        exclude_seen=False,
+    )
+
+
+@pytest.fixture
+def public() -> Path:
+    """The folder that RECSYS_DATA names; skips, saying so, where there is none."""
+    root = os.environ.get("RECSYS_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("RECSYS_DATA names no folder of public data")
+    return Path(root)

@@ -1,0 +1,54 @@
+"""Imports flow one way, files stay small, and light things stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "recsys"
+FILES = sorted(ROOT.rglob("*.py"))
+ALLOWED = {
+    "data": {"data"},
+    "metrics": {"metrics"},
+    "models": {"models", "data"},
+    "losses": {"losses", "data"},
+    "evaluation": {"evaluation", "data", "metrics"},
+    "report": {"report", "evaluation", "metrics"},
+    "config": {"config"},
+    "run": {"run", "config"},
+    "training": {"training", "data", "models", "losses", "metrics", "evaluation", "report", "config", "run"},
+    "cli": {"config", "data", "training", "run"},
+}
+
+
+def layer(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recsys."):
+            yield node.module.split(".")[1]
+        if isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("recsys."))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_lies_below(path):
+    if path.name == "__init__.py":
+        return
+    assert set(imported(path)) <= ALLOWED[layer(path)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_has_at_most_250_lines(path):
+    assert len(path.read_text().splitlines()) <= 250
+
+
+@pytest.mark.parametrize("light", ["recsys", "recsys.cli", "recsys.config"])
+def test_light_modules_load_neither_torch_nor_pandas(light):
+    code = f"import sys, {light}; print(*[m for m in ('torch', 'pandas', 'duckdb', 'scipy') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""

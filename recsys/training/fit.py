@@ -7,9 +7,10 @@ from functools import partial
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from recsys.config import ConfigError, build, check
+from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
 from recsys.data.training_batches import TrainingBatches
 from recsys.evaluation import ranking_batches
@@ -97,8 +98,8 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> 
             warnings.filterwarnings("ignore", message)
         trainer.fit(
             module,
-            DataLoader(batches, batch_size=None),
-            DataLoader(validation, batch_size=None),
+            _loader(batches),
+            _loader(validation),
             ckpt_path=run.checkpoint if run.checkpoint.exists() else None,
             weights_only=True,
         )
@@ -109,3 +110,10 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> 
         trainer.current_epoch,
     )
     run.write_json("timing", stopwatch.summary())
+
+
+def _loader(batches: IterableDataset[Batch]) -> DataLoader[Batch]:
+    """Batches as they come; a generator of its own keeps it from drawing on the model's random stream, which
+    it would do once more in a resumed run.
+    """
+    return DataLoader(batches, batch_size=None, generator=torch.Generator())

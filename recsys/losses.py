@@ -61,10 +61,10 @@ class _ChunkedSoftmax(torch.autograd.Function):
             if slot_items is not None and slot_scores is not None:
                 logits.scatter_add_(1, slot_items[rows], slot_scores[rows])
             logits[:, 0] = -torch.inf
+            log_p = logits.log_softmax(dim=1)
             at = (target_query[mine] - start, target[mine])
-            log_total = logits.logsumexp(dim=1)
-            total += (weight[mine] * (log_total[at[0]] - logits[at])).sum()
-            gradient = logits.sub_(log_total[:, None]).exp_().mul_(mass[rows, None])
+            total -= (weight[mine] * log_p[at]).sum()
+            gradient = log_p.exp_().mul_(mass[rows, None])
             gradient.index_put_(at, -weight[mine], accumulate=True)
             torch.mm(gradient, items, out=of_queries[rows])
             of_items.addmm_(gradient.T, queries[rows])

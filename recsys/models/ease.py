@@ -6,6 +6,7 @@ B users, L history slots, I items with padding.
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from recsys.data.dataset import Dataset
 from recsys.models.base import ClosedForm, Columns, Facts, TooLargeError, pad_hidden
@@ -43,6 +44,8 @@ class EASE(ClosedForm):
         events: Columns,  # noqa: ARG002
         request: Columns,  # noqa: ARG002
     ) -> Float[Tensor, "B I"]:
-        """The history as a set, times the weights."""
-        had = torch.zeros(len(history), len(self.weights), device=history.device).scatter_(1, history, 1.0)
-        return pad_hidden(had @ self.weights)
+        """The rows of the items in the history, each item once however often it was had."""
+        times = torch.zeros(len(history), len(self.weights), device=history.device)
+        times = times.scatter_add(1, history, torch.ones_like(history, dtype=times.dtype))
+        once = 1 / times.gather(1, history)
+        return pad_hidden(F.embedding_bag(history, self.weights, per_sample_weights=once, mode="sum"))

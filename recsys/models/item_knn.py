@@ -15,8 +15,8 @@ from recsys.models.fitting import events_before, interactions
 
 
 class ItemKNN(ClosedForm):
-    """Each item of the history votes for its `neighbours` nearest, newer items louder: a vote halves every
-    `half_life` events back (None: all alike, each item once).
+    """Each event of the history votes for the `neighbours` nearest of its item, newer ones louder: a vote halves
+    every `half_life` events back (None: all alike).
     """
 
     def __init__(
@@ -50,10 +50,13 @@ class ItemKNN(ClosedForm):
         events: Columns,  # noqa: ARG002
         request: Columns,  # noqa: ARG002
     ) -> Float[Tensor, "B I"]:
-        """The sum of the votes."""
+        """The sum of the votes, some slots of the history at a time: a slot is K numbers a user."""
         scores = torch.zeros(len(history), len(self.nearest), device=history.device)
-        voted = self.similarity[history] * self._loudness(history)[:, :, None]
-        return pad_hidden(scores.scatter_add(1, self.nearest[history].flatten(1), voted.flatten(1)))
+        slots = zip(history.split(64, dim=1), self._loudness(history).split(64, dim=1), strict=True)
+        for items, loudness in slots:
+            votes = self.similarity[items] * loudness[:, :, None]
+            scores = scores.scatter_add(1, self.nearest[items].flatten(1), votes.flatten(1))
+        return pad_hidden(scores)
 
     def _loudness(self, history: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
         real = (history > 0).float()

@@ -1,6 +1,5 @@
 """A model beside the baselines, on validation and test."""
 
-import copy
 from typing import Any
 
 from omegaconf import DictConfig
@@ -59,7 +58,7 @@ def _rank_parts(model: Model, dataset: Dataset, config: DictConfig) -> Parts:
     for part in PARTS:
         max_history = config.batches.max_history
         if isinstance(model, ClosedForm):
-            model, max_history = copy.deepcopy(model), None
+            max_history = None
             model.fit(dataset, part)
         batches = ranking_batches(dataset, part, max_history)
         found[part] = evaluate(lambda batch: score(model, batch), dataset, batches, tuple(config.ks))  # noqa: B023

@@ -2,6 +2,7 @@
 
 import time
 
+from recsys.models.base import ClosedForm
 from recsys.run import Run, peak_rss_mb
 from recsys.training.compare import compare
 from recsys.training.fit import fit, load_dataset, restore
@@ -13,6 +14,8 @@ def train(run: Run) -> None:
     dataset = load_dataset(run.config)
     model = fit(run.config, dataset, run)
     metrics, text = compare(model, dataset, run.config)
+    if isinstance(model, ClosedForm):  # fitted to all that came before the test
+        run.save_weights(model.state_dict())
     run.write_json("metrics", metrics)
     print(text)  # noqa: T201 - the command's answer
     print(f"run: {run.folder}  ({time.perf_counter() - started:.0f} s, {peak_rss_mb():,} MiB at most)")  # noqa: T201

@@ -75,6 +75,6 @@ class _ChunkedSoftmax(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         of_queries, of_items, *of_slots = (grad_output * saved for saved in ctx.saved_tensors)
         return of_queries, of_items, *(of_slots or [None]), None, None, None, None, None

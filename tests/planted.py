@@ -52,8 +52,8 @@ def planted_baskets(n_users: int = 40, n_items: int = 30, seed: int = 0) -> pd.D
             moment += int(rng.integers(3, 12)) * DAY // 2 + int(rng.integers(3600))
             drawn = rng.choice(n_items, 6, p=popularity / popularity.sum())
             own = np.where(rng.random(6) < 0.6, rng.choice(favourites, 6), drawn)
-            for item in dict.fromkeys(own[: rng.integers(1, 7)].tolist()):
-                rows.append((f"u{user:02}", f"i{item:02}", moment, basket))
+            items = dict.fromkeys(own[: rng.integers(1, 7)].tolist())
+            rows += [(f"u{user:02}", f"i{item:02}", moment, basket) for item in items]
             basket += 1
     return _shuffled(pd.DataFrame(rows, columns=["user", "item", "timestamp", "basket"]), rng)
 

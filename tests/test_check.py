@@ -46,7 +46,10 @@ def test_readme_commands_run_in_order(clone):
 
 
 def test_wheel_works_elsewhere(tmp_path):
-    run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)], tmp_path)
+    run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)],
+        tmp_path,
+    )
     run([sys.executable, "-m", "venv", str(tmp_path / "venv")], tmp_path)
     wheel = next(tmp_path.glob("*.whl"))
     run([str(tmp_path / "venv/bin/pip"), "install", "--quiet", str(wheel)], tmp_path, env=environment())
@@ -90,6 +93,9 @@ def test_a_grid_runs_every_combination(tmp_path):
     log = tmp_path / "events.csv"
     planted_log().to_csv(log, index=False)
     grid = words(log, "unused", "trainer=debug", "-m", "model=two_tower,sasrec", "seed=1,2")
-    run([*(w for w in grid if not w.startswith(("hydra.run.dir", "model=sasrec"))), f"hydra.sweep.dir={tmp_path}/grid"], tmp_path)
+    run(
+        [*(w for w in grid if not w.startswith(("hydra.run.dir", "model=sasrec"))), f"hydra.sweep.dir={tmp_path}/grid"],
+        tmp_path,
+    )
     found = sorted(path.parent.name for path in (tmp_path / "grid").glob("*/metrics.json"))
     assert found == ["0", "1", "2", "3"]

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from recsys.config import ConfigError, build, check, config_dir, parameters
 from tests.composed import EXPERIMENTS, MODELS, composed
 
-INJECTED = {"facts", "dim_model", "dataset", "split", "save_dir"}
+INJECTED = {"facts", "dataset", "split", "seed", "rank", "world_size"}
 OWN = [path for path in sorted(config_dir().glob("*/*.yaml")) if "_target_: recsys." in path.read_text()]
 
 
@@ -26,13 +26,13 @@ def test_yaml_lists_every_setting_and_no_other(words, monkeypatch):
     monkeypatch.setenv("RECSYS_DATA", "anywhere")
     config = OmegaConf.to_container(composed(*words), resolve=True)
     for node in own_nodes(config):
-        settings = {key for key in node if not key.startswith("_")} - {"path"}
+        settings = {key for key in node if not key.startswith("_")} - INJECTED - {"path"}
         expected = set(parameters(node["_target_"])) - INJECTED - {"path"}
         partial = {"dim"} if node.get("_partial_") else set()
         assert settings == expected - partial, node["_target_"]
 
 
-@pytest.mark.parametrize("group", ["split", "loss", "optimizer", "trainer", "logger", "baselines"])
+@pytest.mark.parametrize("group", ["split", "batches", "loss", "optimizer", "trainer", "logger", "baselines"])
 def test_every_choice_composes(group):
     for path in sorted((config_dir() / group).glob("*.yaml")):
         check(composed(f"{group}={path.stem}"))

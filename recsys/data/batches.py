@@ -94,9 +94,7 @@ def moved_up(items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, 
     return items[rows, order], {name: array[rows, order] for name, array in columns.items()}
 
 
-def bucketed(
-    lengths: Array, batch_size: int, rng: np.random.Generator | None, window: int = 50
-) -> Iterator[Array]:
+def bucketed(lengths: Array, batch_size: int, rng: np.random.Generator | None, window: int = 50) -> Iterator[Array]:
     """Index arrays of `batch_size` rows of like length: sorted within windows of a shuffled order, batches
     shuffled; without `rng` all is sorted by length.
     """

@@ -100,9 +100,7 @@ class Dataset:
         zone = self.metadata["zone"]
         context = {}
         for name, encoder in self.encoders["context"].items():
-            column = np.zeros(
-                (len(seconds), encoder.width), np.float32 if encoder.kind == "number" else np.int32
-            )
+            column = np.zeros((len(seconds), encoder.width), np.float32 if encoder.kind == "number" else np.int32)
             context[name] = derive(name, seconds, zone)[:, None] if name in DERIVED else column
         return context
 

@@ -1,9 +1,10 @@
 """Fetches a file once, completely or not at all."""
 
-import os
 import tempfile
 import urllib.request
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from urllib.error import HTTPError
 
 from tqdm import tqdm
 
@@ -20,13 +21,16 @@ def fetch(address: str, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(address, timeout=30) as response:
             _save(response, path)
-    except OSError as error:
-        remedy = f"download it yourself to '{path}' or set RECSYS_DATA to the folder that holds it"
+    except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
+        here = f"{path.parent.name}/{path.name}"
+        remedy = f"download it yourself to '{path}', or set RECSYS_DATA to the folder that holds {here}"
         raise DataError(f"'{path.name}' could not be fetched from {address} ({error}); {remedy}") from error
     return path
 
 
-def _save(response: urllib.request.addinfourl, path: Path) -> None:  # type: ignore[name-defined]
+def _save(response: HTTPResponse, path: Path) -> None:
     size = int(response.headers.get("Content-Length", 0))
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         try:
@@ -37,6 +41,6 @@ def _save(response: urllib.request.addinfourl, path: Path) -> None:  # type: ign
             if size and file.tell() != size:
                 raise OSError(f"got {file.tell():,} of {size:,} bytes")
             file.close()
-            os.replace(file.name, path)
+            Path(file.name).replace(path)
         finally:
             Path(file.name).unlink(missing_ok=True)

@@ -4,16 +4,26 @@ Whatever Narwhals cannot say (reading text, casting what may not parse) stands h
 pipeline runs unchanged on another engine.
 """
 
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import narwhals.stable.v2 as nw
+import pyarrow as pa
+from narwhals.exceptions import NarwhalsError
 
 from recsys.data.schema import UNITS, Clock, DataError
 
 Frame = nw.LazyFrame[Any]
 LINE = "columns={'line': 'VARCHAR'}, delim='\x01', header=false, quote='', escape='', auto_detect=false"
+DELIMITERS = ",;\t|"
+BLANKS = "' \t\r\n\u00a0'"
+WORDS = f"regexp_split_to_array(trim(line, {BLANKS}), '\\s+')"
 
 
 class Engine:
@@ -30,76 +40,105 @@ class Engine:
         """The frame, computed once and read back from Parquet: lazy plans stay small."""
         path = self.folder / f"{name}.parquet"
         frame.sink_parquet(path)
-        return self._sql("SELECT * FROM read_parquet(?)", str(path))
+        return self._sql("SELECT * FROM read_parquet(?)", _literal(path))
 
     def read_parquet(self, path: Path) -> Frame:
         """A Parquet file or a folder of them, with the row's ordinal in `_row`."""
-        glob = str(path / "**/*.parquet") if path.is_dir() else str(path)
-        return self._sql("SELECT *, row_number() OVER () - 1 AS _row FROM read_parquet(?)", glob)
+        files = f"{_literal(path)}/**/*.parquet" if path.is_dir() else _literal(path)
+        return _numbered(self.connection.sql("SELECT * FROM read_parquet(?)", params=[files]))
 
-    def read_csv(self, path: Path, delimiter: str | None = None, **options: Any) -> Frame:
-        """A CSV file, every column as text: ids such as 007 keep their zeros."""
-        extra = {"sep": delimiter} if delimiter else {}
-        relation = self.connection.read_csv(str(path), all_varchar=True, **extra, **options)
-        return _frame(relation.project("*, row_number() OVER () - 1 AS _row"))
+    def read_csv(
+        self, path: Path, delimiter: str | None = None, names: Sequence[str] | None = None, quote: str = '"'
+    ) -> Frame:
+        """A CSV file, every column as text: ids such as 007 keep their zeros; with `_row`, the row's ordinal.
+
+        Nothing is guessed from the rows (a guess skips lines it dislikes): `names`, or the first line, tells the
+        columns, and the delimiter is whichever that line has most.
+        """
+        if names is None:
+            first = self._first_line(path)
+            delimiter = delimiter or max(DELIMITERS, key=first.count)
+            columns = _header(first, delimiter, path)
+        else:
+            columns = list(names)
+        options = f"columns=$types, delim=$delimiter, quote=$quote, escape=$quote, header={names is None}"
+        relation = self.connection.sql(
+            f"SELECT * FROM read_csv($path, {options}, auto_detect=false, all_varchar=true)",
+            params={"path": _literal(path), "types": dict.fromkeys(columns, "VARCHAR"), "delimiter": delimiter,
+                    "quote": quote},
+        )  # fmt: skip
+        return _numbered(relation)
 
     def read_sequences(self, path: Path) -> Frame:
         """Columns user, item, _row of a text file with one 'user item item …' line a user."""
-        words = f"SELECT row_number() OVER () AS n, regexp_split_to_array(trim(line), '\\s+') AS w FROM read_csv(?, {LINE})"
+        words = f"SELECT row_number() OVER () AS n, {WORDS} AS w FROM read_csv(?, {LINE})"
         events = "SELECT n, w[1] AS user, unnest(w[2:]) AS item, generate_subscripts(w[2:], 1) AS place"
         sql = f"SELECT user, item, row_number() OVER (ORDER BY n, place) - 1 AS _row FROM ({events} FROM ({words}))"
-        return self._sql(sql, str(path))
+        return self._sql(sql, _literal(path))
 
     def read_pairs(self, path: Path) -> Frame:
         """Columns user, item, _row of a text file with one 'user item' line an event."""
-        words = f"SELECT regexp_split_to_array(trim(line), '\\s+') AS w FROM read_csv(?, {LINE}) WHERE trim(line) <> ''"
+        words = f"SELECT {WORDS} AS w FROM read_csv(?, {LINE}) WHERE {WORDS}[1] <> ''"
         sql = f"SELECT w[1] AS user, w[2] AS item, row_number() OVER () - 1 AS _row FROM ({words})"
-        return self._sql(sql, str(path))
+        return self._sql(sql, _literal(path))
 
     def from_frame(self, frame: Any) -> Frame:
         """A pandas, Polars or Arrow frame, with the row's ordinal in `_row`."""
-        table = nw.from_native(frame, eager_only=True).to_arrow()
-        relation = self.connection.from_arrow(table)
-        return _frame(relation.project("*, row_number() OVER () - 1 AS _row"))
+        return _numbered(self.connection.from_arrow(arrow_table(frame)))
 
     def to_number(self, frame: Frame, column: str) -> Frame:
         """The frame with a column as float64; what does not parse is null."""
-        return self._replace(frame, column, f'try_cast("{column}" AS DOUBLE)')
+        return self._replace(frame, column, f"try_cast({_name(column)} AS DOUBLE)")
 
     def to_text(self, frame: Frame, column: str) -> Frame:
         """The frame with a column as text, blanks at its ends removed, empty as null."""
-        return self._replace(frame, column, f"nullif(trim(CAST(\"{column}\" AS VARCHAR)), '')")
+        return self._replace(frame, column, f"nullif(trim(CAST({_name(column)} AS VARCHAR), {BLANKS}), '')")
 
     def to_microseconds(self, frame: Frame, column: str, clock: Clock) -> Frame:
         """The frame with a time column as int64 microseconds since 1970 UTC; what does not parse is null."""
         kind = frame.collect_schema()[column]
-        if kind == nw.String:
-            numeric = self._count(frame, column, "DOUBLE")
-            kind = nw.Float64() if numeric and numeric >= self._count(frame, column, "TIMESTAMPTZ") else kind
-        if kind.is_numeric():
+        number = kind.is_numeric()
+        if not number and kind not in (nw.Datetime, nw.Date):
+            frame = self.to_text(frame, column)
+            numbers = self._count(frame, column, "DOUBLE")
+            number = numbers > 0 and numbers >= self._count(frame, column, "TIMESTAMPTZ")
+        if number:
             return self._replace(frame, column, self._from_number(frame, column, clock))
-        self.connection.execute(f"SET TimeZone='{clock.zone}'")
-        moment = f'epoch_us(try_cast("{column}" AS TIMESTAMPTZ))'
-        kept = self.keep(self._replace(frame, column, moment), "times")
-        self.connection.execute("SET TimeZone='UTC'")
-        return kept
+        with self._zone(clock.zone):
+            moment = f"epoch_us(try_cast({_name(column)} AS TIMESTAMPTZ))"
+            return self.keep(self._replace(frame, column, moment), "times")
+
+    def _first_line(self, path: Path) -> str:
+        sql = f"SELECT line FROM read_csv(?, {LINE}) LIMIT 1"
+        found = self.connection.execute(sql, [_literal(path)]).fetchall()
+        if not found or found[0][0] is None:
+            raise DataError(f"'{path}' has no header in its first line")
+        return str(found[0][0])
+
+    @contextmanager
+    def _zone(self, zone: str) -> Iterator[None]:
+        self.connection.execute(f"SET TimeZone={_quoted(zone)}")
+        try:
+            yield
+        finally:
+            self.connection.execute("SET TimeZone='UTC'")
 
     def _from_number(self, frame: Frame, column: str, clock: Clock) -> str:
-        unit = clock.unit
+        number, unit = f"try_cast({_name(column)} AS DOUBLE)", clock.unit
         if unit == "auto":
-            middle = f'SELECT median(try_cast("{column}" AS DOUBLE)) FROM source'
-            size = abs(frame.to_native().query("source", middle).fetchall()[0][0] or 0)
+            middle = frame.to_native().query("source", f"SELECT median({number}) FROM source").fetchall()
+            size = abs(middle[0][0] or 0)
             unit = "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
-        return f'CAST(round(try_cast("{column}" AS DOUBLE) * {UNITS[unit]}) AS BIGINT)'
+        return f"try_cast(round({number} * {UNITS[unit]}) AS BIGINT)"
 
     def _count(self, frame: Frame, column: str, kind: str) -> int:
-        sql = f'SELECT count(try_cast("{column}" AS {kind})) FROM source'
+        sql = f"SELECT count(try_cast({_name(column)} AS {kind})) FROM source"
         return int(frame.to_native().query("source", sql).fetchall()[0][0])
 
     def _replace(self, frame: Frame, column: str, expression: str) -> Frame:
         if column not in frame.columns:
             raise DataError(f"column '{column}' is missing; there are: {', '.join(frame.columns)}")
-        return _frame(frame.to_native().project(f'* REPLACE ({expression} AS "{column}")'))
+        return _frame(frame.to_native().project(f"* REPLACE ({expression} AS {_name(column)})"))
 
     def _sql(self, sql: str, *values: Any) -> Frame:
         return _frame(self.connection.sql(sql, params=list(values)))
@@ -109,5 +148,63 @@ class Engine:
         self.connection.close()
 
 
+@contextmanager
+def opened(folder: Path) -> Iterator[Engine]:
+    """An engine, closed at the end; what it cannot read becomes a DataError that names file and line."""
+    engine = Engine(folder)
+    try:
+        yield engine
+    except (duckdb.Error, NarwhalsError) as error:
+        raise DataError(_reason(str(error))) from error
+    finally:
+        engine.close()
+
+
+def arrow_table(frame: Any) -> pa.Table:
+    """A pandas, Polars or Arrow frame as an Arrow table."""
+    try:
+        return nw.from_native(frame, eager_only=True).to_arrow()
+    except (TypeError, pa.ArrowException, NarwhalsError) as error:
+        kind, reason = f"{type(frame).__module__}.{type(frame).__name__}", " ".join(str(error).split())
+        remedy = "hand in a pandas, Polars or Arrow frame with one type a column"
+        raise DataError(f"a {kind} cannot be read as a table ({reason}); {remedy}") from error
+
+
+def _header(line: str, delimiter: str, path: Path) -> list[str]:
+    names = next(csv.reader([line], delimiter=delimiter))
+    names = [name.strip() or f"column{place}" for place, name in enumerate(names)]
+    twice = [name for name, n in Counter(name.lower() for name in names).items() if n > 1]
+    if twice:
+        raise DataError(f"'{path}' has the column '{twice[0]}' twice (in whatever case); rename one in its first line")
+    return names
+
+
+def _reason(text: str) -> str:
+    """What the engine complains of, without its own remedies, which name settings that we do not have."""
+    file = re.search(r"\n\s*file = (.+)", text)
+    complaint = " ".join(re.split(r"\n+\s*(?:Possible|file =)", text)[0].split())
+    place = f"'{file[1]}': " if file else ""
+    return f"{place}{complaint}; mend the source, or read it yourself and hand in a frame"
+
+
+def _numbered(relation: Any) -> Frame:
+    return _frame(relation.project("*, row_number() OVER () - 1 AS _row"))
+
+
 def _frame(relation: Any) -> Frame:
     return nw.from_native(relation)
+
+
+def _name(column: str) -> str:
+    escaped = column.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"
+
+
+def _literal(path: Path) -> str:
+    """The path as DuckDB reads it, where * ? [ would stand for other files."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))

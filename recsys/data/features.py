@@ -7,10 +7,12 @@ becomes several codes a row, padded with 0.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype
 
 from recsys.data.schema import DataError
 
@@ -30,6 +32,10 @@ class Features:
     item: Sequence[str] = ()
     context: Sequence[str] = ()
     separator: str = "|"
+
+    def __post_init__(self) -> None:
+        if not self.separator:
+            raise DataError("features.separator is empty; write a text that no value contains")
 
     @property
     def brought(self) -> tuple[str, ...]:
@@ -55,8 +61,8 @@ class Encoder:
     def encode(self, column: pd.Series, separator: str) -> np.ndarray:
         """(N, width) int32 codes or (N, 1) float32."""
         if self.kind == "number":
-            scaled = (column.astype("float64").to_numpy() - self.mean) / self.deviation
-            return np.nan_to_num(scaled, nan=0.0).astype(np.float32)[:, None]
+            scaled = (_numbers(column) - self.mean) / self.deviation
+            return scaled.fillna(0.0).to_numpy(np.float32)[:, None]
         place, distinct = pd.factorize(_text(column, separator))
         codes = {value: code for code, value in enumerate(self.values, start=1)}
         rows = np.zeros((len(distinct) + 1, self.width), dtype=np.int32)  # the last one, at -1, is for nulls
@@ -68,17 +74,16 @@ class Encoder:
 
 def fit_encoder(column: pd.Series, separator: str) -> Encoder:
     """The encoder of a column: floats are numbers, all else categories, the most frequent first."""
-    if pd.api.types.is_float_dtype(column):
-        deviation = float(column.std()) if column.notna().sum() > 1 else 1.0
-        return Encoder("number", (), float(np.nan_to_num(column.mean())), deviation or 1.0)
+    if is_float_dtype(column) or isinstance(next(iter(column.dropna()), None), Decimal):
+        numbers = _numbers(column).dropna()
+        deviation = float(numbers.std()) if len(numbers) > 1 else 1.0
+        return Encoder("number", (), float(numbers.mean()) if len(numbers) else 0.0, deviation or 1.0)
     place, distinct = pd.factorize(_text(column, separator))
     counts: Counter[str] = Counter()
     for cell, n in zip(distinct, np.bincount(place[place >= 0], minlength=len(distinct)), strict=True):
         counts.update(dict.fromkeys(filter(None, cell.split(separator)), int(n)))
     ordered = sorted(counts, key=lambda value: (-counts[value], value))
-    return Encoder(
-        "category", tuple(ordered), width=max((c.count(separator) + 1 for c in distinct), default=1)
-    )
+    return Encoder("category", tuple(ordered), width=max((c.count(separator) + 1 for c in distinct), default=1))
 
 
 def derive(name: str, seconds: np.ndarray, zone: str) -> np.ndarray:
@@ -88,17 +93,20 @@ def derive(name: str, seconds: np.ndarray, zone: str) -> np.ndarray:
     return np.asarray(part, dtype=np.int32) + 1
 
 
-def aligned(
-    table: pd.DataFrame | None, key: str, ids: Sequence[Any], names: Sequence[str], kind: str
-) -> pd.DataFrame:
-    """The columns `names` of an item or user table in the order of `ids`; missing ones are null."""
-    if not names:
-        return pd.DataFrame(index=range(len(ids)))
-    missing = set(names) - set(table.columns if table is not None else ())
-    if table is None or missing or key not in table.columns:
-        raise DataError(f"features.{kind} names {sorted(missing or {key})}, which the {kind} table lacks")
-    unique = table.assign(**{key: table[key].astype(str)}).drop_duplicates(key).set_index(key)
-    return unique.reindex([str(i) for i in ids])[list(names)].reset_index(drop=True)
+def aligned(table: pd.DataFrame, ids: Sequence[Any], kind: str) -> pd.DataFrame:
+    """The rows of a side table in the order of `ids`, null where it has none; DataError if it has none at all."""
+    wanted = [str(i) for i in ids]
+    if not table.index.isin(wanted).any():
+        raise DataError(
+            f"no {kind} of the events is in the {kind} table: ids there look like {table.index[:3].tolist()}, "
+            f"in the events like {wanted[:3]}"
+        )
+    return table.reindex(wanted).reset_index(drop=True)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """The column as float64, null where it is not finite."""
+    return column.astype("float64").replace([np.inf, -np.inf], np.nan)
 
 
 def _text(column: pd.Series, separator: str) -> pd.Series:

@@ -5,22 +5,22 @@ from dataclasses import dataclass
 
 import narwhals.stable.v2 as nw
 import numpy as np
-import pandas as pd
 
 from recsys.data.engine import Frame
 from recsys.data.log import Log
-from recsys.data.schema import MICROSECONDS, DataError
+from recsys.data.schema import DataError, microseconds
 
 
 @dataclass(frozen=True)
 class Filters:
-    """Event types to keep, the lowest value that counts, a time window [start, end), whether only a user's
-    first event with an item is kept, and the iterated k-core: the fewest events of a user and of an item.
+    """Event types to keep, the lowest value that counts, a time window [start, end) (UTC where no zone is
+    written), whether only a user's first event with an item is kept, and the iterated k-core: the fewest
+    events of a user and of an item.
     Last, after the split: the fewest events of an item before the test part, below which it leaves every part.
     """
 
     events: Sequence[str] | None = None
-    min_value: float | None = None
+    min_value: float | int | None = None
     start: str | None = None
     end: str | None = None
     first_only: bool = False
@@ -31,15 +31,13 @@ class Filters:
     def select(self, frame: Frame) -> Frame:
         """The rows that pass every filter that looks at one row alone."""
         if self.events is not None:
-            frame = _needing(frame, "event", "filters.events").filter(
-                nw.col("event").is_in(list(self.events))
-            )
+            frame = _needing(frame, "event", "filters.events").filter(nw.col("event").is_in(list(self.events)))
         if self.min_value is not None:
             frame = _needing(frame, "value", "filters.min_value").filter(nw.col("value") >= self.min_value)
         for bound, setting in ((self.start, "start"), (self.end, "end")):
             if bound is not None:
                 moment = _needing(frame, "timestamp", f"filters.{setting}")
-                edge = _microseconds(bound, setting)
+                edge = microseconds(bound, f"data.filters.{setting}")
                 later = nw.col("timestamp") >= edge
                 frame = moment.filter(later if setting == "start" else ~later)
         return frame
@@ -79,14 +77,3 @@ def _needing(frame: Frame, column: str, setting: str) -> Frame:
     if column not in frame.columns:
         raise DataError(f"data.{setting} needs a column '{column}'; name it under data.columns.{column}")
     return frame
-
-
-def _microseconds(moment: str, setting: str) -> int:
-    try:
-        parsed = pd.Timestamp(moment)
-    except ValueError as error:
-        raise DataError(
-            f"data.filters.{setting}='{moment}' is no time; write 2024-01-31 or 2024-01-31T12:00Z"
-        ) from error
-    parsed = parsed.tz_localize("UTC") if parsed.tz is None else parsed
-    return int(parsed.timestamp() * MICROSECONDS)

@@ -8,9 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.api.types import is_float_dtype
 
 from recsys.data.schema import MICROSECONDS
 
@@ -40,16 +44,19 @@ class Log:
         return np.concatenate([[0], np.cumsum(np.bincount(self.users))]).astype(np.int64)
 
     @cached_property
-    def basket_starts(self) -> Array:
-        """(N,) the index of the first event of each event's basket."""
-        new = np.ones(len(self), dtype=bool)
-        new[1:] = self.baskets[1:] != self.baskets[:-1]
-        return np.maximum.accumulate(np.where(new, np.arange(len(self)), 0))
+    def starts(self) -> Array:
+        """(B,) where each basket starts."""
+        return np.flatnonzero(np.diff(self.baskets, prepend=-1))
+
+    @cached_property
+    def numbers(self) -> Array:
+        """(N,) the baskets, numbered from 0 without gaps."""
+        return np.repeat(np.arange(len(self.starts)), np.diff(self.starts, append=len(self)))
 
     def take(self, index: Array) -> Log:
         """The events at `index`, in its order."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
-        taken = {name: None if array is None else array[index] for name, array in arrays.items()}
+        taken: dict[str, Any] = {name: None if array is None else array[index] for name, array in arrays.items()}
         return replace(self, **taken, extra={name: array[index] for name, array in self.extra.items()})
 
     def keep(self, mask: Array) -> Log:
@@ -72,9 +79,15 @@ def read_log(path: Path, extra: tuple[str, ...], seed: int) -> Log:
         baskets,
         column.get("timestamp"),
         column["weight"].astype(np.float32) if "weight" in column else None,
-        {name: table[f"extra_{name}"].to_pandas().to_numpy() for name in extra},
+        {name: plain_pandas(table.select([f"extra_{name}"])).iloc[:, 0].to_numpy() for name in extra},
     )
     return log.take(np.argsort(baskets + np.random.default_rng(seed).random(len(log)), kind="stable"))
+
+
+def plain_pandas(table: pa.Table) -> pd.DataFrame:
+    """The table in memory; only floats stay numbers, so that a missing value never makes whole numbers floats."""
+    frame = table.to_pandas(integer_object_nulls=True)
+    return frame.astype({name: object for name in frame.columns if not is_float_dtype(frame[name])})
 
 
 def seconds(timestamps: Array) -> Array:

@@ -3,37 +3,41 @@
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from recsys.data.engine import Frame
+from recsys.data.engine import Engine, Frame
 from recsys.data.features import DERIVED, Encoder, Features, aligned, derive, fit_encoder
-from recsys.data.log import Log, seconds
-from recsys.data.schema import Columns
+from recsys.data.log import Log, plain_pandas, seconds
+from recsys.data.schema import Columns, DataError
 from recsys.data.sources import Tables
 from recsys.data.splits import Parts
+from recsys.data.validation import checked_ids
 
 
-class SideTables(NamedTuple):
-    """Item and user tables in memory, the names of their id columns, and which columns become features."""
-
-    items: pd.DataFrame | None
-    users: pd.DataFrame | None
-    item_key: str
-    user_key: str
-    features: Features
-
-
-def encode_tables(tables: Tables, columns: Columns, features: Features) -> SideTables:
-    """The side tables, read only as far as features need them."""
-    items = _frame(tables.items, (columns.item, *features.item)) if features.item else None
-    users = _frame(tables.users, (columns.user, *features.user)) if features.user else None
-    return SideTables(items, users, columns.item, columns.user, features)
+def side_tables(tables: Tables, columns: Columns, features: Features, engine: Engine) -> dict[str, pd.DataFrame]:
+    """The user and item tables that features need: only their columns, indexed by id as text."""
+    found = {}
+    for kind, table, key, names in (
+        ("user", tables.users, columns.user, features.user),
+        ("item", tables.items, columns.item, features.item),
+    ):
+        if names:
+            found[kind] = _side_table(table, kind, key, list(dict.fromkeys(names)), engine)
+    return found
 
 
-def pack(work: Path, parts: Parts, ids: dict[str, pd.Series], side: SideTables, zone: str) -> dict[str, Any]:
+def pack(
+    work: Path,
+    parts: Parts,
+    ids: dict[str, pd.Series],
+    side: dict[str, pd.DataFrame],
+    features: Features,
+    zone: str,
+) -> dict[str, Any]:
     """Write every array into `work`; returns what metadata.json says of them.
 
     Items are numbered from 1 by training count, then raw id; those first seen after training come last.
@@ -48,7 +52,7 @@ def pack(work: Path, parts: Parts, ids: dict[str, pd.Series], side: SideTables, 
     items = number[log.items]
     arrays: dict[str, np.ndarray] = {
         "items": items,
-        "baskets": log.baskets,
+        "baskets": log.numbers,
         "offsets": np.concatenate([[0], np.cumsum(np.bincount(users))]).astype(np.int64),
         "split": bounds.astype(np.int64),
         "item_counts": np.bincount(items[training], minlength=len(order) + 1).astype(np.int64),
@@ -58,7 +62,12 @@ def pack(work: Path, parts: Parts, ids: dict[str, pd.Series], side: SideTables, 
     if log.weights is not None:
         arrays["weights"] = log.weights
     raw_users, raw_items = ids["user"].iloc[used], ids["item"].iloc[order]
-    encoders = _add_features(arrays, log, training, raw_users, raw_items, side, zone)
+    encoders: dict[str, dict[str, Encoder]] = {"user": {}, "item": {}, "context": {}}
+    for kind, raw in (("user", raw_users), ("item", raw_items)):
+        if kind in side:
+            encoders[kind] = _add_side(arrays, kind, aligned(side[kind], raw.tolist(), kind), features.separator)
+    for name in features.context:
+        arrays[f"context_{name}"], encoders["context"][name] = _context(log, name, training, features, zone)
     for name, array in arrays.items():
         np.save(work / f"{name}.npy", array)
     _write_ids(work, "user", raw_users, np.arange(1, len(used) + 1), np.bincount(users))
@@ -81,43 +90,38 @@ def _number_items(items: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, 
     return order, int((counts[used] > 0).sum())
 
 
-def _add_features(
-    arrays: dict[str, np.ndarray],
-    log: Log,
-    training: np.ndarray,
-    raw_users: pd.Series,
-    raw_items: pd.Series,
-    side: SideTables,
-    zone: str,
-) -> dict[str, dict[str, Encoder]]:
-    features = side.features
-    encoders: dict[str, dict[str, Encoder]] = {"user": {}, "item": {}, "context": {}}
-    for kind, table, key, raw, names in (
-        ("user", side.users, side.user_key, raw_users, features.user),
-        ("item", side.items, side.item_key, raw_items, features.item),
-    ):
-        for name, column in aligned(table, key, raw.tolist(), names, kind).items():
-            encoder = encoders[kind][str(name)] = fit_encoder(column, features.separator)
-            codes = encoder.encode(column, features.separator)
-            arrays[f"{kind}_{name}"] = np.concatenate([np.zeros_like(codes[:1]), codes])
-    for name in features.context:
-        if name in DERIVED:
-            encoders["context"][name] = Encoder("category", tuple(map(str, range(DERIVED[name]))))
-            assert log.timestamps is not None
-            arrays[f"context_{name}"] = derive(name, seconds(log.timestamps), zone)[:, None]
-        else:
-            column = pd.Series(log.extra[name])
-            encoder = encoders["context"][name] = fit_encoder(column[training], features.separator)
-            arrays[f"context_{name}"] = encoder.encode(column, features.separator)
+def _add_side(arrays: dict[str, np.ndarray], kind: str, table: pd.DataFrame, separator: str) -> dict[str, Encoder]:
+    encoders = {str(name): fit_encoder(column, separator) for name, column in table.items()}
+    for name, encoder in encoders.items():
+        codes = encoder.encode(table[name], separator)
+        arrays[f"{kind}_{name}"] = np.concatenate([np.zeros_like(codes[:1]), codes])
     return encoders
 
 
-def _frame(table: Frame | None, names: tuple[str, ...]) -> pd.DataFrame | None:
+def _context(log: Log, name: str, training: np.ndarray, features: Features, zone: str) -> tuple[np.ndarray, Encoder]:
+    if name not in DERIVED:
+        column = pd.Series(log.extra[name])
+        encoder = fit_encoder(column[training], features.separator)
+        return encoder.encode(column, features.separator), encoder
+    if log.timestamps is None:
+        raise DataError(f"features.context names {name}: name the times under data.columns.timestamp")
+    encoder = Encoder("category", tuple(map(str, range(DERIVED[name]))))
+    return derive(name, seconds(log.timestamps), zone)[:, None], encoder
+
+
+def _side_table(table: Frame | None, kind: str, key: str, names: list[str], engine: Engine) -> pd.DataFrame:
     if table is None:
-        return None
-    present = [name for name in dict.fromkeys(names) if name in table.columns]
-    frame: pd.DataFrame = table.select(present).collect("pandas").to_native()
-    return frame
+        raise DataError(f"features.{kind} needs a table of {kind}s: name it under data.source.{kind}s")
+    missing = [name for name in (key, *names) if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"column {', '.join(map(repr, missing))} is missing from the {kind} table; "
+            f"there are: {', '.join(name for name in table.columns if name != '_row')}"
+        )
+    chosen = table.select(nw.col(key).alias("_id"), *map(nw.col, names))
+    frame = plain_pandas(checked_ids(chosen, "_id", engine).collect("pyarrow").to_native())
+    frame = frame.dropna(subset=["_id"]).astype({"_id": str})
+    return frame.drop_duplicates("_id").set_index("_id")
 
 
 def _write_ids(work: Path, name: str, raw: pd.Series, number: np.ndarray, n: np.ndarray) -> None:

@@ -8,24 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
+from uuid import uuid4
 
 import narwhals.stable.v2 as nw
+import numpy as np
 import pandas as pd
 
 from recsys.data.dataset import Dataset
-from recsys.data.engine import Engine, Frame
+from recsys.data.engine import Engine, Frame, opened
 from recsys.data.features import Features
 from recsys.data.filters import Filters
 from recsys.data.log import read_log
-from recsys.data.pack import encode_tables, pack
+from recsys.data.pack import pack, side_tables
 from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
 from recsys.data.splits import Split, without_rare_items
 from recsys.data.validation import validate
 
-FORMAT = 1
+FORMAT = 2
 log = logging.getLogger(__name__)
 
 
@@ -57,12 +58,9 @@ def prepare(
         log.info("dataset: reusing %s", path)
         return Dataset(path)
     with _staged(path) as work:
-        engine = Engine(work / "stages")
-        try:
+        with opened(work / "stages") as engine:
             _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec)
-        finally:
-            engine.close()
-            shutil.rmtree(work / "stages", ignore_errors=True)
+        shutil.rmtree(work / "stages")
     return Dataset(path)
 
 
@@ -85,13 +83,16 @@ def _write(
     if not len(filtered):
         raise DataError(f"the filters leave no event of {valid.counts['kept']:,}; relax data.filters")
     parts = without_rare_items(split(filtered), filters.item_min_training)
+    if not (parts.bounds[parts.log.users, 0] > np.arange(len(parts.log))).any():
+        raise DataError(f"the split leaves no event for training of {len(filtered):,}; relax data.filters or the split")
     counts = {
         **valid.counts,
         "filtered_out": valid.counts["kept"] - len(filtered),
         "of_rare_items": len(filtered) - len(parts.log),
         "events": len(parts.log),
     }
-    facts = pack(work, parts, ids, encode_tables(tables, columns, features), clock.zone)
+    side = side_tables(tables, columns, features, engine)
+    facts = pack(work, parts, ids, side, features, clock.zone)
     metadata = {**spec, "zone": clock.zone, "counts": counts, "cuts": parts.cuts, **facts}
     (work / "metadata.json").write_text(json.dumps(metadata, indent=1))
 
@@ -99,7 +100,7 @@ def _write(
 def _sort(events: Frame, engine: Engine) -> dict[str, pd.Series]:
     """Keep the log as 'sorted', codes in place of ids; returns the raw ids in code order."""
     events = engine.keep(events, "filtered")
-    ids = {}
+    ids: dict[str, pd.Series] = {}
     for name in ("user", "item", "basket"):
         if name in events.columns:
             codes = events.filter(~nw.col(name).is_null()).select(name).unique()
@@ -111,8 +112,10 @@ def _sort(events: Frame, engine: Engine) -> dict[str, pd.Series]:
     if "basket" in ids:
         together = nw.col(moment).min().over("user_code", "basket_code")
         alone = nw.col("basket_code").is_null()
-        events = events.with_columns(nw.when(alone).then(nw.col(moment)).otherwise(together).alias(moment))
-        order = ["user_code", moment, "basket_code", "row"]
+        events = events.with_columns(start=nw.when(alone).then(nw.col(moment)).otherwise(together))
+        order = ["user_code", "start", "basket_code", "row"]
+        if moment == "timestamp":
+            events = events.with_columns(timestamp=nw.col("start"))
     engine.keep(events.sort(*order), "sorted")
     return ids
 
@@ -120,13 +123,17 @@ def _sort(events: Frame, engine: Engine) -> dict[str, pd.Series]:
 @contextmanager
 def _staged(path: Path) -> Iterator[Path]:
     """A temporary folder that takes its final name only if all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    if path.exists():
+        raise DataError(f"'{path}' is no whole dataset, for it lacks metadata.json; delete that folder")
+    work = path.with_name(f".{path.name}-{uuid4().hex}")
+    work.mkdir(parents=True)
     try:
         yield work
-        if path.exists():  # another process was faster
-            return
-        work.rename(path)
+        try:
+            work.rename(path)
+        except OSError:
+            if not (path / "metadata.json").exists():  # else another process was faster
+                raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

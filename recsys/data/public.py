@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import narwhals.stable.v2 as nw
+
 from recsys.data.download import fetch
 from recsys.data.engine import Engine, Frame
 from recsys.data.schema import DataError
@@ -73,11 +75,8 @@ class MovieLens:
         """Columns user, item, rating, timestamp; movies with title, year, genres; users with age, gender,
         occupation, zip.
         """
-        folder = engine.folder / "movielens"
-        with zipfile.ZipFile(self._archive()) as archive:
-            archive.extractall(folder)
-        read = self._read_100k if self.size == "100k" else self._read_1m
-        return read(engine, folder / f"ml-{self.size}")
+        folder = _unpacked(self._archive(), engine.folder / "movielens") / f"ml-{self.size}"
+        return self._read_100k(engine, folder) if self.size == "100k" else self._read_1m(engine, folder)
 
     def _archive(self) -> Path:
         if self.size not in ("100k", "1m"):
@@ -130,14 +129,25 @@ def public_file(relative: str, address: str) -> Path:
     return fetch(address, cache / relative)
 
 
+def _unpacked(archive: Path, folder: Path) -> Path:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(folder)
+    except zipfile.BadZipFile as error:
+        raise DataError(f"'{archive}' is no whole zip archive; delete it and fetch it again") from error
+    return folder
+
+
 def _named(engine: Engine, path: Path, delimiter: str, names: list[str], count: int) -> Frame:
+    if not path.exists():
+        raise DataError(f"the archive lacks {path.parent.name}/{path.name}; delete it and fetch it again")
     path.write_text(path.read_text("latin-1"), "utf-8")
-    frame = engine.read_csv(path, delimiter, names=names, header=False, quotechar="")
+    frame = engine.read_csv(path, delimiter, names, quote="")
     _check_count(frame, count, path)
     return frame
 
 
 def _check_count(frame: Frame, expected: int, path: Path) -> None:
-    found = frame.select("_row").collect("pyarrow").to_native().num_rows
+    found = frame.select(nw.len()).collect("pyarrow").item()
     if found != expected:
         raise DataError(f"'{path}' has {found:,} rows, the published file {expected:,}; fetch it again")

@@ -48,7 +48,8 @@ class RankingBatches(IterableDataset[Batch]):
         rows, target = distinct_pairs(np.where(target_mask, self.dataset.items[target_at], 0))
         seen = None
         if self.dataset.exclude_seen:
-            seen = tuple(map(tensor, distinct_pairs(self.reader.history(seen_at, seen_mask))))
+            rows_seen, items_seen = distinct_pairs(self.reader.history(seen_at, seen_mask))
+            seen = tensor(rows_seen), tensor(items_seen)
         return Batch(
             user=tensors(self.reader.user(users)),
             history=tensor(items),
@@ -93,9 +94,7 @@ def first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
 
 def basket_ends(dataset: Dataset, start: Array, end: Array) -> Array:
     """(U,) where the basket that starts at `start` ends."""
-    after = np.searchsorted(
-        dataset.baskets, dataset.baskets[np.minimum(start, len(dataset.baskets) - 1)], "right"
-    )
+    after = np.searchsorted(dataset.baskets, dataset.baskets[np.minimum(start, len(dataset.baskets) - 1)], "right")
     return np.where(end > start, np.minimum(after, end), end)
 
 

@@ -1,6 +1,8 @@
-"""Names of the columns of an event log, and the error that bad data raise."""
+"""Names of the columns of an event log, how its times are read, and the error that bad data raise."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 MICROSECONDS = 1_000_000
 
@@ -42,6 +44,20 @@ class Clock:
     def __post_init__(self) -> None:
         if self.unit not in ("auto", *UNITS):
             raise DataError(f"time unit '{self.unit}' is unknown; use auto, {', '.join(UNITS)}")
+        try:
+            _ = self.zone == "UTC" or ZoneInfo(self.zone)  # UTC needs no table of zones, which slim systems lack
+        except (KeyError, ValueError, OSError) as error:
+            raise DataError(f"time zone '{self.zone}' is unknown; write data.clock.zone like Europe/Berlin") from error
 
 
 UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+
+
+def microseconds(moment: str, setting: str) -> int:
+    """A moment of the configuration since 1970, UTC where it names no zone."""
+    try:
+        parsed = datetime.fromisoformat(str(moment))
+    except ValueError as error:
+        raise DataError(f"{setting}='{moment}' is no time; write 2024-01-31 or 2024-01-31T12:00Z") from error
+    parsed = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return (parsed - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

@@ -5,14 +5,11 @@ prepared dataset is never reused for other data.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import narwhals.stable.v2 as nw
-
-from recsys.data.engine import Engine, Frame
+from recsys.data.engine import Engine, Frame, arrow_table
 from recsys.data.schema import DataError
 
 
@@ -24,6 +21,7 @@ class Tables(NamedTuple):
     users: Frame | None = None
 
 
+@runtime_checkable
 class Source(Protocol):
     """Anything that gives an event log."""
 
@@ -46,22 +44,20 @@ class FileSource:
 
     def identity(self) -> str:
         """Kind and content hash of every file."""
-        return f"{type(self).__name__}:" + ",".join(file_hash(existing(path)) for path in self._paths())
+        hashes = [file_hash(existing(path, name)) if path else "" for name, path in vars(self).items()]
+        return f"{type(self).__name__}:{','.join(hashes)}"
 
     def read(self, engine: Engine) -> Tables:
         """The tables, each with the row's ordinal in `_row`."""
         return Tables(
-            self.read_events(engine, existing(self.path)),
-            read_table(engine, existing(self.items)) if self.items else None,
-            read_table(engine, existing(self.users)) if self.users else None,
+            self.read_events(engine, existing(self.path, "path")),
+            read_table(engine, existing(self.items, "items")) if self.items else None,
+            read_table(engine, existing(self.users, "users")) if self.users else None,
         )
 
     def read_events(self, engine: Engine, path: Path) -> Frame:
         """The events of one file."""
         return read_table(engine, path)
-
-    def _paths(self) -> Iterator[str]:
-        return (path for path in (self.path, self.items, self.users) if path)
 
 
 class Csv(FileSource):
@@ -98,18 +94,21 @@ class FrameSource:
 
     def identity(self) -> str:
         """Content hash of every frame."""
-        return "frame:" + ",".join(_frame_hash(frame) for frame in vars(self).values() if frame is not None)
+        return "frame:" + ",".join("" if f is None else _frame_hash(f) for f in vars(self).values())
 
     def read(self, engine: Engine) -> Tables:
         """The tables, each with the row's ordinal in `_row`."""
-        return Tables(*(None if frame is None else engine.from_frame(frame) for frame in vars(self).values()))
+        items, users = (None if f is None else engine.from_frame(f) for f in (self.items, self.users))
+        return Tables(engine.from_frame(self.events), items, users)
 
 
-def existing(path: str | Path) -> Path:
+def existing(path: str, setting: str) -> Path:
     """The path, which exists; DataError if it does not."""
     found = Path(path).expanduser()
     if not found.exists():
-        raise DataError(f"data file '{found.absolute()}' does not exist; set data.source.path to your file")
+        raise DataError(f"data file '{found.absolute()}' does not exist; set data.source.{setting} to your file")
+    if found.is_dir() and not any(found.rglob("*.parquet")):
+        raise DataError(f"data folder '{found.absolute()}' holds no .parquet file; name a file, or a folder of them")
     return found
 
 
@@ -130,7 +129,7 @@ def file_hash(path: Path) -> str:
 
 
 def _frame_hash(frame: Any) -> str:
-    table = nw.from_native(frame, eager_only=True).to_arrow()
+    table = arrow_table(frame)
     digest = hashlib.sha256(str(table.schema.remove_metadata()).encode())
     for batch in table.combine_chunks().to_batches():
         digest.update(batch.serialize())

@@ -4,14 +4,13 @@ Training is [offset, validation), validation [validation, test), test [test, nex
 through a basket.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 
-from recsys.data.log import Log, seconds
-from recsys.data.schema import MICROSECONDS, DataError
+from recsys.data.log import Log
+from recsys.data.schema import MICROSECONDS, DataError, microseconds
 
 
 class Parts(NamedTuple):
@@ -24,6 +23,7 @@ class Parts(NamedTuple):
     cuts: tuple[int, int] | None = None
 
 
+@runtime_checkable
 class Split(Protocol):
     """Divides a log into training, validation and test.
 
@@ -61,8 +61,8 @@ class LeaveOneOut:
 class GlobalTime:
     """One moment for everybody: train t < cut, test t ≥ cut; likewise for validation before it.
 
-    `quantile` of all event times is the cut, unless `cut` names a moment; `validation` is the share of all
-    events just before it that is held out for validation.
+    `quantile` of all event times is the cut, unless `cut` names a moment (UTC where it names no zone);
+    `validation` is the share of all events just before it that is held out for validation, at least one.
     """
 
     quantile: float = 0.9
@@ -75,9 +75,7 @@ class GlobalTime:
         if self.targets not in ("all", "first", "last"):
             raise DataError(f"split.targets='{self.targets}' is unknown; use all, first or last")
         if not 0 < self.validation < self.quantile < 1:
-            raise DataError(
-                f"split: need 0 < validation ({self.validation}) < quantile ({self.quantile}) < 1"
-            )
+            raise DataError(f"split: need 0 < validation ({self.validation}) < quantile ({self.quantile}) < 1")
 
     def __call__(self, log: Log) -> Parts:
         """The parts of the log; DataError without timestamps."""
@@ -85,47 +83,49 @@ class GlobalTime:
             raise DataError("split=global_time needs times; name the column under data.columns.timestamp")
         test = self._cut(log.timestamps)
         before = log.timestamps[log.timestamps < test]
-        held_out = round(self.validation * len(log))
-        if not held_out < len(before) < len(log):
+        held_out = max(round(self.validation * len(log)), 1)
+        enough = held_out < len(before) < len(log)
+        validation = int(np.partition(before, -held_out)[-held_out]) if enough else test
+        if not enough or not (before < validation).any():
             raise DataError(
-                f"split.cut leaves {len(before):,} of {len(log):,} events before it; choose another"
+                f"split: {len(before):,} of {len(log):,} events are before the cut at {test // MICROSECONDS} s, too "
+                "few to train or to test on, or all at one time; choose another split.cut or split.quantile"
             )
-        validation = np.partition(before, -held_out)[-held_out]
         bounds = np.stack([_first_at(log, cut) for cut in (validation, test)], axis=1)
-        return Parts(log, bounds, (int(seconds(validation)), int(seconds(test))))
+        return Parts(log, bounds, (validation // MICROSECONDS, test // MICROSECONDS))
 
     def _cut(self, timestamps: np.ndarray) -> int:
         if self.cut is None:
             return int(np.ceil(np.quantile(timestamps, self.quantile)))
-        moment = pd.Timestamp(self.cut)
-        return int((moment.tz_localize("UTC") if moment.tz is None else moment).timestamp() * MICROSECONDS)
+        return microseconds(self.cut, "split.cut")
 
 
 @dataclass(frozen=True)
 class Random:
-    """A seeded draw of each user's events, for models that ignore order: `test` and `validation` are shares."""
+    """A seeded draw of each user's baskets (or events), for models that ignore order: `test` and `validation` are
+    shares of them.
+    """
 
     test: float = 0.25
-    validation: float = 0.05
+    validation: float | int = 0.05
     seed: int = 0
     ordered = False
     targets = "all"
 
     def __post_init__(self) -> None:
         if not (self.test > 0 and self.validation >= 0 and self.test + self.validation < 1):
-            raise DataError(
-                f"split: need test ({self.test}) > 0 and test + validation ({self.validation}) < 1"
-            )
+            raise DataError(f"split: need test ({self.test}) > 0 and test + validation ({self.validation}) < 1")
 
     def __call__(self, log: Log) -> Parts:
         """The parts of the log, its events reordered inside each user."""
-        draw = np.random.default_rng(self.seed).random(len(log))
-        log = log.take(np.lexsort((draw, log.users)))
-        end, counts = log.offsets[1:], np.diff(log.offsets)
-        test = end - np.round(counts * self.test).astype(np.int64)
-        return Parts(
-            log, np.stack([test - np.round(counts * self.validation).astype(np.int64), test], axis=1)
-        )
+        draw = np.random.default_rng(self.seed).random(len(log.starts))[log.numbers]
+        log = log.take(np.lexsort((log.numbers, draw, log.users)))
+        log = replace(log, baskets=log.numbers)
+        counts = np.bincount(log.users[log.starts], minlength=len(log.offsets) - 1)
+        test = np.cumsum(counts) - np.round(counts * self.test).astype(np.int64)
+        validation = test - np.round(counts * self.validation).astype(np.int64)
+        starts = np.append(log.starts, len(log))
+        return Parts(log, starts[np.stack([validation, test], axis=1)])
 
 
 def without_rare_items(parts: Parts, minimum: int) -> Parts:
@@ -141,7 +141,7 @@ def without_rare_items(parts: Parts, minimum: int) -> Parts:
 def _basket_before(log: Log, end: np.ndarray, first: np.ndarray) -> np.ndarray:
     """Where the last basket before `end` starts; `first` where there is none."""
     last = np.maximum(end - 1, 0)
-    return np.where(end > first, log.basket_starts[last], first)
+    return np.where(end > first, log.starts[log.numbers[last]], first)
 
 
 def _first_at(log: Log, cut: int) -> np.ndarray:

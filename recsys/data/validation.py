@@ -9,7 +9,8 @@ from recsys.data.engine import Engine, Frame
 from recsys.data.schema import MICROSECONDS, Clock, Columns, DataError
 
 DAY = 86_400 * MICROSECONDS
-LARGEST_EXACT_FLOAT = 2**53
+EXACT = {nw.Float32: 2**24, nw.Float64: 2**53}
+"""up to where floats hold every whole number"""
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,13 @@ class Validated:
     """read, kept, and one entry for each rule that was broken"""
 
 
-def validate(
-    events: Frame, columns: Columns, clock: Clock, extra: tuple[str, ...], engine: Engine
-) -> Validated:
+def validate(events: Frame, columns: Columns, clock: Clock, extra: tuple[str, ...], engine: Engine) -> Validated:
     """The log with columns user, item, row and, where the source has them, timestamp (int64 microseconds
     UTC), value, weight, event, basket and the `extra` ones; raises DataError if a column is missing or no row is left.
     """
     frame = _standard(events, columns, extra)
-    for name in ("user", "item"):
-        frame = _checked_ids(frame, name, engine)
+    for name in ("user", "item", "basket"):
+        frame = checked_ids(frame, name, engine) if name in frame.columns else frame
     if "timestamp" in frame.columns:
         frame = engine.to_microseconds(frame, "timestamp", clock)
     for name in ("weight", "value", "row"):
@@ -56,12 +55,17 @@ def _standard(events: Frame, columns: Columns, extra: tuple[str, ...]) -> Frame:
     return events.select(*standard, *(nw.col(name).alias(f"extra_{name}") for name in extra))
 
 
-def _checked_ids(frame: Frame, name: str, engine: Engine) -> Frame:
+def checked_ids(frame: Frame, name: str, engine: Engine) -> Frame:
+    """The frame with a column of ids as whole numbers or as text, blank as null; DataError for floats that are
+    no whole numbers.
+    """
     kind = frame.collect_schema()[name]
     if not kind.is_float():
         return frame if kind.is_integer() else engine.to_text(frame, name)
     number = nw.col(name)
-    broken = frame.filter(~number.is_null()).filter((number.abs() >= LARGEST_EXACT_FLOAT) | (number % 1 != 0))
+    frame = frame.with_columns(nw.when(~number.is_nan()).then(number).alias(name))
+    limit = next(limit for float_kind, limit in EXACT.items() if kind == float_kind)
+    broken = frame.filter(~number.is_null()).filter((number.abs() >= limit) | (number % 1 != 0))
     example = broken.select(name).head(1).collect("pyarrow").to_native()
     if example.num_rows:
         raise DataError(
@@ -78,10 +82,11 @@ def _rule(frame: Frame) -> nw.Expr:
         moment, tomorrow = nw.col("timestamp"), int(time.time()) // 86_400 * DAY + 2 * DAY
         rules["unreadable_timestamp"] = moment.is_null()
         rules["timestamp_before_1970_or_in_future"] = (moment < 0) | (moment >= tomorrow)
-    if "value" in frame.columns:
-        rules["unreadable_value"] = nw.col("value").is_null() | nw.col("value").is_nan()
+    for name in ("row", "value", "weight"):
+        if name in frame.columns:
+            rules[f"unreadable_{name}"] = nw.col(name).is_null() | ~nw.col(name).is_finite()
     if "weight" in frame.columns:
-        rules["missing_or_negative_weight"] = nw.col("weight").is_null() | ~(nw.col("weight") >= 0)
+        rules["negative_weight"] = nw.col("weight") < 0
     expression: nw.Expr = nw.lit(None, nw.String)
     for name, broken in reversed(rules.items()):
         expression = nw.when(broken).then(nw.lit(name)).otherwise(expression)
@@ -95,5 +100,5 @@ def _counts(checked: Frame) -> dict[str, int]:
     kept = read - sum(broken.values())
     if kept == 0:
         found = ", ".join(f"{n:,} {rule}" for rule, n in broken.items()) or "the source is empty"
-        raise DataError(f"no usable event among {read:,} read: {found}")
+        raise DataError(f"no usable event among {read:,} read: {found}; see data.columns and data.clock")
     return {"read": read, "kept": kept, **broken}

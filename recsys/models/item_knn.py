@@ -52,7 +52,7 @@ class ItemKNN(ClosedForm):
     ) -> Float[Tensor, "B I"]:
         """The sum of the votes, some slots of the history at a time: a slot is K numbers a user."""
         scores = torch.zeros(len(history), len(self.nearest), device=history.device)
-        slots = zip(history.split(64, dim=1), self._loudness(history).split(64, dim=1), strict=True)
+        slots = zip(torch.split(history, 64, 1), torch.split(self._loudness(history), 64, 1), strict=True)
         for items, loudness in slots:
             votes = self.similarity[items] * loudness[:, :, None]
             scores = scores.scatter_add(1, self.nearest[items].flatten(1), votes.flatten(1))

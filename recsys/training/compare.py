@@ -61,7 +61,7 @@ def _rank_parts(model: Model, dataset: Dataset, config: DictConfig) -> Parts:
             max_history = None
             model.fit(dataset, part)
         batches = ranking_batches(dataset, part, max_history)
-        found[part] = evaluate(lambda batch: score(model, batch), dataset, batches, tuple(config.ks))  # noqa: B023
+        found[part] = evaluate(lambda batch: score(model, batch), dataset, batches, tuple(config.ks))
     return found
 
 

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader, IterableDataset
 from recsys.config import ConfigError, build, check
 from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
-from recsys.data.training_batches import TrainingBatches
 from recsys.evaluation import ranking_batches
 from recsys.models.base import Facts, Model, Trainable
 from recsys.run import Run
@@ -90,7 +89,7 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> 
         callbacks=[best, stopwatch, Patience(config.patience), last_checkpoint(run)],
         default_root_dir=run.folder,
     )
-    batches = TrainingBatches(dataset, seed=config.seed, **config.batches)
+    batches = build(config.batches, dataset=dataset, seed=config.seed)
     validation = ranking_batches(dataset, "validation", config.batches.max_history)
     log.info("training: at most %s epochs, patience %s", config.trainer.max_epochs, config.patience)
     with warnings.catch_warnings():

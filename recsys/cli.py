@@ -58,7 +58,6 @@ def _hydra(job: Job, name: str) -> None:
         from recsys.data.schema import DataError
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
         try:
             job(config)
         except (ConfigError, DataError, FloatingPointError, OSError) as error:

@@ -14,23 +14,22 @@ DAY = 86_400.0
 
 
 class Repeat(nn.Module):
-    """A mixture of the model and the user's own past: P(i) ∝ exp(s_i) + (Σ_h β_h c_ih)^γ · ρ_i.
+    """A mixture of the model and the user's own past: P(i) ∝ exp(s_i) + ρ_i · (Σ_h β_h c_ih)^γ.
 
     s is the model's score; c_ih counts the item's events in the history, each halved in weight every
     `half_lives[h]` days (events, where the log has no times). β, γ and the propensity ρ_i of an item to be
-    bought again are learned. What is added to s is softplus(log past − s): nothing where the past is weak.
+    bought again are learned. What is added to s is softplus(log past − s): nothing where the past is weak. (Adding
+    log counts to s instead ranks rare favourites below popular items: see docs/experiments.md.)
     """
 
-    def __init__(self, n_items: int, half_lives: Sequence[float], has_time: bool, hidden: int = 16) -> None:
+    def __init__(self, n_items: int, half_lives: Sequence[float], has_time: bool) -> None:
         super().__init__()
         self.has_time = has_time
         self.register_buffer("decay", 1 / torch.tensor(list(half_lives), dtype=torch.float32))
         self.decay: Tensor
-        self.shape = nn.Sequential(nn.Linear(len(half_lives), hidden), nn.GELU(), nn.Linear(hidden, 1))
-        self.level = nn.Linear(len(half_lives), 1)
-        with torch.no_grad():
-            self.level.weight.fill_(1 / len(half_lives))
-            self.level.bias.fill_(3.0)
+        self.weight = nn.Parameter(torch.full((len(half_lives),), 1.0))
+        self.power = nn.Parameter(torch.ones(()))
+        self.level = nn.Parameter(torch.full((), 3.0))
         self.propensity = nn.Parameter(torch.zeros(n_items + 1))
 
     def forward(
@@ -50,8 +49,13 @@ class Repeat(nn.Module):
             age = (ask[:, :, None] - 1 - place).clamp(min=0).float()
         same = history[:, :, None] == history[:, None]
         first = ~(same & (place[:, None] > place)).any(dim=2)
-        same = same.to(age.dtype)
-        counts = torch.stack([(torch.exp2(-age * decay) * visible) @ same for decay in self.decay], dim=-1)
-        logs = counts.clamp(min=1e-3).log()
-        log_past = (self.level(logs) + self.shape(logs)).squeeze(-1) + self.propensity[history][:, None]
+        past = (self._weights(age) * visible) @ same.to(age.dtype)
+        log_past = self.level + self.power * past.clamp(min=1e-3).log() + self.propensity[history][:, None]
         return F.softplus(log_past - scores) * (visible & first[:, None])
+
+    def _weights(self, age: Float[Tensor, "B Q L"]) -> Float[Tensor, "B Q L"]:
+        """What an event of each age counts for."""
+        total = torch.zeros_like(age)
+        for decay, weight in zip(self.decay, self.weight, strict=True):
+            total = total + weight.exp() * torch.exp2(-age * decay)
+        return total

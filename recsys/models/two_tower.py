@@ -19,8 +19,8 @@ from recsys.models.repeat import Repeat
 
 
 class TwoTower(Trainable):
-    """User tower: id, mean of the history's items, user features, context of the request. Item tower: id and
-    features, plus a learned popularity. `repeat` (None: where the data rank repeats) adds the user's own
+    """User tower: the history's items, user features, context of the request, and (`user_id`) a row for each user.
+    Item tower: id and features, plus a learned popularity. `repeat` (None: where the data rank repeats) adds the user's own
     decayed counts; a share `id_dropout` of users is trained as unknown, so that nobody new is refused.
     """
 
@@ -29,8 +29,8 @@ class TwoTower(Trainable):
         facts: Facts,
         dim: int = 64,
         hidden: Sequence[int] = (128,),
-        dropout: float = 0.1,
-        user_id: bool = True,
+        dropout: float = 0.3,
+        user_id: bool = False,
         id_dropout: float = 0.1,
         repeat: bool | None = None,
         half_lives: Sequence[float] = (7, 30, 90, 365),

@@ -19,6 +19,7 @@ from recsys.training.callbacks import BestWeights, Patience, Stopwatch, last_che
 from recsys.training.module import Training
 
 log = logging.getLogger(__name__)
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its import set it to INFO
 
 HARMLESS = (
     "Checkpoint directory .* exists",  # the run folder holds config.yaml by then

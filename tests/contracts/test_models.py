@@ -11,8 +11,11 @@ from recsys.models.base import ClosedForm, Facts, Trainable
 from recsys.training.module import Training, score
 from tests.composed import LOSSES, MODELS, TRAINABLE, composed
 
-BLOCKS = {"sasrec": ["block@model.block=vanilla", "block@model.block=ligr"]}
-VARIANTS = [(name, word) for name in MODELS for word in BLOCKS.get(name, ["seed=1"])]
+WORDS = {
+    "sasrec": ["block@model.block=vanilla", "block@model.block=ligr"],
+    "two_tower": ["model.user_id=false", "model.user_id=true"],
+}
+VARIANTS = [(name, word) for name in MODELS for word in WORDS.get(name, ["seed=1"])]
 TRAINED = [(name, word) for name, word in VARIANTS if name in TRAINABLE]
 
 
@@ -41,10 +44,6 @@ def batch_of(data, size=8):
 @pytest.fixture(params=["dataset", "shop"])
 def data(request):
     return request.getfixturevalue(request.param)
-
-
-def refused(name, data):
-    return name == "sasrec" and not data.ordered
 
 
 @pytest.mark.parametrize(("name", "word"), VARIANTS)

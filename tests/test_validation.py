@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import time
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -39,7 +38,7 @@ DEFECTS = {
     "unreadable_timestamp": [("timestamp", None), ("timestamp", "yesterday"), ("timestamp", "nan"),
                              ("timestamp", "1e400")],
     "timestamp_before_1970_or_in_future": [
-        ("timestamp", "-5"), ("timestamp", str(int(time.time()) + 3 * 86_400)), ("timestamp", "1e12"),
+        ("timestamp", "-5"), ("timestamp", "4102444800"), ("timestamp", "1e12"),
     ],
     "unreadable_weight": [("weight", None), ("weight", "much"), ("weight", "nan"), ("weight", "inf")],
     "negative_weight": [("weight", "-0.5")],

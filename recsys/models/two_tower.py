@@ -20,8 +20,8 @@ from recsys.models.repeat import Repeat
 
 class TwoTower(Trainable):
     """User tower: the history's items, user features, context of the request, and (`user_id`) a row for each user.
-    Item tower: id and features, plus a learned popularity. `repeat` (None: where the data rank repeats) adds the user's own
-    decayed counts; a share `id_dropout` of users is trained as unknown, so that nobody new is refused.
+    Item tower: id and features, plus a learned popularity. `repeat` (None: where the data rank repeats) mixes in the
+    user's own decayed counts; a share `id_dropout` of users is trained as unknown, so that nobody new is refused.
     """
 
     def __init__(

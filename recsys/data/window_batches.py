@@ -48,10 +48,10 @@ class WindowBatches(TrainingBatches):
         items = self.reader.history(index, mask)
         times = np.where(mask, self.timestamps[index], NEVER)[:, None]
         moment = np.sort(rng.integers(self.earliest, self.latest, (len(users), self.n_queries)), axis=1)
-        ask = (times < moment[:, :, None]).sum(axis=2)
-        inside = (times >= moment[:, :, None]) & (times < moment[:, :, None] + self.span)
+        ask = np.sum(times < moment[:, :, None], axis=2)
+        inside: Array = (times >= moment[:, :, None]) & (times < moment[:, :, None] + self.span)
         inside &= ((ask > 0) | ~self.cut_off[users][:, None])[:, :, None]  # a cut history was not empty before
-        real = inside.any(axis=2)
+        real = np.any(inside, axis=2)
         target, answers, weight = self._targets(items, inside, real)
         request = self.dataset.request_features(moment.ravel()) | {"timestamp": moment.ravel()}
         return Batch(

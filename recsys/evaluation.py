@@ -30,6 +30,8 @@ UNREACHABLE = 2**62
 class Ranking:
     """Metrics over all users, the values of each user behind them, and intervals of the means."""
 
+    k: int
+    """the list length that tables show: 10 where it was asked for, else the longest"""
     metrics: dict[str, float]
     warm: dict[str, float]
     """the same without targets that were first seen after training"""
@@ -69,6 +71,7 @@ def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tup
         raise DataError("no user has a target in this part; use another split")
     per_user = {name: metric.per_user.numpy() for name, metric in everyone.items()}
     return Ranking(
+        k=10 if 10 in ks else max(ks),
         metrics={name: float(metric.compute()) for name, metric in {**everyone, **beyond}.items()},
         warm={name: float(metric.compute()) for name, metric in warm.items() if len(metric.values)},
         intervals={name: bootstrap_interval(values) for name, values in per_user.items()},

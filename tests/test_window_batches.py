@@ -68,3 +68,12 @@ def test_a_log_without_times_is_refused(shop, monkeypatch):
     monkeypatch.setattr(shop, "timestamps", None)
     with pytest.raises(DataError, match="needs times"):
         WindowBatches(shop, 6, 10, seed=0)
+
+
+def test_a_long_history_is_cut_to_its_newest_events(shop):
+    batches = WindowBatches(shop, 1000, 4, seed=0, days=5)
+    batch = next(iter(batches))
+    assert batch.history.shape[1] == 4
+    for row, user in enumerate(batch.user["id"].tolist()):
+        own = set(shop.items[training(shop, user - 1)][-4:].tolist())
+        assert {item for item in batch.history[row].tolist() if item} == own

@@ -35,6 +35,9 @@ class WindowBatches(TrainingBatches):
         super().__init__(dataset, batch_size, max_history, seed, False, rank, world_size)
         if dataset.timestamps is None:
             raise DataError("batches=window needs times; name the column under data.columns.timestamp")
+        end = self.start + self.length
+        self.start = np.maximum(self.start, end - max_history)  # the base keeps one more, as the first target
+        self.length, self.cut_off = end - self.start, self.start > dataset.offsets[:-1]
         self.timestamps, self.span, self.n_queries = dataset.timestamps, int(days * DAY), n_queries
         owner = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
         trained = self.timestamps[np.arange(len(owner)) < dataset.bounds[owner, 0]]

@@ -2,6 +2,11 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
+# tensor shapes and types of every call, checked on the parts that compute
+SHAPES = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
+  --jaxtyping-packages=recsys,tests.checking.checked \
+  tests/test_losses.py tests/test_evaluation.py tests/test_models.py tests/test_repeat.py tests/contracts
+
 .PHONY: train test lint check clean
 
 .venv/installed: pyproject.toml
@@ -23,6 +28,7 @@ lint: .venv/dev
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow" -n auto
+	$(BIN)/python -m pytest -n auto $(SHAPES)
 
 check: test
 	$(BIN)/python -m pytest -m slow

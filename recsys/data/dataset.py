@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from recsys.data.features import DERIVED, Encoder, derive
 
 Array = np.ndarray
-PARTS = ("train", "validation", "test")
 
 
 class Dataset:

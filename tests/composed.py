@@ -8,7 +8,7 @@ from recsys.config import config_dir
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
 LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
-TRAINABLE = ["sasrec", "two_tower"]
+TRAINABLE = ["ncf", "sasrec", "two_tower"]
 
 
 def composed(*words: str, name: str = "train") -> DictConfig:

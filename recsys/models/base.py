@@ -10,7 +10,6 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import Encoder
@@ -72,11 +71,13 @@ class ClosedForm(Model):
 
 
 class Trainable(Model):
-    """A model trained by gradient whose score is a dot product of query and item vector.
+    """A model trained by gradient, which scores item vectors for query vectors.
 
     Query q sees only the first `ask[b, q]` events and the request columns of its own moment.
     """
 
+    dot_product: ClassVar[bool] = True
+    """whether `score` is the product of query and item vector"""
     repeat: Repeat | None
 
     def prepare(self, dataset: Dataset) -> None:
@@ -94,8 +95,12 @@ class Trainable(Model):
         """The query vectors."""
 
     @abstractmethod
-    def item_vectors(self) -> Float[Tensor, "I D"]:
-        """The item vectors, padding first."""
+    def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
+        """The vectors of some items, or (I, D) of all, padding first."""
+
+    def score(self, queries: Float[Tensor, "*N Q D"], items: Float[Tensor, "*N C D"]) -> Float[Tensor, "*N Q C"]:
+        """The score of each item vector for each query vector."""
+        return queries @ items.transpose(-1, -2)
 
     def slot_scores(
         self,
@@ -108,8 +113,7 @@ class Trainable(Model):
         """What is added to the score of the item in each history slot; None where repeats are not ranked."""
         if self.repeat is None:
             return None
-        base = query @ F.embedding(history, self.item_vectors()).transpose(1, 2)
-        return self.repeat(base, history, events, request, ask)
+        return self.repeat(self.score(query, self.item_vectors(history)), history, events, request, ask)
 
     def forward(
         self, user: Columns, history: Int[Tensor, "B L"], events: Columns, request: Columns
@@ -117,7 +121,7 @@ class Trainable(Model):
         """Scores of all items for a query after the whole history; −inf for padding."""
         ask = (history > 0).sum(dim=1, keepdim=True)
         query = self.encode(user, history, events, request, ask)
-        scores = query[:, 0] @ self.item_vectors().T
+        scores = self.score(query[:, 0], self.item_vectors())
         extra = self.slot_scores(query, history, events, request, ask)
         if extra is not None:
             scores = scores.scatter_add(1, history, extra[:, 0].to(scores.dtype))

@@ -1,12 +1,14 @@
-"""Feature columns as vectors.
+"""Users, items and feature columns as vectors.
 
-N rows (of any shape), D dimensions.
+B users, I items with padding, N rows (of any shape), D dimensions.
 """
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from recsys.data.dataset import Dataset
 from recsys.data.features import Encoder
 
 
@@ -35,10 +37,36 @@ class FeatureEmbedding(nn.Module):
         return (table(values) * (values > 0)[..., None]).sum(dim=-2) / known
 
 
-def initialised(rows: int, dim: int, std: float = 0.02) -> nn.Embedding:
-    """An embedding whose row 0 is padding and stays zero."""
-    embedding = nn.Embedding(rows, dim, padding_idx=0)
+def initialised(rows: int, dim: int, std: float = 0.02, sparse: bool = False) -> nn.Embedding:
+    """An embedding whose row 0 is padding and stays zero; `sparse` gradients hold only the rows that were read."""
+    embedding = nn.Embedding(rows, dim, padding_idx=0, sparse=sparse)
     nn.init.normal_(embedding.weight, std=std)
     with torch.no_grad():
         embedding.weight[0] = 0
     return embedding
+
+
+def vectors(table: nn.Embedding, items: Tensor | None) -> Float[Tensor, "... D"]:
+    """The rows of some items, or all of them."""
+    return table.weight if items is None else table(items)
+
+
+def log_popularity(dataset: Dataset) -> Float[Tensor, "I 1"]:
+    """What popularity is before training: the log of each item's training events, 0 on average."""
+    counts = torch.from_numpy(np.array(dataset.item_counts, dtype=np.float32))
+    logs = torch.log(counts + 1)
+    return (logs - logs.mean())[:, None]
+
+
+class UserRow(nn.Module):
+    """A vector for each user; while training, a share `dropout` of them is taken for unknown, whose vector is 0."""
+
+    def __init__(self, n_users: int, dim: int, dropout: float, sparse: bool) -> None:
+        super().__init__()
+        self.table, self.dropout = initialised(n_users + 1, dim, sparse=sparse), dropout
+
+    def forward(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
+        """The vectors of the users."""
+        if self.training and self.dropout > 0:
+            ids = ids * (torch.rand(ids.shape, device=ids.device) >= self.dropout)
+        return self.table(ids)

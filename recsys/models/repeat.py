@@ -22,7 +22,7 @@ class Repeat(nn.Module):
     log counts to s instead ranks rare favourites below popular items: see docs/experiments.md.)
     """
 
-    def __init__(self, n_items: int, half_lives: Sequence[float], has_time: bool) -> None:
+    def __init__(self, n_items: int, half_lives: Sequence[float], has_time: bool, sparse: bool = False) -> None:
         super().__init__()
         self.has_time = has_time
         self.register_buffer("decay", 1 / torch.tensor(list(half_lives), dtype=torch.float32))
@@ -30,7 +30,8 @@ class Repeat(nn.Module):
         self.weight = nn.Parameter(torch.full((len(half_lives),), 1.0))
         self.power = nn.Parameter(torch.ones(()))
         self.level = nn.Parameter(torch.full((), 3.0))
-        self.propensity = nn.Parameter(torch.zeros(n_items + 1))
+        self.propensity = nn.Embedding(n_items + 1, 1, padding_idx=0, sparse=sparse)
+        nn.init.zeros_(self.propensity.weight)
 
     def forward(
         self,
@@ -50,7 +51,7 @@ class Repeat(nn.Module):
         same = history[:, :, None] == history[:, None]
         first = ~(same & (place[:, None] > place)).any(dim=2)
         past = (self._weights(age) * visible) @ same.to(age.dtype)
-        log_past = self.level + self.power * past.clamp(min=1e-3).log() + self.propensity[history][:, None]
+        log_past = self.level + self.power * past.clamp(min=1e-3).log() + self.propensity(history)[:, None, :, 0]
         return F.softplus(log_past - scores) * (visible & first[:, None])
 
     def _weights(self, age: Float[Tensor, "B Q L"]) -> Float[Tensor, "B Q L"]:

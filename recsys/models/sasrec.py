@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.blocks import gather
-from recsys.models.embedding import FeatureEmbedding, initialised
+from recsys.models.embedding import FeatureEmbedding, initialised, vectors
 from recsys.models.repeat import Repeat
 
 
@@ -20,7 +20,7 @@ class SASRec(Trainable):
     """`n_blocks` transformer blocks over item vectors and learned positions that count back from the newest
     event; the output is scored against the same item vectors (`tied`) or a table of its own. A start token
     answers for users without history. `scale` multiplies item vectors by √dim; `embedding_norm` normalises
-    the input, as post-norm blocks want.
+    the input, as post-norm blocks want. `sparse`: tables get gradients only where they were read.
     """
 
     order_aware = True
@@ -38,11 +38,12 @@ class SASRec(Trainable):
         tied: bool = True,
         repeat: bool | None = None,
         half_lives: Sequence[float] = (7, 30, 90, 365),
+        sparse: bool = False,
     ) -> None:
         super().__init__()
         self.scale = dim**0.5 if scale else 1.0
-        self.item = initialised(facts.n_items + 1, dim)
-        self.output = self.item if tied else initialised(facts.n_items + 1, dim)
+        self.item = initialised(facts.n_items + 1, dim, sparse=sparse)
+        self.output = self.item if tied else initialised(facts.n_items + 1, dim, sparse=sparse)
         self.position = nn.Embedding(facts.max_history + 1, dim)
         nn.init.normal_(self.position.weight, std=0.02)
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
@@ -52,11 +53,11 @@ class SASRec(Trainable):
         self.blocks = nn.ModuleList(block(dim) for _ in range(n_blocks))
         self.final_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
         repeats = facts.repeats if repeat is None else repeat
-        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time) if repeats else None
+        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, sparse) if repeats else None
 
-    def item_vectors(self) -> Float[Tensor, "I D"]:
-        """The item vectors, padding first."""
-        return self.output.weight
+    def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
+        """The vectors of some items, or (I, D) of all, padding first."""
+        return vectors(self.output, items)
 
     def encode(
         self,

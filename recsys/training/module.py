@@ -1,10 +1,6 @@
-"""The one LightningModule: any trainable model under any loss.
-
-M queries, T targets, L history slots.
-"""
+"""The one LightningModule: any trainable model under any loss."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -15,6 +11,7 @@ from torch.optim import Optimizer
 from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
 from recsys.evaluation import hide_seen, target_ranks
+from recsys.losses.question import Question
 from recsys.metrics.ranking import NDCG, HitRate
 from recsys.models.base import Trainable
 
@@ -33,6 +30,8 @@ class Training(pl.LightningModule):
         super().__init__()
         self.model, self.loss, self.make_optimizer, self.seed = model, loss, optimizer, seed
         self.n_items = dataset.n_items
+        self.register_buffer("item_counts", torch.from_numpy(np.array(dataset.item_counts)), persistent=False)
+        self.item_counts: Tensor
         self.ndcg, self.hr = NDCG(10), HitRate(10)
 
     def configure_optimizers(self) -> Optimizer:
@@ -46,7 +45,7 @@ class Training(pl.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The mean loss of a batch's targets."""
-        loss = self.loss(*self.question(batch)) / batch.mass
+        loss = self.loss(self.question(batch)) / batch.mass
         self.log(
             "train/loss",
             loss.detach(),
@@ -57,18 +56,15 @@ class Training(pl.LightningModule):
         )
         return loss
 
-    def question(self, batch: Batch) -> tuple[Any, ...]:
-        """What a loss takes: queries (M, D), items (I, D), targets, which query each answers, their weights,
-        and what is added to the scores of items in the history.
-        """
-        model, shape = self.model, batch.ask.shape
-        vectors = model.encode(batch.user, batch.history, batch.events, batch.request, batch.ask)
-        extra = model.slot_scores(vectors, batch.history, batch.events, batch.request, batch.ask)
+    def question(self, batch: Batch) -> Question:
+        """What a loss takes: the real queries of a batch and their targets."""
+        vectors = self.model.encode(batch.user, batch.history, batch.events, batch.request, batch.ask)
+        extra = self.model.slot_scores(vectors, batch.history, batch.events, batch.request, batch.ask)
         slots = None
         if extra is not None:
-            slots = batch.history[batch.query // shape[1]], extra.flatten(0, 1)[batch.query]
+            slots = batch.history[batch.query // batch.ask.shape[1]], extra.flatten(0, 1)[batch.query]
         queries = vectors.flatten(0, 1)[batch.query]
-        return queries, model.item_vectors(), batch.target, batch.target_query, batch.weight, slots
+        return Question(self.model, queries, batch.target, batch.target_query, self.item_counts, batch.weight, slots)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Rank the batch's targets."""

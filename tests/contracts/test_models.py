@@ -13,7 +13,8 @@ from tests.composed import LOSSES, MODELS, TRAINABLE, composed
 
 WORDS = {
     "sasrec": ["block@model.block=vanilla", "block@model.block=ligr"],
-    "two_tower": ["model.user_id=false", "model.user_id=true"],
+    "two_tower": ["model.user_id=false", "model.user_id=true", "model.attention=true"],
+    "ncf": ["model.user_id=true", "model.user_id=false"],
 }
 VARIANTS = [(name, word) for name in MODELS for word in WORDS.get(name, ["seed=1"])]
 TRAINED = [(name, word) for name, word in VARIANTS if name in TRAINABLE]
@@ -150,7 +151,7 @@ def test_every_loss_reaches_every_parameter(name, word, loss, data):
     module = Training(made(name, data, word), build(config.loss), torch.optim.SGD, data, 1)
     value = 0.0
     for batch in TrainingBatches(data, 16, 20, seed=0):
-        value = value + module.loss(*module.question(batch)) / batch.mass
+        value = value + module.loss(module.question(batch)) / batch.mass
     value.backward()
     assert value.isfinite()
     silent = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -166,7 +167,7 @@ def test_the_loss_is_that_of_what_is_ranked(name, word, data):
     batch.target, batch.target_query = batch.target[keep], batch.target_query[keep]
     module = Training(model, build(composed().loss), torch.optim.SGD, data, 1)
     expected = -score(model, batch).log_softmax(dim=1)[batch.target_query, batch.target].sum()
-    torch.testing.assert_close(module.loss(*module.question(batch)), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(module.loss(module.question(batch)), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_sasrec_refuses_a_split_without_order(dataset, monkeypatch):

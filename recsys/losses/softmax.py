@@ -1,13 +1,15 @@
-"""Losses over queries and items.
+"""Cross-entropy over the full catalogue.
 
-M queries, T targets, I items with padding (item 0), D dimensions, L extra slots a query.
+M queries, T targets, I items with padding (item 0), D dimensions, L slots a query.
 """
 
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
+
+from recsys.losses.question import Question
 
 
 class Softmax(nn.Module):
@@ -17,21 +19,28 @@ class Softmax(nn.Module):
         super().__init__()
         self.chunk = chunk
 
-    def forward(
-        self,
-        queries: Float[Tensor, "M D"],
-        items: Float[Tensor, "I D"],
-        target: Int[Tensor, " T"],
-        target_query: Int[Tensor, " T"],
-        weight: Float[Tensor, " T"] | None = None,
-        slots: tuple[Int[Tensor, "M L"], Float[Tensor, "M L"]] | None = None,
-    ) -> Float[Tensor, ""]:
-        """The sum over targets of weight × −log softmax, padding left out; `slots` are items and what is
-        added to their scores.
-        """
-        weight = torch.ones_like(target, dtype=queries.dtype) if weight is None else weight
-        slot_items, slot_scores = slots if slots is not None else (None, None)
-        return _ChunkedSoftmax.apply(queries, items, slot_scores, slot_items, target, target_query, weight, self.chunk)  # type: ignore[no-untyped-call]
+    def forward(self, question: Question) -> Float[Tensor, ""]:
+        """The sum over targets of weight × −log softmax, padding left out."""
+        if not question.scorer.dot_product:
+            return self._plain(question)
+        slot_items, slot_scores = question.slots or (None, None)
+        return _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call]
+            question.queries,
+            question.scorer.item_vectors(),
+            slot_scores,
+            slot_items,
+            question.target,
+            question.target_query,
+            question.weights,
+            self.chunk,
+        )
+
+    @staticmethod
+    def _plain(question: Question) -> Float[Tensor, ""]:
+        """The same for any scorer, all logits at once."""
+        items = torch.arange(1, len(question.item_counts), device=question.target.device)
+        log_p = question.candidate_scores(items).float().log_softmax(dim=1)
+        return -(question.weights * log_p[question.target_query, question.target - 1]).sum()
 
 
 class _ChunkedSoftmax(torch.autograd.Function):

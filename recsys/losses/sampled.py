@@ -1,0 +1,169 @@
+"""Losses that compare each target with a few sampled items, the same for the whole batch.
+
+M queries, T targets, C candidates. A step costs what it samples, whatever the size of the catalogue.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys.losses.question import Question
+
+
+class Negatives(NamedTuple):
+    """Sampled items, sorted, and for how many of the catalogue each stands: log weights, −inf for its second and
+    later draws, whose weight the first one carries.
+    """
+
+    items: Int[Tensor, " C"]
+    log_weight: Float[Tensor, " C"]
+
+
+class Sampled(nn.Module, ABC):
+    """The sum over targets of weight × `compare`; targets of a query are never its negatives."""
+
+    def __init__(self, n_negatives: int) -> None:
+        super().__init__()
+        self.n_negatives = n_negatives
+
+    def forward(self, question: Question) -> Float[Tensor, ""]:
+        """The loss, a sum."""
+        negatives = self.draw(question)
+        scores = question.candidate_scores(negatives.items).float()
+        log_weight = torch.where(answered(question, negatives.items), -torch.inf, negatives.log_weight)
+        rows, n_items = question.target_query, len(question.item_counts) - 1
+        losses = self.compare(question.target_scores().float(), scores[rows], log_weight[rows], n_items)
+        return (question.weights * losses).sum()
+
+    def draw(self, question: Question) -> Negatives:
+        """Items drawn evenly from the catalogue; each stands for itself."""
+        items = uniform(question, self.n_negatives)
+        return Negatives(items, multiplicity(items).log())
+
+    @abstractmethod
+    def compare(
+        self,
+        positive: Float[Tensor, " T"],
+        negative: Float[Tensor, "T C"],
+        log_weight: Float[Tensor, "T C"],
+        n_items: int,
+    ) -> Float[Tensor, " T"]:
+        """The loss of each target."""
+
+
+class SampledSoftmax(Sampled):
+    """Cross-entropy over the target and the negatives; with `log_q` each negative counts for as many items as it
+    stands for, so that the sum estimates the full softmax's. A share `in_batch` of the negatives are targets of the
+    batch, hence drawn by popularity, the rest drawn evenly. Yi et al. (2019).
+    """
+
+    def __init__(self, n_negatives: int = 512, in_batch: float = 0.0, log_q: bool = True) -> None:
+        super().__init__(n_negatives)
+        if not 0 <= in_batch <= 1:
+            raise ValueError(f"loss.in_batch={in_batch} is a share; give a number from 0 to 1")
+        self.in_batch, self.log_q = in_batch, log_q
+
+    def draw(self, question: Question) -> Negatives:
+        """Items drawn from the mixture, with their weights."""
+        n_popular = round(self.n_negatives * self.in_batch) if len(question.target) else 0
+        popular = question.target[_integers(question.target, 0, len(question.target), n_popular)]
+        items = torch.cat([uniform(question, self.n_negatives - n_popular), popular]).sort().values
+        weight = multiplicity(items)
+        if self.log_q:
+            counts = question.item_counts
+            share = n_popular / self.n_negatives
+            q = (1 - share) / (len(counts) - 1) + share * counts[items] / counts.sum()
+            weight = weight / (self.n_negatives * q)
+        return Negatives(items, weight.log())
+
+    def compare(
+        self,
+        positive: Float[Tensor, " T"],
+        negative: Float[Tensor, "T C"],
+        log_weight: Float[Tensor, "T C"],
+        n_items: int,  # noqa: ARG002
+    ) -> Float[Tensor, " T"]:
+        """−log softmax of the target."""
+        return torch.cat([positive[:, None], negative + log_weight], dim=1).logsumexp(dim=1) - positive
+
+
+class BCE(Sampled):
+    """Binary cross-entropy: targets are to score above 0, negatives below. Kang & McAuley (2018) with one negative."""
+
+    def __init__(self, n_negatives: int = 256) -> None:
+        super().__init__(n_negatives)
+
+    def compare(
+        self,
+        positive: Float[Tensor, " T"],
+        negative: Float[Tensor, "T C"],
+        log_weight: Float[Tensor, "T C"],
+        n_items: int,
+    ) -> Float[Tensor, " T"]:
+        """−β log σ(target) − Σ log σ(−negative), over the number of terms."""
+        terms = (F.softplus(negative) * log_weight.exp()).sum(dim=1)
+        return (self.power(n_items) * F.softplus(-positive) + terms) / (self.n_negatives + 1)
+
+    def power(self, n_items: int) -> float:  # noqa: ARG002
+        """The exponent β of the target's probability."""
+        return 1.0
+
+
+class GBCE(BCE):
+    """Binary cross-entropy whose target's probability is raised to a power, which undoes the overconfidence that
+    sampling brings: wholly at `calibration` 1, not at all at 0. Petrov & Macdonald, gSASRec (2023).
+    """
+
+    def __init__(self, n_negatives: int = 256, calibration: float = 0.75) -> None:
+        super().__init__(n_negatives)
+        self.calibration = calibration
+
+    def power(self, n_items: int) -> float:
+        """The exponent β of the target's probability."""
+        share = min(self.n_negatives / max(n_items - 1, 1), 1.0)
+        return share * (self.calibration * (1 - 1 / share) + 1 / share)
+
+
+class BPR(Sampled):
+    """Bayesian personalised ranking: targets are to score above negatives. Rendle et al. (2009)."""
+
+    def __init__(self, n_negatives: int = 256) -> None:
+        super().__init__(n_negatives)
+
+    def compare(
+        self,
+        positive: Float[Tensor, " T"],
+        negative: Float[Tensor, "T C"],
+        log_weight: Float[Tensor, "T C"],
+        n_items: int,  # noqa: ARG002
+    ) -> Float[Tensor, " T"]:
+        """The mean over negatives of −log σ(target − negative)."""
+        return (F.softplus(negative - positive[:, None]) * log_weight.exp()).sum(dim=1) / self.n_negatives
+
+
+def uniform(question: Question, n: int) -> Int[Tensor, " C"]:
+    """Items drawn evenly with repetition, sorted."""
+    return _integers(question.target, 1, len(question.item_counts), n).sort().values
+
+
+def multiplicity(items: Int[Tensor, " C"]) -> Float[Tensor, " C"]:
+    """How often each sorted item comes, said at its first place; 0 at the others."""
+    first = torch.searchsorted(items, items)
+    counts = torch.searchsorted(items, items, right=True) - first
+    return torch.where(first == torch.arange(len(items), device=items.device), counts, 0).float()
+
+
+def answered(question: Question, items: Int[Tensor, " C"]) -> Bool[Tensor, "M C"]:
+    """Which candidates, sorted by item, are targets of the query."""
+    place = torch.searchsorted(items, question.target).clamp(max=len(items) - 1)
+    hit = (items[place] == question.target).float()
+    found = hit.new_zeros(len(question.queries), len(items))
+    return found.index_put_((question.target_query, place), hit, accumulate=True) > 0
+
+
+def _integers(like: Tensor, low: int, high: int, n: int) -> Tensor:
+    return torch.randint(low, high, (n,), device=like.device)

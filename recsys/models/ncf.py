@@ -1,0 +1,109 @@
+"""Neural collaborative filtering: a product of user and item vectors beside a network over both.
+
+B users, L history slots, Q queries a user, C candidates, I items with padding, D dimensions, H hidden units. He et
+al., Neural Collaborative Filtering (2017), whose user is a row; here also, and for new users only, a history.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from recsys.data.dataset import Dataset
+from recsys.models.base import Columns, Facts, Trainable
+from recsys.models.embedding import UserRow, initialised, log_popularity, vectors
+from recsys.models.perceptron import perceptron
+from recsys.models.pooling import Pooling
+from recsys.models.repeat import Repeat
+
+BUDGET = 2**22
+"""hidden units held at once: 16 MiB a layer"""
+
+
+class NCF(Trainable):
+    """NeuMF: score = w · (p ∘ q) + MLP(p', q') + popularity. The first layer of the network is a sum of a user and
+    an item part, each computed once, so that a pair costs what comes after it. `user_id`: a row for each user;
+    `history`: the items that the user had, pooled; `user_id=true history=false` is the paper's. A share `id_dropout`
+    of users is trained as unknown.
+    """
+
+    dot_product = False
+
+    def __init__(
+        self,
+        facts: Facts,
+        dim: int = 64,
+        hidden: Sequence[int] = (64, 32),
+        dropout: float = 0.3,
+        user_id: bool = True,
+        history: bool = True,
+        id_dropout: float = 0.1,
+        repeat: bool | None = None,
+        half_lives: Sequence[float] = (7, 30, 90, 365),
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        if not (user_id or history):
+            raise ValueError("model.user_id and model.history are both false: nothing tells users apart; set one true")
+        self.dim = dim
+        self.item = initialised(facts.n_items + 1, 2 * dim, std=0.1, sparse=sparse)
+        self.popularity = initialised(facts.n_items + 1, 1, sparse=sparse)
+        self.user = UserRow(facts.n_users, 2 * dim, id_dropout, sparse) if user_id else None
+        self.pooling = Pooling(2 * dim, attention=False) if history else None
+        self.product = nn.Parameter(torch.ones(dim))
+        self.user_side = nn.Linear(dim, hidden[0])
+        self.item_side = nn.Linear(dim, hidden[0], bias=False)
+        rest = perceptron([*hidden, 1], dropout, bias=False)  # a constant would move no rank
+        self.network = nn.Sequential(nn.GELU(), nn.Dropout(dropout), rest)
+        repeats = facts.repeats if repeat is None else repeat
+        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, sparse) if repeats else None
+        self.width = sum(hidden)
+
+    def prepare(self, dataset: Dataset) -> None:
+        """Start popularity at the log of the counts."""
+        with torch.no_grad():
+            self.popularity.weight.copy_(log_popularity(dataset))
+
+    def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... E"]:
+        """Popularity and the vector of the product, then the item's part of the first layer."""
+        product, network = vectors(self.item, items).chunk(2, dim=-1)
+        return torch.cat([vectors(self.popularity, items), product, self.item_side(network)], dim=-1)
+
+    def encode(
+        self,
+        user: Columns,
+        history: Int[Tensor, "B L"],
+        events: Columns,  # noqa: ARG002 - what was had counts here, not how
+        request: Columns,  # noqa: ARG002 - nor when
+        ask: Int[Tensor, "B Q"],
+    ) -> Float[Tensor, "B Q E"]:
+        """1 and the weighted vector of the product, then the user's part of the first layer."""
+        person = torch.zeros(*ask.shape, 2 * self.dim, device=ask.device)
+        if self.user is not None:
+            person = person + self.user(user["id"])[:, None]
+        if self.pooling is not None:
+            person = person + self.pooling(self.item(history), ask)
+        product, network = person.chunk(2, dim=-1)
+        return torch.cat([torch.ones_like(person[..., :1]), product * self.product, self.user_side(network)], dim=-1)
+
+    def score(self, queries: Float[Tensor, "*N Q E"], items: Float[Tensor, "*N C E"]) -> Float[Tensor, "*N Q C"]:
+        """Scores of all pairs, some queries at a time; the rest of the network is computed again for the gradient."""
+        known = 1 + self.dim
+        scores = queries[..., :known] @ items[..., :known].transpose(-1, -2)
+        people, things = queries[..., known:], items[..., known:]
+        a_query = math.prod(things.shape[:-1]) * self.width
+        parts = torch.split(people, max(BUDGET // max(a_query, 1), 1), -2)
+        return scores + torch.cat([self._chunk(part, things) for part in parts], dim=-2)
+
+    def _chunk(self, people: Tensor, things: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return self._pairs(people, things)
+        scores: Tensor = checkpoint(self._pairs, people, things, use_reentrant=False)
+        return scores
+
+    def _pairs(self, people: Float[Tensor, "*N Q H"], things: Float[Tensor, "*N C H"]) -> Float[Tensor, "*N Q C"]:
+        scores: Tensor = self.network(people[..., :, None, :] + things[..., None, :, :])
+        return scores[..., 0]

@@ -4,6 +4,7 @@ B users, L history slots, Q queries a user, C candidates, I items with padding, 
 al., Neural Collaborative Filtering (2017), whose user is a row; here also, and for new users only, a history.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -15,12 +16,11 @@ from torch.utils.checkpoint import checkpoint
 from recsys.data.dataset import Dataset
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.embedding import UserRow, initialised, log_popularity, vectors
-from recsys.models.perceptron import perceptron
 from recsys.models.pooling import Pooling
 from recsys.models.repeat import Repeat
 
-BUDGET = 2**22
-"""hidden units held at once: 16 MiB a layer"""
+BUDGET = 2**20
+"""hidden units of a chunk of pairs: 4 MiB stay in the cache"""
 
 
 class NCF(Trainable):
@@ -56,8 +56,9 @@ class NCF(Trainable):
         self.product = nn.Parameter(torch.ones(dim))
         self.user_side = nn.Linear(dim, hidden[0])
         self.item_side = nn.Linear(dim, hidden[0], bias=False)
-        rest = perceptron([*hidden, 1], dropout, bias=False)  # a constant would move no rank
-        self.network = nn.Sequential(nn.GELU(), nn.Dropout(dropout), rest)
+        self.dropout = nn.Dropout(dropout)  # of users: for each pair it would cost five times the rest
+        deeper = [layer for i, o in itertools.pairwise(hidden) for layer in (nn.Linear(i, o), nn.ReLU(inplace=True))]
+        self.network = nn.Sequential(nn.ReLU(inplace=True), *deeper, nn.Linear(hidden[-1], 1, bias=False))
         repeats = facts.repeats if repeat is None else repeat
         self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, sparse) if repeats else None
         self.width = sum(hidden)
@@ -86,7 +87,7 @@ class NCF(Trainable):
             person = person + self.user(user["id"])[:, None]
         if self.pooling is not None:
             person = person + self.pooling(self.item(history), ask)
-        product, network = person.chunk(2, dim=-1)
+        product, network = self.dropout(person).chunk(2, dim=-1)
         return torch.cat([torch.ones_like(person[..., :1]), product * self.product, self.user_side(network)], dim=-1)
 
     def score(self, queries: Float[Tensor, "*N Q E"], items: Float[Tensor, "*N C E"]) -> Float[Tensor, "*N Q C"]:

@@ -4,17 +4,17 @@ B users, L history slots, Q queries a user, I items with padding, D dimensions. 
 Networks for YouTube Recommendations (2016); Yi et al., Sampling-Bias-Corrected Neural Modeling (2019).
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.embedding import FeatureEmbedding, UserRow, initialised, log_popularity, vectors
-from recsys.models.perceptron import perceptron
 from recsys.models.pooling import Pooling
 from recsys.models.repeat import Repeat
 
@@ -47,7 +47,13 @@ class TwoTower(Trainable):
         self.user_features = FeatureEmbedding(facts.user, dim)
         self.context = FeatureEmbedding(facts.context, dim)
         self.pooling = Pooling(dim, attention)
-        self.tower = perceptron([3 * dim, *hidden, dim], dropout)
+        widths = [3 * dim, *hidden]
+        between = [
+            layer
+            for inside, outside in itertools.pairwise(widths)
+            for layer in (nn.Linear(inside, outside), nn.GELU(), nn.Dropout(dropout))
+        ]
+        self.tower = nn.Sequential(*between, nn.Linear(widths[-1], dim))
         repeats = facts.repeats if repeat is None else repeat
         self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, sparse) if repeats else None
         for name, encoder in facts.item.items():

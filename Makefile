@@ -5,7 +5,8 @@ BIN = .venv/bin
 # tensor shapes and types of every call, checked on the parts that compute
 SHAPES = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
   --jaxtyping-packages=recsys,tests.checking.checked \
-  tests/test_losses.py tests/test_evaluation.py tests/test_models.py tests/test_repeat.py tests/contracts
+  tests/test_losses.py tests/test_evaluation.py tests/test_metrics.py tests/test_diversity.py tests/test_segments.py \
+  tests/test_models.py tests/test_repeat.py tests/contracts
 
 .PHONY: train test lint check clean
 

@@ -19,6 +19,7 @@ from recsys.data.ranking_batches import RankingBatches
 from recsys.data.schema import DataError
 from recsys.metrics.beyond import beyond_metrics
 from recsys.metrics.ranking import ranking_metrics
+from recsys.metrics.segments import SegmentedRanking
 from recsys.metrics.stats import bootstrap_interval
 
 Scorer = Callable[[Batch], Float[Tensor, "B I"]]
@@ -40,6 +41,8 @@ class Ranking:
     n_users: int
     n_targets: int
     n_cold_targets: int
+    segments: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """column → value → metrics, `n_users` and `n_targets`; of an item column only the targets of that value count"""
 
 
 @torch.inference_mode()
@@ -49,7 +52,10 @@ def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tup
     Raises FloatingPointError if a score is NaN, DataError if no user has a target.
     """
     everyone, warm = _named(ranking_metrics(ks)), _named(ranking_metrics(ks))
-    beyond = _named(beyond_metrics(torch.from_numpy(np.array(dataset.item_counts)), ks))
+    beyond = _named(beyond_metrics(_tensor(dataset.item_counts), ks, _item_categories(dataset)))
+    segments = {
+        column: SegmentedRanking(values, _tensor(codes), ks) for column, (values, codes) in dataset.segments().items()
+    }
     counts = np.zeros(3, dtype=np.int64)
     for batch in batches:
         scores = scorer(batch).float().cpu()
@@ -62,6 +68,8 @@ def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tup
             everyone[name].update(ranks)
             if some_warm.any():
                 warm[name].update(warm_ranks[some_warm])
+        for column, segmented in segments.items():
+            segmented.update(ranks, _rows(column, batch, ranks))
         top = scores.topk(max(ks), dim=1)
         lists = top.indices.masked_fill(top.values.isneginf(), 0)
         for metric in beyond.values():
@@ -79,11 +87,29 @@ def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tup
         n_users=int(counts[0]),
         n_targets=int(counts[1]),
         n_cold_targets=int(counts[2]),
+        segments={column: segmented.compute() for column, segmented in segments.items()},
     )
 
 
 def _named(metrics: MetricCollection) -> dict[str, Any]:
     return {str(name): metric for name, metric in metrics.items()}
+
+
+def _item_categories(dataset: Dataset) -> list[Int[Tensor, "I _"]]:
+    encoders, features = dataset.encoders["item"], dataset.features("item")
+    return [_tensor(features[name][: dataset.n_items + 1]) for name, e in encoders.items() if e.kind == "category"]
+
+
+def _rows(column: str, batch: Batch, ranks: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """For each target the row of a segment column's table: that of the target, or of its user."""
+    if column.startswith("item."):
+        return padded_rows(batch.target, batch)
+    assert batch.users is not None, f"segments by {column} need batches that say whose rows they are"
+    return (batch.users.cpu() + 1)[:, None].expand_as(ranks)
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array))
 
 
 def ranking_batches(dataset: Dataset, part: str, max_history: int | None, budget: int = 2_000_000) -> RankingBatches:

@@ -175,7 +175,11 @@ def test_the_id_itself_may_be_a_feature(tmp_path):
 @pytest.mark.parametrize(
     "items, features, complaint",
     [
-        (None, Features(item=["aisle"]), "features.item needs a table of items: name it under data.source.items"),
+        (
+            None,
+            Features(item=["aisle"]),
+            "names item.aisle but there is no item table: name it under data.source.items",
+        ),
         (planted_items(), Features(item=["shelf"]), "'shelf' is missing from the item table; there are: item, aisle"),
         (planted_items().rename(columns={"item": "sku"}), Features(item=["aisle"]), "'item' is missing from the item"),
         (planted_items().assign(item="x"), Features(item=["aisle"]), "no item of the events is in the item table"),

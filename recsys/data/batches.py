@@ -40,6 +40,8 @@ class Batch:
     """the sum of the weights of the targets, known without asking the device"""
     n_tokens: int = 0
     """real positions that a model reads, padding apart"""
+    users: Int[Tensor, "B"] | None = None
+    """whose rows these are, 0..U-1, where they are ranked; models go by `user`"""
 
 
 def padded(starts: Array, lengths: Array) -> tuple[Array, Array]:

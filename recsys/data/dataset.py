@@ -94,6 +94,11 @@ class Dataset:
         """The encoded columns of `user` or `item`, row 0 unknown, or of `context`, a row an event."""
         return {name: self._required(f"{kind}_{name}") for name in self.encoders[kind]}
 
+    def segments(self) -> dict[str, tuple[list[str], Array]]:
+        """What rankings are reported by: of each column its values in code order and the codes, row 0 unknown."""
+        columns = self.metadata["segments"]
+        return {name: (values, self._required(f"segment_{name}")) for name, values in columns.items()}
+
     def request_features(self, seconds: Array) -> dict[str, Array]:
         """Context at a moment that is no event's: what a clock tells, all else unknown."""
         zone = self.metadata["zone"]

@@ -25,22 +25,37 @@ class Features:
     """Names of the columns that models may use, and the separator inside text that holds several values.
 
     `context` columns come with the event and must be known when the question is asked; hour, weekday and
-    month are derived from its time.
+    month are derived from its time. `segments`, such as "user.age" or "item.aisle", are never seen by models:
+    rankings are reported by them.
     """
 
     user: Sequence[str] = ()
     item: Sequence[str] = ()
     context: Sequence[str] = ()
+    segments: Sequence[str] = ()
     separator: str = "|"
 
     def __post_init__(self) -> None:
         if not self.separator:
             raise DataError("features.separator is empty; write a text that no value contains")
+        for name in self.segments:
+            kind, _, column = name.partition(".")
+            if kind not in ("user", "item") or not column:
+                raise DataError(f"features.segments names '{name}'; write user.COLUMN or item.COLUMN")
 
     @property
     def brought(self) -> tuple[str, ...]:
         """Context columns that the event log itself must have."""
         return tuple(name for name in self.context if name not in DERIVED)
+
+    def columns(self, kind: str) -> list[str]:
+        """Columns of the `user` or `item` table that models may use, each once."""
+        return list(dict.fromkeys(self.user if kind == "user" else self.item))
+
+    def segment_columns(self, kind: str) -> list[str]:
+        """Columns of the `user` or `item` table that rankings are reported by, each once."""
+        names = (name.partition(".") for name in self.segments)
+        return list(dict.fromkeys(column for of, _, column in names if of == kind))
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class Encoder:
     def encode(self, column: pd.Series, separator: str) -> np.ndarray:
         """(N, width) int32 codes or (N, 1) float32."""
         if self.kind == "number":
-            scaled = (_numbers(column) - self.mean) / self.deviation
+            scaled = (as_numbers(column) - self.mean) / self.deviation
             return scaled.fillna(0.0).to_numpy(np.float32)[:, None]
         place, distinct = pd.factorize(_text(column, separator))
         codes = {value: code for code, value in enumerate(self.values, start=1)}
@@ -75,7 +90,7 @@ class Encoder:
 def fit_encoder(column: pd.Series, separator: str) -> Encoder:
     """The encoder of a column: floats are numbers, all else categories, the most frequent first."""
     if is_float_dtype(column) or isinstance(next(iter(column.dropna()), None), Decimal):
-        numbers = _numbers(column).dropna()
+        numbers = as_numbers(column).dropna()
         deviation = float(numbers.std()) if len(numbers) > 1 else 1.0
         return Encoder("number", (), float(numbers.mean()) if len(numbers) else 0.0, deviation or 1.0)
     place, distinct = pd.factorize(_text(column, separator))
@@ -104,7 +119,7 @@ def aligned(table: pd.DataFrame, ids: Sequence[Any], kind: str) -> pd.DataFrame:
     return table.reindex(wanted).reset_index(drop=True)
 
 
-def _numbers(column: pd.Series) -> pd.Series:
+def as_numbers(column: pd.Series) -> pd.Series:
     """The column as float64, null where it is not finite."""
     return column.astype("float64").replace([np.inf, -np.inf], np.nan)
 

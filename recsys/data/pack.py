@@ -13,20 +13,19 @@ from recsys.data.engine import Engine, Frame
 from recsys.data.features import DERIVED, Encoder, Features, aligned, derive, fit_encoder
 from recsys.data.log import Log, plain_pandas, seconds
 from recsys.data.schema import Columns, DataError
+from recsys.data.segments import segmented
 from recsys.data.sources import Tables
 from recsys.data.splits import Parts
 from recsys.data.validation import checked_ids
 
 
 def side_tables(tables: Tables, columns: Columns, features: Features, engine: Engine) -> dict[str, pd.DataFrame]:
-    """The user and item tables that features need: only their columns, indexed by id as text."""
+    """The user and item tables that features and segments need: only their columns, indexed by id as text."""
     found = {}
-    for kind, table, key, names in (
-        ("user", tables.users, columns.user, features.user),
-        ("item", tables.items, columns.item, features.item),
-    ):
+    for kind, table, key in (("user", tables.users, columns.user), ("item", tables.items, columns.item)):
+        names = dict.fromkeys(features.columns(kind) + features.segment_columns(kind))
         if names:
-            found[kind] = _side_table(table, kind, key, list(dict.fromkeys(names)), engine)
+            found[kind] = _side_table(table, kind, key, list(names), engine)
     return found
 
 
@@ -63,9 +62,12 @@ def pack(
         arrays["weights"] = log.weights
     raw_users, raw_items = ids["user"].iloc[used], ids["item"].iloc[order]
     encoders: dict[str, dict[str, Encoder]] = {"user": {}, "item": {}, "context": {}}
+    segments: dict[str, tuple[str, ...]] = {}
     for kind, raw in (("user", raw_users), ("item", raw_items)):
         if kind in side:
-            encoders[kind] = _add_side(arrays, kind, aligned(side[kind], raw.tolist(), kind), features.separator)
+            table = aligned(side[kind], raw.tolist(), kind)
+            encoders[kind] = _add_side(arrays, kind, table[features.columns(kind)], features.separator)
+            segments |= _add_segments(arrays, kind, table[features.segment_columns(kind)], features.separator)
     for name in features.context:
         arrays[f"context_{name}"], encoders["context"][name] = _context(log, name, training, features, zone)
     for name, array in arrays.items():
@@ -77,6 +79,7 @@ def pack(
         "n_items": n_items,
         "n_later_items": len(order) - n_items,
         "features": {kind: {k: asdict(e) for k, e in found.items()} for kind, found in encoders.items()},
+        "segments": segments,
         "arrays": {name: _digest(array) for name, array in arrays.items()},
         "split_hash": _digest(*(arrays[name] for name in ("items", "offsets", "split"))),
     }
@@ -93,9 +96,23 @@ def _number_items(items: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, 
 def _add_side(arrays: dict[str, np.ndarray], kind: str, table: pd.DataFrame, separator: str) -> dict[str, Encoder]:
     encoders = {str(name): fit_encoder(column, separator) for name, column in table.items()}
     for name, encoder in encoders.items():
-        codes = encoder.encode(table[name], separator)
-        arrays[f"{kind}_{name}"] = np.concatenate([np.zeros_like(codes[:1]), codes])
+        arrays[f"{kind}_{name}"] = _with_unknown(encoder.encode(table[name], separator))
     return encoders
+
+
+def _add_segments(
+    arrays: dict[str, np.ndarray], kind: str, table: pd.DataFrame, separator: str
+) -> dict[str, tuple[str, ...]]:
+    values = {}
+    for name, column in table.items():
+        values[f"{kind}.{name}"], codes = segmented(column, separator)
+        arrays[f"segment_{kind}.{name}"] = _with_unknown(codes)
+    return values
+
+
+def _with_unknown(codes: np.ndarray) -> np.ndarray:
+    """The codes with row 0, that of nobody and of padding, in front."""
+    return np.concatenate([np.zeros_like(codes[:1]), codes])
 
 
 def _context(log: Log, name: str, training: np.ndarray, features: Features, zone: str) -> tuple[np.ndarray, Encoder]:
@@ -111,7 +128,8 @@ def _context(log: Log, name: str, training: np.ndarray, features: Features, zone
 
 def _side_table(table: Frame | None, kind: str, key: str, names: list[str], engine: Engine) -> pd.DataFrame:
     if table is None:
-        raise DataError(f"features.{kind} needs a table of {kind}s: name it under data.source.{kind}s")
+        wanted = ", ".join(f"{kind}.{name}" for name in names)
+        raise DataError(f"data.features names {wanted} but there is no {kind} table: name it under data.source.{kind}s")
     missing = [name for name in (key, *names) if name not in table.columns]
     if missing:
         raise DataError(

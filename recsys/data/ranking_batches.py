@@ -60,6 +60,7 @@ class RankingBatches(IterableDataset[Batch]):
             target=tensor(target),
             target_query=tensor(rows),
             seen=seen,
+            users=tensor(users),
         )
 
     def request(self, users: Array) -> dict[str, Array]:

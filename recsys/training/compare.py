@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from recsys.data.dataset import Dataset
 from recsys.evaluation import Ranking, evaluate, ranking_batches
 from recsys.models.base import ClosedForm, Model, TooLargeError
-from recsys.report import as_json, table, verdict
+from recsys.report import as_json, segment_tables, table, verdict
 from recsys.training.fit import make_model
 from recsys.training.module import score
 
@@ -23,7 +23,9 @@ def compare(model: Model, dataset: Dataset, config: DictConfig) -> tuple[dict[st
     own = _rank_parts(model, dataset, config)
     ran, not_run = _rank_baselines(dataset, config)
     tests = {other: parts["test"] for other, parts in ran.items()}
-    lines = [_heading(dataset, own["test"]), table({name: own["test"], **tests}), *not_run.values()]
+    lines = [_heading(dataset, own["test"]), table({name: own["test"], **tests})]
+    lines += [f"\n{found}" for found in segment_tables(name, own["test"], tests)]
+    lines += not_run.values()
     if ran:
         lines.append(verdict(name, own["test"], tests))
     metrics = {
@@ -74,5 +76,5 @@ def _heading(dataset: Dataset, test: Ranking) -> str:
     )
 
 
-def _json(parts: Parts) -> dict[str, dict[str, float]]:
+def _json(parts: Parts) -> dict[str, dict[str, Any]]:
     return {part: as_json(ranking) for part, ranking in parts.items()}

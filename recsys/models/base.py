@@ -98,6 +98,12 @@ class Trainable(Model):
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
         """The vectors of some items, or (I, D) of all, padding first."""
 
+    @abstractmethod
+    def fold(self, matrix: Float[Tensor, "I D"]) -> None:
+        """Read item vectors from `matrix` alone from now on, and drop what they were computed from: export does
+        so with the vectors as the file stores them.
+        """
+
     def score(self, queries: Float[Tensor, "*N Q D"], items: Float[Tensor, "*N C D"]) -> Float[Tensor, "*N Q C"]:
         """The score of each item vector for each query vector."""
         return queries @ items.transpose(-1, -2)

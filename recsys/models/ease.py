@@ -45,7 +45,7 @@ class EASE(ClosedForm):
         request: Columns,  # noqa: ARG002
     ) -> Float[Tensor, "B I"]:
         """The rows of the items in the history, each item once however often it was had."""
-        times = torch.zeros(len(history), len(self.weights), device=history.device)
+        times = torch.zeros(history.shape[0], len(self.weights), device=history.device)
         times = times.scatter_add(1, history, torch.ones_like(history, dtype=times.dtype))
         once = 1 / times.gather(1, history)
         return pad_hidden(F.embedding_bag(history, self.weights, per_sample_weights=once, mode="sum"))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import Encoder
@@ -46,9 +47,29 @@ def initialised(rows: int, dim: int, std: float = 0.02, sparse: bool = False) ->
     return embedding
 
 
-def vectors(table: nn.Embedding, items: Tensor | None) -> Float[Tensor, "... D"]:
+class Rows(nn.Module):
+    """Some columns of a fixed matrix, read as a table is."""
+
+    def __init__(self, matrix: Float[Tensor, "I _"], start: int = 0, end: int | None = None) -> None:
+        super().__init__()
+        self.register_buffer("matrix", matrix)
+        self.matrix: Tensor
+        self.columns = slice(start, end)
+
+    @property
+    def weight(self) -> Float[Tensor, "I D"]:
+        """All rows."""
+        return self.matrix[:, self.columns]
+
+    def forward(self, ids: Int[Tensor, "*N"]) -> Float[Tensor, "*N D"]:
+        """The rows of some ids."""
+        return F.embedding(ids, self.matrix)[..., self.columns]
+
+
+def vectors(table: nn.Embedding | Rows, items: Tensor | None) -> Float[Tensor, "... D"]:
     """The rows of some items, or all of them."""
-    return table.weight if items is None else table(items)
+    found: Tensor = table.weight if items is None else table(items)
+    return found
 
 
 def log_popularity(dataset: Dataset) -> Float[Tensor, "I 1"]:
@@ -70,3 +91,20 @@ class UserRow(nn.Module):
         if self.training and self.dropout > 0:
             ids = ids * (torch.rand(ids.shape, device=ids.device) >= self.dropout)
         return self.table(ids)
+
+    def unknown(self) -> "UnknownUser":
+        """What stands in its place where a model is to know nobody."""
+        return UnknownUser(self.table.weight[0].detach().clone())
+
+
+class UnknownUser(nn.Module):
+    """The vector of the unknown user, for everybody."""
+
+    def __init__(self, row: Float[Tensor, " D"]) -> None:
+        super().__init__()
+        self.register_buffer("row", row)
+        self.row: Tensor
+
+    def forward(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
+        """The same vector for each."""
+        return self.row.expand(ids.shape[0], -1)

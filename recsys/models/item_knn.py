@@ -51,12 +51,17 @@ class ItemKNN(ClosedForm):
         request: Columns,  # noqa: ARG002
     ) -> Float[Tensor, "B I"]:
         """The sum of the votes, some slots of the history at a time: a slot is K numbers a user."""
-        scores = torch.zeros(len(history), len(self.nearest), device=history.device)
-        slots = zip(torch.split(history, 64, 1), torch.split(self._loudness(history), 64, 1), strict=True)
-        for items, loudness in slots:
+        scores = torch.zeros(history.shape[0], len(self.nearest), device=history.device)
+        for items, loudness in self._some_at_a_time(history):
             votes = self.similarity[items] * loudness[:, :, None]
             scores = scores.scatter_add(1, self.nearest[items].flatten(1), votes.flatten(1))
         return pad_hidden(scores)
+
+    def _some_at_a_time(self, history: Int[Tensor, "B L"]) -> list[tuple[Tensor, Tensor]]:
+        loudness = self._loudness(history)
+        if torch.compiler.is_exporting():  # a graph has no loop over an unknown length
+            return [(history, loudness)]
+        return list(zip(torch.split(history, 64, 1), torch.split(loudness, 64, 1), strict=True))
 
     def _loudness(self, history: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
         real = (history > 0).float()

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from recsys.data.dataset import Dataset
 from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.embedding import UserRow, initialised, log_popularity, vectors
+from recsys.models.embedding import Rows, UserRow, initialised, log_popularity, vectors
 from recsys.models.pooling import Pooling
 from recsys.models.repeat import Repeat
 
@@ -49,6 +49,7 @@ class NCF(Trainable):
         if not (user_id or history):
             raise ValueError("model.user_id and model.history are both false: nothing tells users apart; set one true")
         self.dim = dim
+        self.folded: Rows | None = None
         self.item = initialised(facts.n_items + 1, 2 * dim, std=0.1, sparse=sparse)
         self.popularity = initialised(facts.n_items + 1, 1, sparse=sparse)
         self.user = UserRow(facts.n_users, 2 * dim, id_dropout, sparse) if user_id else None
@@ -70,8 +71,14 @@ class NCF(Trainable):
 
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... E"]:
         """Popularity and the vector of the product, then the item's part of the first layer."""
+        if self.folded is not None:
+            return vectors(self.folded, items)
         product, network = vectors(self.item, items).chunk(2, dim=-1)
         return torch.cat([vectors(self.popularity, items), product, self.item_side(network)], dim=-1)
+
+    def fold(self, matrix: Float[Tensor, "I E"]) -> None:
+        """Read item vectors from `matrix` alone; a history is read from the table still."""
+        self.folded = Rows(matrix)
 
     def encode(
         self,
@@ -95,6 +102,8 @@ class NCF(Trainable):
         known = 1 + self.dim
         scores = queries[..., :known] @ items[..., :known].transpose(-1, -2)
         people, things = queries[..., known:], items[..., known:]
+        if torch.compiler.is_exporting():  # the exported graph cuts the items instead
+            return scores + self._pairs(people, things)
         a_query = math.prod(things.shape[:-1]) * self.width
         parts = torch.split(people, max(BUDGET // max(a_query, 1), 1), -2)
         return scores + torch.cat([self._chunk(part, things) for part in parts], dim=-2)

@@ -37,5 +37,5 @@ class PersonalFrequency(ClosedForm):
         weight = (history > 0).float()
         if self.decay:
             weight = weight * torch.exp2(-(request["timestamp"] - events["timestamp"]).clamp(min=0) / DAY * self.decay)
-        scores = self.popularity.expand(len(history), -1).scatter_add(1, history, weight)
+        scores = self.popularity.expand(history.shape[0], -1).scatter_add(1, history, weight)
         return pad_hidden(scores)

@@ -23,7 +23,7 @@ class Pooling(nn.Module):
 
     def forward(self, items: Float[Tensor, "B L D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         """The pooled vectors."""
-        slots = torch.cat([self.start.expand(len(items), 1, -1), items], dim=1)
+        slots = torch.cat([self.start.expand(items.shape[0], 1, -1), items], dim=1)
         n = (ask + 1)[:, :, None]
         if self.attend is None:
             return _upto(slots, ask) / n.sqrt()

@@ -35,4 +35,4 @@ class Popularity(ClosedForm):
         request: Columns,  # noqa: ARG002
     ) -> Float[Tensor, "B I"]:
         """The counts."""
-        return pad_hidden(self.counts.expand(len(history), -1))
+        return pad_hidden(self.counts.expand(history.shape[0], -1))

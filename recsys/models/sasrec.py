@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.blocks import gather
-from recsys.models.embedding import FeatureEmbedding, initialised, vectors
+from recsys.models.embedding import FeatureEmbedding, Rows, initialised, vectors
 from recsys.models.repeat import Repeat
 
 
@@ -42,8 +42,8 @@ class SASRec(Trainable):
     ) -> None:
         super().__init__()
         self.scale = dim**0.5 if scale else 1.0
-        self.item = initialised(facts.n_items + 1, dim, sparse=sparse)
-        self.output = self.item if tied else initialised(facts.n_items + 1, dim, sparse=sparse)
+        self.item: nn.Embedding | Rows = initialised(facts.n_items + 1, dim, sparse=sparse)
+        self.output: nn.Embedding | Rows = self.item if tied else initialised(facts.n_items + 1, dim, sparse=sparse)
         self.position = nn.Embedding(facts.max_history + 1, dim)
         nn.init.normal_(self.position.weight, std=0.02)
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
@@ -59,6 +59,12 @@ class SASRec(Trainable):
         """The vectors of some items, or (I, D) of all, padding first."""
         return vectors(self.output, items)
 
+    def fold(self, matrix: Float[Tensor, "I D"]) -> None:
+        """Read item vectors from `matrix` alone."""
+        tied = self.output is self.item
+        self.output = Rows(matrix)
+        self.item = self.output if tied else self.item
+
     def encode(
         self,
         user: Columns,  # noqa: ARG002 - a sequence speaks for its user
@@ -69,7 +75,7 @@ class SASRec(Trainable):
     ) -> Float[Tensor, "B Q D"]:
         """The query vectors: the output at each asked position, plus the context of its request."""
         items = self.item(history) * self.scale + self.context({name: events[name] for name in self.context.tables})
-        x = torch.cat([self.start.expand(len(history), 1, -1), items], dim=1)
+        x = torch.cat([self.start.expand(history.shape[0], 1, -1), items], dim=1)
         x = self.dropout(self.embedding_norm(x + self.position(places_from_end(history))))
         for block in self.blocks[:-1]:
             x = block(x)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
 from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.embedding import FeatureEmbedding, UserRow, initialised, log_popularity, vectors
+from recsys.models.embedding import FeatureEmbedding, Rows, UserRow, initialised, log_popularity, vectors
 from recsys.models.pooling import Pooling
 from recsys.models.repeat import Repeat
 
@@ -40,8 +40,8 @@ class TwoTower(Trainable):
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        self.item = initialised(facts.n_items + 1, dim, sparse=sparse)
-        self.popularity = initialised(facts.n_items + 1, 1, sparse=sparse)
+        self.item: nn.Embedding | Rows = initialised(facts.n_items + 1, dim, sparse=sparse)
+        self.popularity: nn.Embedding | Rows = initialised(facts.n_items + 1, 1, sparse=sparse)
         self.item_features = FeatureEmbedding(facts.item, dim)
         self.user = UserRow(facts.n_users, dim, id_dropout, sparse) if user_id else None
         self.user_features = FeatureEmbedding(facts.user, dim)
@@ -78,6 +78,11 @@ class TwoTower(Trainable):
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... E"]:
         """Item vectors with the popularity as last column."""
         return torch.cat([self.content(items), vectors(self.popularity, items)], dim=-1)
+
+    def fold(self, matrix: Float[Tensor, "I E"]) -> None:
+        """Read item vectors from `matrix` alone."""
+        self.item, self.popularity = Rows(matrix, 0, -1), Rows(matrix, -1)
+        self.item_features = FeatureEmbedding({}, 0)
 
     def encode(
         self,

@@ -1,0 +1,232 @@
+"""From a model to one ONNX graph: raw ids in, ranked raw ids out.
+
+B users, L history slots as asked, N slots of the cut history, m denied or allowed items, I items with padding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from recsys.config import ConfigError
+from recsys.export.columns import Column
+from recsys.export.nodes import MICROSOFT, ML, ML_OPSET, OPSET, Nodes
+from recsys.export.scoring import CHUNK, Asked, Network, Product, rank, rank_scores, typed
+from recsys.export.tables import is_table
+from recsys.export.traced import Traced, trace_pairs
+from recsys.models.base import Model, Trainable
+
+IR = 10
+LARGEST = 2**31 - 2**20
+"""bytes of a file that holds everything: protobuf's limit"""
+KINDS = {np.int64: TensorProto.INT64, np.float64: TensorProto.DOUBLE, np.object_: TensorProto.STRING}
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Raw ids in the order of their numbers, which start at 1; no users where nobody is known."""
+
+    items: Sequence[str]
+    users: Sequence[str]
+    user_rows: Sequence[int]
+
+
+def compose(model: Model, traced: Traced, ids: Ids, max_history: int | None, int8: bool) -> ModelProto:
+    """The whole graph of a model whose tables are as stored; `max_history` None reads all of a history.
+
+    Raises ConfigError for duplicate ids, and for a file that would be over 2 GB.
+    """
+    if len(set(ids.items)) < len(ids.items) or "" in ids.items:
+        raise ConfigError("raw item ids are empty or occur twice as text; rename them in the source")
+    g = Nodes()
+    n = len(ids.items) + 1
+    history, deny, allow = _numbers(g, ids.items)
+    recognised = g.op("Greater", history, g.ints(0))
+    padded = g.op("Pad", history, g.ints(0, 0, 0, 1))  # so that there is a slot in an empty history
+    cut = _Cut(g, padded, max_history)
+    inputs = {"history": cut.items}
+    for name, column in traced.columns.items():
+        value = _coded(g, column, ids)
+        if column.part == "events":
+            value = cut.take(value, column.width > 1)
+        one_code = column.kind == "category" and column.width == 1
+        inputs[name] = g.op("Unsqueeze", value, g.ints(-1)) if one_code else value
+    answer = g.insert(traced.graph, inputs)
+    exclude = g.cast(g.op("Unsqueeze", "exclude_seen", g.ints(1)), TensorProto.INT64)
+    hide = g.op("Concat", g.op("Mul", padded, exclude), deny, axis=1)
+    k = g.op("Max", "k", g.ints(0))
+    extra = answer[1] if len(answer) > 1 else None
+    asked = Asked(n, k, hide, allow, cut.items, extra)
+    if isinstance(model, Trainable):
+        table = model.item_vectors().detach().numpy()
+        way = _way(g, model, table)
+        scores, items = rank(g, way, answer[0], asked, table if int8 else None)
+    else:
+        scores, items = rank_scores(g, answer[0], asked)
+    _name_results(g, scores, items, k, ids.items)
+    g.nodes.append(helper.make_node("Identity", [recognised], ["recognised"]))
+    g.nodes.append(helper.make_node("Squeeze", [cut.known, g.ints(1)], ["known"]))
+    outputs = [
+        typed("items", TensorProto.STRING, ["batch", "k"]),
+        typed("scores", TensorProto.FLOAT, ["batch", "k"]),
+        typed("known", TensorProto.INT64, ["batch"]),
+        typed("recognised", TensorProto.BOOL, ["batch", "length"]),
+    ]
+    if isinstance(model, Trainable) and model.dot_product:
+        g.nodes.append(helper.make_node("Identity", [answer[0]], ["user_vector"]))
+        outputs.append(typed("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
+    _store_tables(g, n)
+    return _model(g, list(traced.columns.values()), outputs)
+
+
+def input_values(columns: Sequence[Column]) -> list[ValueInfoProto]:
+    """The inputs of a graph that reads these columns."""
+    return [
+        typed("history", TensorProto.STRING, ["batch", "length"]),
+        *(typed(column.input, KINDS[column.dtype], column.dims) for column in columns),
+        typed("k", TensorProto.INT64, [1]),
+        typed("exclude_seen", TensorProto.BOOL, ["batch"]),
+        typed("deny", TensorProto.STRING, ["batch", "denied"]),
+        typed("allow", TensorProto.STRING, ["allowed"]),
+    ]
+
+
+def _numbers(g: Nodes, raw: Sequence[str]) -> list[str]:
+    """Numbers of history (B L), deny (B m) and allow (m), by one look-up; 0 for what is not known."""
+    flat = [g.op("Reshape", name, g.ints(-1)) for name in ("history", "deny")]
+    sizes = [g.op("Reshape", g.op("Size", name), g.ints(1)) for name in ("history", "deny", "allow")]
+    numbers = _encoded(g, g.op("Concat", *flat, "allow", axis=0), raw, range(1, len(raw) + 1))
+    parts = g.ops("Split", numbers, g.op("Concat", *sizes, axis=0), n=3, axis=0)
+    shaped = [
+        g.op("Reshape", part, g.op("Shape", name), allowzero=1)
+        for part, name in zip(parts, ("history", "deny"), strict=False)
+    ]
+    return [*shaped, parts[2]]
+
+
+def _encoded(g: Nodes, text: str, values: Sequence[str], codes: Sequence[int]) -> str:
+    return g.op(
+        "LabelEncoder",
+        text,
+        domain=ML,
+        keys_strings=list(values) or [""],
+        values_int64s=list(codes) or [0],
+        default_int64=0,
+    )
+
+
+def _coded(g: Nodes, column: Column, ids: Ids) -> str:
+    """A column as the model takes it, but for what torch does to numbers."""
+    if column.kind == "id":
+        return _encoded(g, column.input, ids.users, ids.user_rows)
+    if column.kind != "category":
+        return column.input
+    assert column.encoder is not None
+    values = column.encoder.values
+    return _encoded(g, column.input, values, range(1, len(values) + 1))
+
+
+class _Cut:
+    """Known items of a history, whose last slot is padding, moved up to the left and cut to the newest, and the
+    same for columns beside them.
+    """
+
+    def __init__(self, g: Nodes, history: str, max_history: int | None) -> None:
+        self.g = g
+        real = g.cast(g.op("Greater", history, g.ints(0)), TensorProto.INT64)
+        self.known = g.op("ReduceSum", real, g.ints(1))  # (B 1)
+        place = g.op("Sub", g.op("CumSum", real, g.constant(np.array(1, np.int64))), g.ints(1))
+        kept, length = real, self.known
+        if max_history is not None:
+            length = g.op("Min", self.known, g.ints(max_history))
+            place = g.op("Sub", place, g.op("Sub", self.known, length))
+            newest = g.op("GreaterOrEqual", place, g.ints(0))
+            kept = g.op("Mul", real, g.cast(newest, TensorProto.INT64))
+        longest = g.op("ReduceMax", g.op("Concat", g.op("Reshape", length, g.ints(-1)), g.ints(1), axis=0))
+        slots = g.op("Range", _zero(g), g.op("Squeeze", longest), g.constant(np.array(1, np.int64)))
+        filled = g.op("Less", slots, length)  # (B N)
+        width = g.op("Shape", history, start=1)
+        slot_of = g.op("Range", _zero(g), g.op("Squeeze", width), g.constant(np.array(1, np.int64)))
+        nothing = g.op("Expand", g.ints(0), g.op("Shape", filled))
+        to, of = g.op("Mul", place, kept), g.op("Mul", slot_of, kept)
+        source = g.op("ScatterElements", nothing, to, of, axis=1, reduction="add")
+        self.source = g.op("Where", filled, source, g.op("Sub", width, g.ints(1)))  # the last slot is padding
+        self.items = self._gather(history)
+
+    def take(self, column: str, several: bool) -> str:
+        """A column (B L) or, with several values a cell, (B L W) beside the cut history."""
+        g = self.g
+        padded = g.op("Pad", column, g.ints(0, 0, 0, 0, 1, 0) if several else g.ints(0, 0, 0, 1))
+        if several:
+            return g.op("GatherND", padded, g.op("Unsqueeze", self.source, g.ints(2)), batch_dims=1)
+        return self._gather(padded)
+
+    def _gather(self, column: str) -> str:
+        return self.g.op("GatherElements", column, self.source, axis=1)
+
+
+def _zero(g: Nodes) -> str:
+    return g.constant(np.array(0, np.int64))
+
+
+def _way(g: Nodes, model: Trainable, table: np.ndarray) -> Product | Network:
+    """How all items are scored, by the item matrix that the traced graph holds already or that is added here."""
+    if model.dot_product:
+        same = (name for name in g.constants if name.endswith(".matrix"))
+        return Product(next(same, None) or g.constant(table, "items.matrix"))
+    rest = -len(table) % CHUNK
+    matrix = g.constant(np.pad(table, [(0, rest), (0, 0)]), "items.matrix")
+    return Network(matrix, trace_pairs(model, table.shape[1]))
+
+
+def _name_results(g: Nodes, scores: str, items: str, k: str, raw: Sequence[str]) -> None:
+    """Outputs `items` (B k), "" where fewer remain, and `scores` (B k), −inf there."""
+    none = g.op("IsInf", scores)
+    found = g.op("Where", none, g.ints(0), items)
+    missing = g.op("Sub", k, g.op("Shape", items, start=1))
+    ends = g.op("Concat", g.ints(0, 0, 0), missing, axis=0)
+    names = g.constant(np.array(["", *raw], dtype=object), "names")
+    full = g.op("Pad", found, ends)
+    g.nodes.append(helper.make_node("Gather", [names, full], ["items"]))
+    lowest = g.constant(np.array(-np.inf, np.float32))
+    g.nodes.append(helper.make_node("Pad", [scores, ends, lowest], ["scores"]))
+
+
+def _store_tables(g: Nodes, n: int) -> None:
+    """Tables of items that float16 holds exactly are stored so, their numbers of items as int32; both are widened
+    as the file is loaded.
+    """
+    widened = []
+    for name, tensor in list(g.constants.items()):
+        kind = {TensorProto.FLOAT: np.float16, TensorProto.INT64: np.int32}.get(tensor.data_type)
+        if kind is None or not (is_table(tuple(tensor.dims), n) or name == "items.matrix"):
+            continue
+        array = numpy_helper.to_array(tensor)
+        small = array.astype(kind)
+        if np.array_equal(small.astype(array.dtype), array):
+            del g.constants[name]
+            stored = g.constant(small, f"{name}.stored")
+            widened.append(helper.make_node("Cast", [stored], [name], to=tensor.data_type))
+    g.nodes[:0] = widened
+
+
+def _model(g: Nodes, columns: list[Column], outputs: list[ValueInfoProto]) -> ModelProto:
+    size = sum(tensor.ByteSize() for tensor in g.constants.values())
+    if size > LARGEST:
+        raise ConfigError(f"the file would be {size / 2**30:.1f} GiB, over the 2 GiB of one .onnx; lower model.dim")
+    graph = helper.make_graph(g.nodes, "recsys", input_values(columns), outputs, list(g.constants.values()))
+    domains = {"": OPSET, ML: ML_OPSET, MICROSOFT: 1}
+    used = {node.domain for node in _all_nodes(graph)}
+    opsets = [helper.make_opsetid(name, number) for name, number in domains.items() if name in used]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="recsys")
+
+
+def _all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    found = list(graph.node)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                found += _all_nodes(attribute.g)
+    return found

@@ -1,0 +1,91 @@
+"""A graph of ONNX nodes under construction.
+
+Values are named by text, as in the file.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+OPSET, ML_OPSET = 20, 3
+ML = "ai.onnx.ml"
+MICROSOFT = "com.microsoft"
+
+
+class Nodes:
+    """Nodes in the order in which they run; a branch has nodes of its own and shares the constants."""
+
+    def __init__(self, parent: "Nodes | None" = None) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, TensorProto] = parent.constants if parent else {}
+        self._names: list[int] = parent._names if parent else [0]
+        self._known: dict[Any, str] = parent._known if parent else {}
+
+    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """The value of a node with one output."""
+        return self.ops(kind, *inputs, n=1, domain=domain, **attributes)[0]
+
+    def ops(self, kind: str, *inputs: str, n: int, domain: str = "", **attributes: Any) -> list[str]:
+        """The values of a node with `n` outputs."""
+        found = [self.name(kind) for _ in range(n)]
+        self.nodes.append(helper.make_node(kind, inputs, found, domain=domain, **attributes))
+        return found
+
+    def cast(self, value: str, kind: int) -> str:
+        """A value in another type, a TensorProto constant."""
+        return self.op("Cast", value, to=kind)
+
+    def ints(self, *values: int) -> str:
+        """A constant int64 vector."""
+        return self.constant(np.array(values, np.int64))
+
+    def constant(self, array: np.ndarray, name: str | None = None) -> str:
+        """A constant; small ones of one value are kept once."""
+        key = (array.shape, array.dtype.str, array.tobytes()) if array.nbytes < 256 and array.dtype != object else None
+        if key is None or key not in self._known or name is not None:
+            name = name or self.name("c")
+            self.constants[name] = numpy_helper.from_array(array, name)
+            self._known[key or name] = name
+            return name
+        return self._known[key]
+
+    def name(self, hint: str) -> str:
+        """A new name."""
+        self._names[0] += 1
+        return f"{hint.lower()}_{self._names[0]}"
+
+    def branch(self, outputs: list[str], inputs: list[ValueInfoProto] | None = None) -> GraphProto:
+        """These nodes as the body of an If or a Scan; the outputs get the types that the runtime infers."""
+        values = [ValueInfoProto(name=name) for name in outputs]
+        return helper.make_graph(self.nodes, self.name("body"), inputs or [], values)
+
+    def insert(self, graph: GraphProto, inputs: Mapping[str, str]) -> list[str]:
+        """The outputs of another graph whose inputs are taken from here; its names get a prefix of their own."""
+        prefix = self.name("g")
+        rename = {"": "", **inputs}
+        for tensor in graph.initializer:
+            rename[tensor.name] = f"{prefix}.{tensor.name}"
+            copied = self.constants.setdefault(rename[tensor.name], TensorProto())
+            copied.CopyFrom(tensor)
+            copied.name = rename[tensor.name]
+        self.nodes += [_renamed(node, rename, prefix) for node in graph.node]
+        return [rename[value.name] for value in graph.output]
+
+
+def _renamed(node: NodeProto, rename: dict[str, str], prefix: str) -> NodeProto:
+    """The node with other names, those of its subgraphs too."""
+    copied = NodeProto()
+    copied.CopyFrom(node)
+    for names in (copied.input, copied.output):
+        names[:] = [rename.setdefault(name, f"{prefix}.{name}") for name in names]
+    copied.name = f"{prefix}.{node.name}"
+    for attribute in copied.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            for value in (*attribute.g.input, *attribute.g.output, *attribute.g.initializer):
+                value.name = rename.setdefault(value.name, f"{prefix}.{value.name}")
+            inner = [_renamed(child, rename, prefix) for child in attribute.g.node]
+            del attribute.g.node[:]
+            attribute.g.node.extend(inner)
+    return copied

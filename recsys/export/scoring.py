@@ -1,0 +1,169 @@
+"""Scores inside the graph: of all items, of the allowed ones only, and the best of them.
+
+B users, N slots of the history, S slots to hide, I items with padding, E dimensions, C candidates.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import GraphProto, TensorProto, ValueInfoProto, helper
+
+from recsys.export.nodes import MICROSOFT, Nodes
+from recsys.export.tables import quantised
+
+CHUNK = 256
+"""items that a network scores at a time: their hidden units stay in the cache"""
+CANDIDATES = 200
+"""how many more than k items are scored again exactly after int8"""
+LOWEST = np.array(-np.inf, np.float32)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Names of what a ranking needs beside scores."""
+
+    n: int
+    """I"""
+    k: str
+    """how many at most, (1,)"""
+    hide: str
+    """(B S) items to leave out; 0 is always among them"""
+    allow: str
+    """(m,) items to choose from; all if there are none"""
+    history: str
+    """(B N) items of the cut history"""
+    extra: str | None = None
+    """(B N) what is added to their scores"""
+
+
+@dataclass(frozen=True)
+class Product:
+    """Scores are the product of query vectors and the item matrix."""
+
+    matrix: str
+
+    def all_items(self, g: Nodes, query: str, n: int) -> str:  # noqa: ARG002 - as the other ways are asked
+        """(B I) scores."""
+        return g.op("Gemm", query, self.matrix, transB=1)
+
+    def some(self, g: Nodes, query: str, items: str) -> str:
+        """(B m) scores of some items."""
+        return g.op("Gemm", query, g.op("Gather", self.matrix, items), transB=1)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Scores are what a network makes of each pair; the matrix is padded to whole chunks."""
+
+    matrix: str
+    pairs: GraphProto
+
+    def all_items(self, g: Nodes, query: str, n: int) -> str:
+        """(B I) scores, a chunk of items at a time."""
+        starts = g.constant(np.arange(0, -(-n // CHUNK) * CHUNK, CHUNK, dtype=np.int64)[:, None])
+        body = Nodes(g)
+        start = body.name("start")
+        end = body.op("Add", start, g.ints(CHUNK))
+        rows = body.op("Slice", self.matrix, start, end, g.ints(0))
+        scores = body.insert(self.pairs, {"query": query, "items": rows})
+        given = helper.make_tensor_value_info(start, TensorProto.INT64, [1])
+        chunks = g.op("Scan", starts, body=body.branch(scores, [given]), num_scan_inputs=1)
+        flat = g.op("Reshape", g.op("Transpose", chunks, perm=[1, 0, 2]), g.ints(0, -1))
+        return g.op("Slice", flat, g.ints(0), g.ints(n), g.ints(1))
+
+    def some(self, g: Nodes, query: str, items: str) -> str:
+        """(B m) scores of some items."""
+        return g.insert(self.pairs, {"query": query, "items": g.op("Gather", self.matrix, items)})[0]
+
+
+def rank(g: Nodes, way: "Product | Network", query: str, asked: Asked, int8: np.ndarray | None) -> tuple[str, str]:
+    """(B k) scores and items, best first, by query vectors; int8: all items are first scored in 8 bits."""
+    everything = Nodes(g)
+    if int8 is None:
+        best = top(everything, way.all_items(everything, query, asked.n), asked)
+    else:
+        best = _coarse_then_exact(everything, way.matrix, query, asked, int8)
+    listed = Nodes(g)
+    scores = way.some(listed, query, asked.allow)
+    rows = listed.op("Concat", listed.op("Shape", query, start=0, end=1), g.ints(asked.n), axis=0)
+    where = listed.op("Expand", listed.op("Unsqueeze", asked.allow, g.ints(0)), listed.op("Shape", scores))
+    found = listed.op("ScatterElements", listed.op("Expand", g.constant(LOWEST), rows), where, scores, axis=1)
+    all_asked = g.op("And", _is_zero(g, g.op("Size", asked.allow)), g.op("Greater", asked.k, g.ints(0)))
+    return _either(g, all_asked, (everything, best), (listed, top(listed, found, asked)))
+
+
+def rank_scores(g: Nodes, scores: str, asked: Asked) -> tuple[str, str]:
+    """(B k) scores and items, best first, of scores (B I) of all items."""
+    everything, listed = Nodes(g), Nodes(g)
+    lowest = g.constant(np.full((1, asked.n), -np.inf, np.float32))
+    where = listed.op("Unsqueeze", asked.allow, g.ints(0))
+    zeros = listed.op("Expand", g.constant(np.array(0, np.float32)), listed.op("Shape", where))
+    kept = listed.op("Add", scores, listed.op("ScatterElements", lowest, where, zeros, axis=1))
+    all_asked = _is_zero(g, g.op("Size", asked.allow))
+    return _either(g, all_asked, (everything, top(everything, scores, asked)), (listed, top(listed, kept, asked)))
+
+
+def top(g: Nodes, scores: str, asked: Asked) -> tuple[str, str]:
+    """The best k of scores (B I), those of repeats raised and hidden ones left out."""
+    if asked.extra is not None:
+        scores = g.op("ScatterElements", scores, asked.history, asked.extra, axis=1, reduction="add")
+    scores = _hidden(g, scores, asked)
+    best, items = g.ops("TopK", scores, g.op("Min", asked.k, g.ints(asked.n)), n=2, axis=1)
+    return best, items
+
+
+def _hidden(g: Nodes, scores: str, asked: Asked) -> str:
+    lowest = g.op("Expand", g.constant(LOWEST), g.op("Shape", asked.hide))
+    return g.op("ScatterElements", scores, asked.hide, lowest, axis=1)
+
+
+def _coarse_then_exact(g: Nodes, matrix: str, query: str, asked: Asked, table: np.ndarray) -> tuple[str, str]:
+    """The best k among those that score best in 8 bits. A query has one scale a row, so that nobody's list depends
+    on who else is asked about; scores are compared within a row and stay in units of that scale.
+    """
+    small, scales = quantised(table)
+    largest = g.op("ReduceMax", g.op("Abs", query), g.ints(1))
+    unit = g.op("Div", g.op("Max", largest, g.constant(np.array(1e-12, np.float32))), g.constant(np.array(127, np.float32)))
+    rounded = g.cast(g.op("Round", g.op("Div", query, unit)), TensorProto.INT8)
+    weights = g.constant(np.ascontiguousarray(small.T), "items_int8")
+    one, scale = g.constant(np.array(1, np.float32)), g.constant(scales, "items_scale")
+    coarse = g.op("MatMulIntegerToFloat", rounded, weights, one, scale, domain=MICROSOFT)
+    if asked.extra is not None:
+        raised = g.op("Div", asked.extra, unit)
+        coarse = g.op("ScatterElements", coarse, asked.history, raised, axis=1, reduction="add")
+    k = g.op("Min", asked.k, g.ints(asked.n))
+    some = g.op("Min", g.op("Add", k, g.ints(CANDIDATES)), g.ints(asked.n))
+    found, items = g.ops("TopK", _hidden(g, coarse, asked), some, n=2, axis=1)
+    exact = g.op("MatMul", g.op("Gather", matrix, items), g.op("Unsqueeze", query, g.ints(2)))
+    exact = g.op("Squeeze", exact, g.ints(2))
+    if asked.extra is not None:
+        exact = g.op("Add", exact, _extra_of(g, items, asked))
+    exact = g.op("Where", g.op("IsInf", found), g.constant(LOWEST), exact)
+    best, place = g.ops("TopK", exact, k, n=2, axis=1)
+    return best, g.op("GatherElements", items, place, axis=1)
+
+
+def _extra_of(g: Nodes, items: str, asked: Asked) -> str:
+    """(B C) what is added to the scores of candidates."""
+    assert asked.extra is not None
+    same = g.op("Equal", g.op("Unsqueeze", items, g.ints(2)), g.op("Unsqueeze", asked.history, g.ints(1)))
+    added = g.op("Mul", g.cast(same, TensorProto.FLOAT), g.op("Unsqueeze", asked.extra, g.ints(1)))
+    return g.op("ReduceSum", added, g.ints(2), keepdims=0)
+
+
+def _is_zero(g: Nodes, size: str) -> str:
+    return g.op("Equal", g.op("Reshape", size, g.ints(1)), g.ints(0))
+
+
+def _either(
+    g: Nodes, condition: str, yes: tuple[Nodes, tuple[str, str]], no: tuple[Nodes, tuple[str, str]]
+) -> tuple[str, str]:
+    """One level deep: two would keep the runtime from packing the item matrix."""
+    bodies = {"then_branch": yes[0].branch(list(yes[1])), "else_branch": no[0].branch(list(no[1]))}
+    scores, items = g.ops("If", condition, n=2, **bodies)
+    return scores, items
+
+
+def typed(name: str, kind: int, dims: list[str | int]) -> ValueInfoProto:
+    """An input or output of the whole graph."""
+    return helper.make_tensor_value_info(name, kind, dims)

@@ -1,0 +1,74 @@
+"""How tables with a row an item are stored, and the model that reads them as stored.
+
+I items with padding.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys.config import ConfigError
+from recsys.models.base import Model, Trainable
+from recsys.models.embedding import UserRow
+
+PRECISIONS = ("float16", "float32", "int8")
+
+
+def is_table(shape: tuple[int, ...], n_rows: int) -> bool:
+    """Whether these are the rows of all items."""
+    return len(shape) == 2 and shape[0] == n_rows and shape[1] > 1
+
+
+def check_precision(precision: str) -> None:
+    """Raises ConfigError for one that does not exist."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision={precision} is unknown; use {', '.join(PRECISIONS)}")
+
+
+def effective(model: Model, precision: str) -> str:
+    """What a precision comes to: 8 bits pay only where scores are one matrix product."""
+    if precision == "int8" and not (isinstance(model, Trainable) and model.dot_product):
+        return "float16"
+    return precision
+
+
+def without_users(model: Model) -> Model:
+    """A copy of a model that takes everybody for unknown and holds nothing of any one user."""
+    found = copy.deepcopy(model).eval()
+    for name, child in list(found.named_children()):
+        if isinstance(child, UserRow):
+            setattr(found, name, child.unknown())
+    return found
+
+
+def as_stored(model: Model, n_items: int, precision: str) -> Model:
+    """A copy of a model that reads item tables as the file stores them, item features folded in.
+
+    Raises ConfigError where float16 cannot hold the numbers.
+    """
+    found = copy.deepcopy(model).eval()
+    with torch.no_grad():
+        if isinstance(found, Trainable):
+            found.fold(_stored(found.item_vectors(), precision))
+        for tensor in (*found.parameters(), *found.buffers()):
+            if tensor.is_floating_point() and is_table(tuple(tensor.shape), n_items + 1):
+                tensor.copy_(_stored(tensor, precision))
+    return found
+
+
+def _stored(table: Tensor, precision: str) -> Tensor:
+    if precision == "float32":
+        return table.detach().clone()
+    rounded = table.detach().half().float()
+    if not rounded.isfinite().all():
+        largest = float(table.abs().max())
+        raise ConfigError(f"an item table holds {largest:g}, too large for {precision}; export with precision=float32")
+    return rounded
+
+
+def quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An int8 matrix (I E) and the scale (I,) of each row."""
+    scale = np.maximum(np.abs(matrix).max(axis=1), 1e-12) / 127
+    return np.rint(matrix / scale[:, None]).astype(np.int8), scale.astype(np.float32)

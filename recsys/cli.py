@@ -4,18 +4,22 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from recsys.config import ConfigError, config_dir
+
+if TYPE_CHECKING:
+    from recsys.run import Run
 
 Job = Callable[[DictConfig], object]
 
 
 def main() -> None:
     """`recsys COMMAND …`: the command's words are Hydra's."""
-    commands = {"train": train, "evaluate": evaluate}
+    commands = {"train": train, "evaluate": evaluate, "export": export}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         words = f"usage: recsys {{{','.join(commands)}}} [group=choice] [key=value] …; recsys train --help"
         sys.exit(0 if sys.argv[1:] in (["--help"], ["-h"]) and print(words) is None else words)  # noqa: T201
@@ -34,14 +38,19 @@ def evaluate() -> None:
     _hydra(_evaluate, "evaluate")
 
 
+def export() -> None:
+    """Write the one file of a trained run that serves it."""
+    _hydra(_export, "export")
+
+
 def _train(config: DictConfig) -> None:
     from recsys.run import Run
     from recsys.training.job import train as job
 
-    if config.resume is None:
-        job(Run.create(_output_dir(), config))
-    else:
-        job(Run.open(config.resume))
+    run = Run.create(_output_dir(), config) if config.resume is None else Run.open(config.resume)
+    job(run)
+    if run.config.get("export"):
+        _write_file(run, _defaults("export"))
 
 
 def _evaluate(config: DictConfig) -> None:
@@ -49,6 +58,25 @@ def _evaluate(config: DictConfig) -> None:
     from recsys.training.job import evaluate as job
 
     job(Run.open(config.run))
+
+
+def _export(config: DictConfig) -> None:
+    from recsys.run import Run
+
+    _write_file(Run.open(config.run), config)
+
+
+def _write_file(run: "Run", config: DictConfig) -> None:
+    from recsys.export.job import export as job
+
+    job(run, config)
+
+
+def _defaults(name: str) -> DictConfig:
+    """A command's own settings as they stand in its file."""
+    config = OmegaConf.load(config_dir() / f"{name}.yaml")
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def _hydra(job: Job, name: str) -> None:

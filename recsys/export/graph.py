@@ -21,6 +21,7 @@ from recsys.models.base import Model, Trainable
 IR = 10
 LARGEST = 2**31 - 2**20
 """bytes of a file that holds everything: protobuf's limit"""
+SMALLER: dict[int, type] = {TensorProto.FLOAT: np.float16, TensorProto.INT64: np.int32}
 KINDS = {np.int64: TensorProto.INT64, np.float64: TensorProto.DOUBLE, np.object_: TensorProto.STRING}
 
 
@@ -173,12 +174,12 @@ def _zero(g: Nodes) -> str:
 
 def _way(g: Nodes, model: Trainable, table: np.ndarray) -> Product | Network:
     """How all items are scored, by the item matrix that the traced graph holds already or that is added here."""
+    same = (name for name in g.constants if name.endswith(".matrix"))
+    matrix = next(same, None) or g.constant(table, "items.matrix")
     if model.dot_product:
-        same = (name for name in g.constants if name.endswith(".matrix"))
-        return Product(next(same, None) or g.constant(table, "items.matrix"))
-    rest = -len(table) % CHUNK
-    matrix = g.constant(np.pad(table, [(0, rest), (0, 0)]), "items.matrix")
-    return Network(matrix, trace_pairs(model, table.shape[1]))
+        return Product(matrix)
+    whole = g.op("Pad", matrix, g.ints(0, 0, -len(table) % CHUNK, 0))
+    return Network(matrix, whole, trace_pairs(model, table.shape[1]))
 
 
 def _name_results(g: Nodes, scores: str, items: str, k: str, raw: Sequence[str]) -> None:
@@ -200,11 +201,10 @@ def _store_tables(g: Nodes, n: int) -> None:
     """
     widened = []
     for name, tensor in list(g.constants.items()):
-        kind = {TensorProto.FLOAT: np.float16, TensorProto.INT64: np.int32}.get(tensor.data_type)
-        if kind is None or not (is_table(tuple(tensor.dims), n) or name == "items.matrix"):
+        if tensor.data_type not in SMALLER or not is_table(tuple(tensor.dims), n):
             continue
         array = numpy_helper.to_array(tensor)
-        small = array.astype(kind)
+        small: np.ndarray = array.astype(SMALLER[tensor.data_type])
         if np.array_equal(small.astype(array.dtype), array):
             del g.constants[name]
             stored = g.constant(small, f"{name}.stored")

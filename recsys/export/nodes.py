@@ -3,11 +3,11 @@
 Values are named by text, as in the file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
 OPSET, ML_OPSET = 20, 3
 ML = "ai.onnx.ml"
@@ -56,10 +56,13 @@ class Nodes:
         self._names[0] += 1
         return f"{hint.lower()}_{self._names[0]}"
 
-    def branch(self, outputs: list[str], inputs: list[ValueInfoProto] | None = None) -> GraphProto:
-        """These nodes as the body of an If or a Scan; the outputs get the types that the runtime infers."""
-        values = [ValueInfoProto(name=name) for name in outputs]
-        return helper.make_graph(self.nodes, self.name("body"), inputs or [], values)
+    def branch(self, outputs: Sequence[str], kinds: Sequence[int], inputs: Sequence[ValueInfoProto] = ()) -> GraphProto:
+        """These nodes as the body of an If or a Scan, with outputs of these types."""
+        values = [
+            ValueInfoProto(name=name, type=TypeProto(tensor_type=TypeProto.Tensor(elem_type=kind)))
+            for name, kind in zip(outputs, kinds, strict=True)
+        ]
+        return helper.make_graph(self.nodes, self.name("body"), list(inputs), values)
 
     def insert(self, graph: GraphProto, inputs: Mapping[str, str]) -> list[str]:
         """The outputs of another graph whose inputs are taken from here; its names get a prefix of their own."""

@@ -53,21 +53,23 @@ class Product:
 
 @dataclass(frozen=True)
 class Network:
-    """Scores are what a network makes of each pair; the matrix is padded to whole chunks."""
+    """Scores are what a network makes of each pair."""
 
     matrix: str
+    whole: str
+    """the matrix, padded to whole chunks"""
     pairs: GraphProto
 
     def all_items(self, g: Nodes, query: str, n: int) -> str:
         """(B I) scores, a chunk of items at a time."""
-        starts = g.constant(np.arange(0, -(-n // CHUNK) * CHUNK, CHUNK, dtype=np.int64)[:, None])
+        starts = g.constant(np.arange(0, n, CHUNK, dtype=np.int64)[:, None])
         body = Nodes(g)
         start = body.name("start")
         end = body.op("Add", start, g.ints(CHUNK))
-        rows = body.op("Slice", self.matrix, start, end, g.ints(0))
+        rows = body.op("Slice", self.whole, start, end, g.ints(0))
         scores = body.insert(self.pairs, {"query": query, "items": rows})
         given = helper.make_tensor_value_info(start, TensorProto.INT64, [1])
-        chunks = g.op("Scan", starts, body=body.branch(scores, [given]), num_scan_inputs=1)
+        chunks = g.op("Scan", starts, body=body.branch(scores, (TensorProto.FLOAT,), [given]), num_scan_inputs=1)
         flat = g.op("Reshape", g.op("Transpose", chunks, perm=[1, 0, 2]), g.ints(0, -1))
         return g.op("Slice", flat, g.ints(0), g.ints(n), g.ints(1))
 
@@ -123,7 +125,8 @@ def _coarse_then_exact(g: Nodes, matrix: str, query: str, asked: Asked, table: n
     """
     small, scales = quantised(table)
     largest = g.op("ReduceMax", g.op("Abs", query), g.ints(1))
-    unit = g.op("Div", g.op("Max", largest, g.constant(np.array(1e-12, np.float32))), g.constant(np.array(127, np.float32)))
+    tiny, steps = g.constant(np.array(1e-12, np.float32)), g.constant(np.array(127, np.float32))
+    unit = g.op("Div", g.op("Max", largest, tiny), steps)
     rounded = g.cast(g.op("Round", g.op("Div", query, unit)), TensorProto.INT8)
     weights = g.constant(np.ascontiguousarray(small.T), "items_int8")
     one, scale = g.constant(np.array(1, np.float32)), g.constant(scales, "items_scale")
@@ -159,8 +162,8 @@ def _either(
     g: Nodes, condition: str, yes: tuple[Nodes, tuple[str, str]], no: tuple[Nodes, tuple[str, str]]
 ) -> tuple[str, str]:
     """One level deep: two would keep the runtime from packing the item matrix."""
-    bodies = {"then_branch": yes[0].branch(list(yes[1])), "else_branch": no[0].branch(list(no[1]))}
-    scores, items = g.ops("If", condition, n=2, **bodies)
+    bodies = [nodes.branch(found, (TensorProto.FLOAT, TensorProto.INT64)) for nodes, found in (yes, no)]
+    scores, items = g.ops("If", condition, n=2, then_branch=bodies[0], else_branch=bodies[1])
     return scores, items
 
 

@@ -189,7 +189,8 @@ def _ids(name: str, given: Any) -> list[str]:
         raise RequestError(f"{name}={given!r:.80} is no list of raw ids")
     for value in given:
         if not (isinstance(value, str) or _is_whole(value)):
-            raise RequestError(f"{name} holds {value!r:.80}, a {type(value).__name__}; raw ids are text or whole numbers")
+            kind = type(value).__name__
+            raise RequestError(f"{name} holds {value!r:.80}, a {kind}; raw ids are text or whole numbers")
     return [_text(name, value) for value in given]
 
 
@@ -228,7 +229,7 @@ def _filled(name: str, rows: list[list[Any]], column: dict[str, Any]) -> np.ndar
     width = column["shape"][-1] if isinstance(column["shape"][-1], int) else None
     read = {"string": _cell, "int64": _seconds, "double": _number}[column["type"]]
     longest = max(map(len, rows))
-    empty = np.full((len(rows), longest), "" if column["type"] == "string" else 0, TYPES[column["type"]])
+    empty: np.ndarray = np.full((len(rows), longest), "" if column["type"] == "string" else 0, TYPES[column["type"]])
     found = empty if width is None else np.full((*empty.shape, width), "", object)
     for row, cells in enumerate(rows):
         for place, cell in enumerate(cells):
@@ -247,9 +248,10 @@ def _cell(name: str, value: Any) -> str:
 
 
 def _seconds(name: str, value: Any) -> int:
-    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not abs(value) < 2**53:
-        raise RequestError(f"{name} holds {value!r:.80}; give seconds since 1970 as a number")
-    return int(value // 1)
+    seconds = _number(name, value)
+    if not abs(seconds) < 2**53:
+        raise RequestError(f"{name} holds {value!r:.80}; give seconds since 1970")
+    return int(seconds // 1)
 
 
 def _number(name: str, value: Any) -> float:

@@ -1,0 +1,179 @@
+"""A file is held against torch before it gets its name.
+
+B users, I items with padding.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsys.data.batches import Batch
+from recsys.data.dataset import Dataset
+from recsys.evaluation import evaluate, hide_seen, ranking_batches
+from recsys.export.columns import Column
+from recsys.export.graph import Ids
+from recsys.export.reference import Drawn, Reference, Request
+from recsys.models.base import Model
+from recsys.serving.recommender import Recommendation, Recommender
+
+RELATIVE = 1e-4
+OVERLAP = {"float32": 0.998, "float16": 0.998, "int8": 0.99}
+"""share of the ten best items that must be among the model's own ten best"""
+NDCG = 0.005
+"""how far NDCG@10 may be off, relatively"""
+
+
+class CheckError(RuntimeError):
+    """A file that does not answer as the model does."""
+
+
+class Asker:
+    """Puts requests to a file; of their columns only those that the file takes."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        self.recommender = recommender
+        inputs = recommender.describe()["inputs"]
+        self.own = {name: column["of"] for name, column in inputs.items() if "of" in column}
+
+    def ask(self, requests: Sequence[Request], k: int, allow: list[str] | None = None) -> list[Recommendation]:
+        """The file's answers."""
+        columns = [{name: r.columns[name] for name in self.own if name != "user"} for r in requests]
+        users = [r.columns["user"] if "user" in self.own else None for r in requests]
+        found: list[Recommendation] = self.recommender.recommend(
+            [r.history for r in requests],
+            user=users,
+            context=columns,
+            k=k,
+            exclude_seen=[r.exclude_seen for r in requests],
+            allow=allow,
+            deny=[r.deny for r in requests],
+        )
+        return found
+
+
+def check_answers(asker: Asker, reference: Reference, drawn: Drawn, exact: bool) -> int:
+    """The number of requests answered rightly, in batches of 1, 2 and 64; CheckError for a wrong one.
+
+    `exact` false: an item may be missing from a list (8 bits), though every score must be right.
+    """
+    n = 0
+    long = drawn.longest
+    lengths: list[list[int | None]] = [[0], [1], [2], [long], [long + 7], [0, long + 7], [1, 2], [None] * 64]
+    for batch in lengths:
+        for allow in (None, drawn.allowed()):
+            requests = [drawn.request(length) for length in batch]
+            k = int(drawn.rng.choice([1, 5, 10, len(drawn.items)]))
+            for request, found in zip(requests, asker.ask(requests, k, allow), strict=True):
+                _compare(found, reference.scores(request, allow), reference.number, k, exact)
+                n += 1
+    _check_padding(asker, drawn)
+    return n
+
+
+def _compare(found: Recommendation, scores: np.ndarray, number: dict[str, int], k: int, exact: bool) -> None:
+    given = np.array(found.scores)
+    if np.isnan(scores).any() or np.isnan(given).any():
+        raise CheckError(f"{np.isnan(given).sum()} scores of the file and {np.isnan(scores).sum()} of torch are NaN")
+    numbers = [number[item] for item in found.items]
+    left = int(np.isfinite(scores).sum())
+    if len(set(numbers)) < len(numbers) or len(numbers) != min(k, left):
+        raise CheckError(f"a list has {len(set(numbers))} items instead of {min(k, left)}")
+    wanted = scores[numbers]
+    allowance = RELATIVE * np.abs(wanted) + 0.1 * RELATIVE * np.abs(scores[np.isfinite(scores)]).max(initial=1.0)
+    off = np.abs(given - wanted) - allowance
+    if (off > 0).any():
+        place = int(off.argmax())
+        raise CheckError(
+            f"item {found.items[place]} scores {given[place]:.6g} in the file, {wanted[place]:.6g} in torch"
+        )
+    best = np.sort(scores)[::-1][: len(numbers)]
+    if exact and (np.abs(np.sort(wanted)[::-1] - best) > 2 * allowance.max(initial=0)).any():
+        raise CheckError(f"a list of {k} leaves out an item that scores higher in torch")
+
+
+def _check_padding(asker: Asker, drawn: Drawn) -> None:
+    """A short history is answered alike alone and beside a long one."""
+    short, long = drawn.request(2), drawn.request(drawn.longest)
+    alone, beside = asker.ask([short], 10)[0], asker.ask([short, long], 10)[0]
+    if not np.allclose(alone.scores, beside.scores, RELATIVE, RELATIVE):
+        raise CheckError("a history is answered otherwise beside a longer one")
+
+
+class FileScorer:
+    """A file as a scorer of batches: −inf for all but the best k."""
+
+    def __init__(self, asker: Asker, dataset: Dataset, columns: Sequence[Column], ids: Ids, k: int) -> None:
+        self.asker, self.dataset, self.columns, self.ids, self.k = asker, dataset, columns, ids, k
+        self.number = {raw: n for n, raw in enumerate(ids.items, start=1)}
+        self.raw = np.array(["", *ids.items], object)
+        self.user_of = dict(zip(ids.user_rows, ids.users, strict=True))
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """(B, I) scores."""
+        history = self.raw[batch.history.numpy()]
+        lengths = (batch.history > 0).sum(dim=1).tolist()
+        columns = {column.input: self._raw(column, batch) for column in self.columns}
+        deny: list[list[str]] = [[] for _ in lengths]
+        for row, item in zip(*(part.tolist() for part in batch.seen or ()), strict=True):
+            deny[row].append(self.raw[item])
+        requests = []
+        for row, n in enumerate(lengths):
+            own = {c.input: columns[c.input][row][:n] if c.part == "events" else columns[c.input][row]
+                   for c in self.columns}  # fmt: skip
+            requests.append(Request(history[row, :n].tolist(), own, batch.seen is not None, deny[row]))
+        scores = torch.full((len(lengths), len(self.raw)), -torch.inf)
+        for row, found in enumerate(self.asker.ask(requests, self.k)):
+            scores[row, [self.number[item] for item in found.items]] = torch.tensor(found.scores)
+        return scores
+
+    def _raw(self, column: Column, batch: Batch) -> list[Any]:
+        """A column of a batch in the words of the source."""
+        values = getattr(batch, column.part)[column.name].numpy()
+        values = values[:, 0] if column.part == "request" else values
+        if column.kind == "id":
+            return [self.user_of.get(row, "") for row in values.tolist()]
+        if column.encoder is not None and column.kind == "number":
+            values = values[..., 0] * column.encoder.deviation + column.encoder.mean
+        elif column.encoder is not None:
+            text = np.array(["", *column.encoder.values], object)[values]
+            values = text if column.width > 1 else text[..., 0]
+        cells: list[Any] = values.tolist()
+        return cells
+
+
+def check_ranking(
+    scorer: FileScorer, model: Model, dataset: Dataset, max_history: int | None, precision: str, n_users: int | None
+) -> dict[str, Any]:
+    """What the manifest says of the file beside the unrounded model on test users (None: all): the overlap of their
+    ten best items, and the metrics by either; CheckError where they are too far apart.
+    """
+    batches = ranking_batches(dataset, "test", max_history)
+    if n_users is not None and n_users < len(batches.users):
+        chosen = np.random.default_rng(0).choice(len(batches.users), n_users, replace=False)
+        batches.users = batches.users[np.sort(chosen)]
+    shared = [0, 0]
+
+    def both(batch: Batch) -> Tensor:
+        own, file = model(batch.user, batch.history, batch.events, batch.request), scorer(batch)
+        hide_seen(own, batch)
+        tenth = own.topk(min(10, own.shape[1]), dim=1).values[:, -1:]
+        ten = file.topk(min(10, file.shape[1]), dim=1)
+        listed = ten.values.isfinite()
+        same = own.gather(1, ten.indices) >= tenth - 1e-6 * tenth.abs()  # a tie may be broken either way
+        shared[0] += int((same & listed).sum())
+        shared[1] += int(listed.sum())
+        return file
+
+    file = evaluate(both, dataset, batches, (10,))
+    own = evaluate(lambda b: model(b.user, b.history, b.events, b.request), dataset, batches, (10,))
+    overlap = shared[0] / max(shared[1], 1)
+    ndcg, wanted = file.metrics["ndcg@10"], own.metrics["ndcg@10"]
+    if shared[1] - shared[0] > max((1 - OVERLAP[precision]) * shared[1], 2):  # a swap is much among few users
+        raise CheckError(f"the top 10 overlap the model's by {overlap:.4f} < {OVERLAP[precision]} in {precision}")
+    if abs(ndcg - wanted) > max(NDCG * wanted, 1 / file.n_users):
+        raise CheckError(f"NDCG@10 is {ndcg:.4f} through the file and {wanted:.4f} by the model")
+    shown = {name: value for name, value in file.metrics.items() if "@" in name}
+    return {"overlap@10": overlap, "ndcg@10": wanted, "file": shown, "n_users": file.n_users}

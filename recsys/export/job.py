@@ -1,0 +1,116 @@
+"""From a trained run to model.onnx in its folder, checked before it has that name."""
+
+import json
+import logging
+from typing import Any
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from omegaconf import DictConfig
+from onnx import ModelProto
+
+from recsys.config import ConfigError
+from recsys.data.dataset import Dataset
+from recsys.export.check import Asker, CheckError, FileScorer, check_answers, check_ranking
+from recsys.export.columns import Column, columns_of
+from recsys.export.graph import Ids, compose
+from recsys.export.manifest import facts, golden, written
+from recsys.export.reference import Drawn, Reference
+from recsys.export.tables import as_stored, check_precision, effective, without_users
+from recsys.export.traced import trace
+from recsys.models.base import ClosedForm, Model
+from recsys.run import Run, atomic
+from recsys.serving.recommender import Recommender
+from recsys.training.compare import model_name
+from recsys.training.fit import load_dataset, restore
+
+log = logging.getLogger(__name__)
+FILE = "model.onnx"
+
+
+def export(run: Run, config: DictConfig) -> None:
+    """Write and check the run's file; raises ConfigError, and leaves no new file, if it does not hold the check."""
+    check_precision(config.precision)
+    dataset = load_dataset(run.config)
+    model = restore(run.config, dataset, run)
+    if isinstance(model, ClosedForm):
+        model.load_state_dict(run.load_weights())
+    max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
+    about = {"model": model_name(run.config), "licence": config.licence, "metrics": _metrics(run)}
+    settings = config.precision, config.users, config.check_users
+    with atomic(run.folder / FILE) as path:
+        try:
+            proto, manifest = exported(model, dataset, max_history, *settings, about)
+        except CheckError as error:
+            raise ConfigError(f"'{run.folder}' gives no {FILE}: {error}; try precision=float32") from error
+        path.write_bytes(proto.SerializeToString())
+        Recommender(path).self_test()
+        size = path.stat().st_size
+    said = manifest["precision"]
+    print(  # noqa: T201 - the command's answer
+        f"{run.folder / FILE}: {size / 2**20:.1f} MiB, {said['tables']}, top 10 overlap {said['overlap@10']:.4f}, "
+        f"ndcg@10 {said['file']['ndcg@10']:.4f} through the file on {said['n_users']:,} test users"
+    )
+
+
+def exported(
+    model: Model,
+    dataset: Dataset,
+    max_history: int | None,
+    precision: str,
+    users: bool,
+    check_users: int | None,
+    about: dict[str, Any],
+) -> tuple[ModelProto, dict[str, Any]]:
+    """The checked file of a fitted model and its manifest; `about` is what only the run knows.
+
+    Raises CheckError where it does not answer as the model does.
+    """
+    own = model.eval() if users else without_users(model)
+    tables = effective(own, precision)
+    stored = as_stored(own, dataset.n_items, tables)
+    every = columns_of(dataset)
+    traced = trace(stored, every, dataset)
+    used = list(traced.columns.values())
+    ids = _ids(dataset, any(column.kind == "id" for column in used))
+    proto = compose(stored, traced, ids, max_history, tables == "int8")
+    onnx.checker.check_model(proto, full_check=True)
+    manifest = about | facts(dataset, used, max_history)
+    asker = Asker(Recommender(written(proto, manifest).SerializeToString()))
+    n = check_answers(
+        asker, Reference(stored, dataset, ids, max_history), Drawn(dataset, ids, max_history), tables != "int8"
+    )
+    scorer = FileScorer(asker, dataset, used, ids, k=min(11, dataset.n_items))
+    ranked = check_ranking(scorer, own, dataset, max_history, tables, check_users)
+    manifest["precision"] = {"asked": precision, "tables": tables, "requests_checked": n, **ranked}
+    manifest["golden"] = _golden(asker.recommender, dataset, used, ids)
+    return written(proto, manifest), manifest
+
+
+def _golden(recommender: Recommender, dataset: Dataset, used: list[Column], ids: Ids) -> dict[str, Any]:
+    now = int(dataset.timestamps.max()) if dataset.timestamps is not None else 0
+    request = golden(used, ids.items, now)
+    found = recommender.recommend(**request)
+    return {"request": request, "answer": {"items": found.items, "scores": found.scores, "known": found.known}}
+
+
+def _ids(dataset: Dataset, with_users: bool) -> Ids:
+    items = _text(dataset.raw_items())[: dataset.n_items]
+    if not with_users:
+        return Ids(items, [], [])
+    known = np.flatnonzero(dataset.user_rows)
+    raw = _text(pq.read_table(dataset.folder / "users.parquet", columns=["user"])["user"])
+    return Ids(items, [raw[row] for row in known], dataset.user_rows[known].tolist())
+
+
+def _text(raw: pa.ChunkedArray) -> list[str]:
+    return [str(value) for value in raw.to_pylist()]
+
+
+def _metrics(run: Run) -> dict[str, Any]:
+    """The run's own metrics on the test part; empty for a run that was not ranked."""
+    path = run.folder / "metrics.json"
+    test = json.loads(path.read_text())["test"] if path.exists() else {}
+    return {name: value for name, value in test.items() if name != "segments"}

@@ -1,0 +1,98 @@
+"""What a file says of itself: JSON in its metadata and in its output `manifest`, for runtimes that have no metadata."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from recsys.data.dataset import Dataset
+from recsys.export.columns import Column
+from recsys.export.nodes import ML_OPSET, OPSET
+
+FORMAT = 1
+PACKAGES = ("recsys", "torch", "onnx", "onnxruntime", "numpy")
+
+
+def facts(dataset: Dataset, columns: Sequence[Column], max_history: int | None) -> dict[str, Any]:
+    """The part of the manifest that follows from the data: inputs, outputs, defaults, fingerprints, versions."""
+    return {
+        "format": FORMAT,
+        "inputs": _inputs(columns, dataset.exclude_seen),
+        "outputs": OUTPUTS,
+        "n_items": dataset.n_items,
+        "max_history": max_history,
+        "exclude_seen": dataset.exclude_seen,
+        "users": any(column.kind == "id" for column in columns),
+        "zone": dataset.metadata["zone"],
+        "data": {"name": dataset.metadata["name"], "fingerprint": dataset.folder.name.rpartition("-")[2]},
+        "split_hash": dataset.split_hash,
+        "versions": {name: version(name) for name in PACKAGES},
+        "opset": {"ai.onnx": OPSET, "ai.onnx.ml": ML_OPSET},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def written(proto: ModelProto, manifest: dict[str, Any]) -> ModelProto:
+    """A copy of a file with its manifest, in place of any it had."""
+    text = json.dumps(manifest)
+    copied = ModelProto()
+    copied.CopyFrom(proto)
+    helper.set_model_props(copied, {"manifest": text})
+    graph = copied.graph
+    graph.initializer.append(numpy_helper.from_array(np.array([text], object), "manifest.text"))
+    graph.node.append(helper.make_node("Identity", ["manifest.text"], ["manifest"]))
+    graph.output.append(helper.make_tensor_value_info("manifest", TensorProto.STRING, [1]))
+    return copied
+
+
+def golden(columns: Sequence[Column], items: Sequence[str], now: int) -> dict[str, Any]:
+    """A made-up request in the words of `Recommender.recommend`: the most popular items, hour by hour."""
+    history = list(items[: min(5, len(items) - 1)])
+    of = {part: [c for c in columns if c.part == part and c.kind != "id"] for part in ("user", "events", "request")}
+    context: dict[str, Any] = {c.input: _typical(c, now) for c in of["request"]}
+    for column in of["events"]:
+        context[column.input] = [_typical(column, now - 3600 * back) for back in range(len(history), 0, -1)]
+    return {
+        "history": history,
+        "user": {column.input: _typical(column, now) for column in of["user"]},
+        "context": context,
+        "k": 10,
+    }
+
+
+def _typical(column: Column, now: int) -> Any:
+    if column.kind == "time":
+        return now
+    assert column.encoder is not None
+    if column.kind == "number":
+        return column.encoder.mean
+    return column.encoder.values[0] if column.encoder.values else ""
+
+
+def _inputs(columns: Sequence[Column], exclude_seen: bool) -> dict[str, Any]:
+    def plain(kind: str, shape: list[Any], default: Any, meaning: str) -> dict[str, Any]:
+        return {"type": kind, "shape": shape, "default": default, "meaning": meaning}
+
+    history = "raw item ids as text, oldest first; '' is padding, unknown ids are skipped, only the newest are read"
+    return {
+        "history": plain("string", ["batch", "length"], "", history),
+        **{column.input: column.describe() for column in columns},
+        "k": plain("int64", [1], 10, "items a list; 0: only the user vector, where there is one"),
+        "exclude_seen": plain("bool", ["batch"], exclude_seen, "leave out all known items of the history"),
+        "deny": plain("string", ["batch", "denied"], "", "raw ids to leave out; '' is padding"),
+        "allow": plain("string", ["allowed"], [], "raw ids to choose from, for the whole batch; none: all items"),
+    }
+
+
+OUTPUTS = {
+    "items": "raw ids, best first; '' where fewer than k remain",
+    "scores": "float32; -inf where fewer than k remain",
+    "known": "int64, known items in the history; 0: a newcomer",
+    "recognised": "bool, which slots of the history hold a known item",
+    "user_vector": "float32, where scores are a dot product",
+    "manifest": "this text",
+}

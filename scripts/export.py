@@ -1,0 +1,4 @@
+from recsys.cli import export
+
+if __name__ == "__main__":
+    export()

@@ -30,7 +30,7 @@ PACKAGES = (
 
 
 class Run:
-    """One folder with config.yaml, last.ckpt, model.pt, metrics.json, timing.json, environment.json."""
+    """One folder with config.yaml, last.ckpt, model.pt, metrics.json, training.json, timing.json, environment.json."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,6 +64,11 @@ class Run:
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write `name`.json."""
         write_text(self.folder / f"{name}.json", json.dumps(content, indent=1) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """What `name`.json holds."""
+        content: dict[str, Any] = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        return content
 
     def save_weights(self, state: dict[str, torch.Tensor]) -> None:
         """Write model.pt: tensors only, loads with weights_only=True."""

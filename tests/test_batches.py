@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.data.batches import bucketed, moved_up, padded
+from recsys.data.epochs import Share
 from recsys.data.ranking_batches import RankingBatches, distinct_pairs
 from recsys.data.training_batches import TrainingBatches, basket_start, distinct_asks
 
@@ -89,7 +90,7 @@ def test_order_inside_a_basket_is_new_every_epoch(shop):
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_have_as_many_batches_and_share_the_users(dataset, world_size):
-    parts = [TrainingBatches(dataset, 8, 50, 0, rank=rank, world_size=world_size) for rank in range(world_size)]
+    parts = [TrainingBatches(dataset, 8, 50, 0, share=Share(rank, world_size)) for rank in range(world_size)]
     found = [list(part) for part in parts]
     assert len({len(batches) for batches in found}) == 1
     whole = torch.cat([batch.target for batch in TrainingBatches(dataset, 8, 50, 0)])

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from recsys.config import ConfigError, build, check, config_dir, parameters
 from tests.composed import EXPERIMENTS, MODELS, composed
 
-INJECTED = {"facts", "dataset", "split", "seed", "rank", "world_size"}
+INJECTED = {"facts", "dataset", "split", "seed", "share"}
 OWN = [path for path in sorted(config_dir().glob("*/*.yaml")) if "_target_: recsys." in path.read_text()]
 
 

@@ -34,6 +34,10 @@ class Dataset:
             for kind, encoders in self.metadata["features"].items()
         }
 
+    def __reduce__(self) -> tuple[type["Dataset"], tuple[Path]]:
+        """Other processes map the same files, instead of getting copies."""
+        return Dataset, (self.folder,)
+
     def array(self, name: str) -> Array | None:
         """A mapped array, None where the dataset has none of that name."""
         path = self.folder / f"{name}.npy"

@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset
 
 from recsys.data.batches import Array, Batch, Reader, bucketed, moved_up, padded, tensor, tensors
 from recsys.data.dataset import Dataset
+from recsys.data.epochs import Share
 
 
 class RankingBatches(IterableDataset[Batch]):
@@ -20,11 +21,18 @@ class RankingBatches(IterableDataset[Batch]):
     target is counted once a user however often it occurs.
     """
 
-    def __init__(self, dataset: Dataset, part: str, batch_size: int, max_history: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        part: str,
+        batch_size: int,
+        max_history: int | None = None,
+        share: Share = Share(),  # noqa: B008 - frozen
+    ) -> None:
         self.dataset, self.reader = dataset, Reader(dataset)
         self.part, self.batch_size, self.max_history = part, batch_size, max_history
         start, self.end = part_bounds(dataset, part)
-        self.users = np.flatnonzero(self.end > start)
+        self.users = np.flatnonzero(self.end > start)[share.rank :: share.world_size]
         self.start = first_targets(dataset, start, self.end)
         if dataset.targets == "first":
             self.end = basket_ends(dataset, self.start, self.end)
@@ -87,10 +95,8 @@ def first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
     """(U,) where the targets start: at the part, or at its last basket where only the last is asked."""
     if dataset.targets != "last":
         return start
-    new = np.ones(len(dataset.baskets), dtype=bool)
-    new[1:] = dataset.baskets[1:] != dataset.baskets[:-1]
-    starts = np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
-    return np.where(end > start, starts[np.maximum(end - 1, 0)], start)
+    last = dataset.baskets[np.maximum(end - 1, 0)]
+    return np.where(end > start, np.searchsorted(dataset.baskets, last, "left"), start)
 
 
 def basket_ends(dataset: Dataset, start: Array, end: Array) -> Array:

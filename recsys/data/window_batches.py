@@ -8,14 +8,14 @@ import numpy as np
 
 from recsys.data.batches import Array, Batch, padded, tensor, tensors
 from recsys.data.dataset import Dataset
+from recsys.data.epochs import Epochs, Share
 from recsys.data.schema import DataError
-from recsys.data.training_batches import TrainingBatches
 
 DAY = 86_400
 NEVER = np.iinfo(np.int64).max // 2
 
 
-class WindowBatches(TrainingBatches):
+class WindowBatches(Epochs):
     """`n_queries` random moments for each user and epoch, each answered by the distinct items of the `days` that
     follow, which share a weight of one. Moments are those at which a time split asks: any, not only when the user
     comes to buy.
@@ -29,15 +29,11 @@ class WindowBatches(TrainingBatches):
         seed: int,
         days: float = 30,
         n_queries: int = 8,
-        rank: int = 0,
-        world_size: int = 1,
+        share: Share = Share(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(dataset, batch_size, max_history, seed, False, rank, world_size)
+        super().__init__(dataset, batch_size, max_history, seed, share)
         if dataset.timestamps is None:
             raise DataError("batches=window needs times; name the column under data.columns.timestamp")
-        end = self.start + self.length
-        self.start = np.maximum(self.start, end - max_history)  # the base keeps one more, as the first target
-        self.length, self.cut_off = end - self.start, self.start > dataset.offsets[:-1]
         self.timestamps, self.span, self.n_queries = dataset.timestamps, int(days * DAY), n_queries
         owner = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
         trained = self.timestamps[np.arange(len(owner)) < dataset.bounds[owner, 0]]

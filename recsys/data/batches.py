@@ -96,6 +96,15 @@ def moved_up(items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, 
     return items[rows, order], {name: array[rows, order] for name, array in columns.items()}
 
 
+def until(last: Array, items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """The first `last` (B,) slots of each row, the rest 0, trimmed: what the row's last query sees. Positions that
+    count from the end then mean the same in training, in any batch, as when ranking.
+    """
+    seen = np.arange(max(int(last.max(initial=0)), 1)) < last[:, None]
+    width = seen.shape[1]
+    return np.where(seen, items[:, :width], 0), {name: _masked(a[:, :width], seen) for name, a in columns.items()}
+
+
 def bucketed(lengths: Array, batch_size: int, rng: np.random.Generator | None, window: int = 50) -> Iterator[Array]:
     """Index arrays of `batch_size` rows of like length: sorted within windows of a shuffled order, batches
     shuffled; without `rng` all is sorted by length.

@@ -5,7 +5,7 @@ B users, L history slots, Q queries a user (padded), M real queries in all, T ta
 
 import numpy as np
 
-from recsys.data.batches import Array, Batch, padded, tensor, tensors
+from recsys.data.batches import Array, Batch, padded, tensor, tensors, until
 from recsys.data.dataset import Dataset
 from recsys.data.epochs import Epochs, Share
 
@@ -43,11 +43,12 @@ class TrainingBatches(Epochs):
         ask, query, target_query = distinct_asks(asked, usable)
         columns = self.reader.events(index, mask)
         request = {name: array[np.arange(len(users))[:, None], ask] for name, array in columns.items()}
+        history, events = until(ask.max(axis=1), items, columns)
         weights = self.dataset.weights
         return Batch(
             user=tensors(self.reader.user(users)),
-            history=tensor(items[:, :-1] if items.shape[1] > 1 else items * 0),
-            events=tensors({name: a[:, : max(a.shape[1] - 1, 1)] for name, a in columns.items()}),
+            history=tensor(history),
+            events=tensors(events),
             request=tensors(request),
             ask=tensor(ask),
             query=tensor(query),

@@ -6,7 +6,7 @@ known from PinnerFormer (Pancha et al., 2022); a shop is asked for the next week
 
 import numpy as np
 
-from recsys.data.batches import Array, Batch, padded, tensor, tensors
+from recsys.data.batches import Array, Batch, padded, tensor, tensors, until
 from recsys.data.dataset import Dataset
 from recsys.data.epochs import Epochs, Share
 from recsys.data.schema import DataError
@@ -51,12 +51,14 @@ class WindowBatches(Epochs):
         inside: Array = (times >= moment[:, :, None]) & (times < moment[:, :, None] + self.span)
         inside &= ((ask > 0) | ~self.cut_off[users][:, None])[:, :, None]  # a cut history was not empty before
         real = np.any(inside, axis=2)
+        ask = np.where(real, ask, 0)
+        history, events = until(ask.max(axis=1), items, self.reader.events(index, mask))
         target, answers, weight = self._targets(items, inside, real)
         request = self.dataset.request_features(moment.ravel()) | {"timestamp": moment.ravel()}
         return Batch(
             user=tensors(self.reader.user(users)),
-            history=tensor(items),
-            events=tensors(self.reader.events(index, mask)),
+            history=tensor(history),
+            events=tensors(events),
             request=tensors({name: array.reshape(*moment.shape, *array.shape[1:]) for name, array in request.items()}),
             ask=tensor(ask),
             query=tensor(np.flatnonzero(real)),

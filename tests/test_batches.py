@@ -136,3 +136,16 @@ def test_distinct_pairs_against_sets(rows):
     found_rows, found_items = distinct_pairs(np.array(rows))
     expected = [(n, i) for n, row in enumerate(rows) for i in sorted(set(row) - {0})]
     assert list(zip(found_rows.tolist(), found_items.tolist(), strict=True)) == expected
+
+
+def test_a_row_is_the_same_in_any_batch(dataset):
+    """Its history ends where its last query is asked, so that positions from the end mean what they do in ranking."""
+    batches, rng = TrainingBatches(dataset, 8, 50, seed=0), np.random.default_rng(0)
+    longest, shortest = np.argmax(batches.length), np.argmin(batches.length)
+    together = batches.gather(np.array([longest, shortest]), rng)
+    for row, user in enumerate((longest, shortest)):
+        alone = batches.gather(np.array([user]), rng)
+        width = int((alone.history > 0).sum())
+        assert torch.equal(together.history[row, :width], alone.history[0, :width])
+        assert not together.history[row, width:].any()
+        assert together.ask[row].max() == width == batches.length[user] - 1

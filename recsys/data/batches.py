@@ -24,7 +24,8 @@ class Batch:
     """`id` (B,), 0 for unknown, and user features (B, width)"""
     history: Int[Tensor, "B L"]
     events: dict[str, Tensor]
-    """columns of past events: `timestamp` (B, L) in seconds and context (B, L, width)"""
+    """columns of past events: `timestamp` (B, L) in seconds, context (B, L, width) and, where only some events are
+    targets, the type `event` (B, L, 1)"""
     request: dict[str, Tensor]
     """columns known when a query is asked: `timestamp` (B, Q) and context (B, Q, width)"""
     ask: Int[Tensor, "B Q"]
@@ -66,11 +67,22 @@ class Reader:
         return items
 
     def events(self, index: Array, mask: Array) -> dict[str, Array]:
-        """Columns aligned with `index`, 0 where masked."""
+        """Columns of past events aligned with `index`, 0 where masked."""
+        columns = self.moments(index, mask)
+        if self.dataset.events is not None:
+            columns["event"] = _masked(self.dataset.events[index], mask)
+        return columns
+
+    def moments(self, index: Array, mask: Array) -> dict[str, Array]:
+        """The columns that are known when an event is asked for."""
         columns = {name: _masked(array[index], mask) for name, array in self.context.items()}
         if self.dataset.timestamps is not None:
             columns["timestamp"] = _masked(self.dataset.timestamps[index], mask)
         return columns
+
+    def targets(self, index: Array, mask: Array) -> Array:
+        """Which of the real events at `index` are to be predicted."""
+        return mask if self.dataset.is_target is None else mask & self.dataset.is_target[index]
 
     def user(self, users: Array) -> dict[str, Array]:
         """Rows of the users in a user table, and their features."""

@@ -35,7 +35,7 @@ class Epochs(IterableDataset[Batch], ABC):
         first, end = dataset.offsets[:-1], dataset.bounds[:, 0]
         self.start = np.maximum(first, end - n_events)
         self.length = end - self.start
-        self.users = np.flatnonzero(self.length > 0)
+        self.users = np.flatnonzero(dataset.count_targets(self.start, end) > 0)
         self.cut_off = self.start > first
 
     def set_epoch(self, epoch: int) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +26,7 @@ from recsys.data.sources import Source, Tables
 from recsys.data.splits import Split, without_rare_items
 from recsys.data.validation import validate
 
-FORMAT = 2
+FORMAT = 3
 log = logging.getLogger(__name__)
 
 
@@ -41,16 +41,19 @@ def prepare(
     folder: str,
     seed: int,
     split: Split,
+    target_events: Sequence[str] | None = None,
 ) -> Dataset:
     """The prepared dataset of a source, from `folder` if the same was prepared before.
 
     `exclude_seen` says whether rankings leave out what the user already had; `seed` shuffles rows inside
-    baskets. Raises DataError for input that cannot be used; then nothing is left behind.
+    baskets; `target_events` are what is predicted (None: all), other events are history alone. Raises DataError for
+    input that cannot be used; then nothing is left behind.
     """
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": asdict(columns),
         "clock": asdict(clock), "filters": asdict(filters), "features": asdict(features),
         "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split),
+        "target_events": None if target_events is None else list(target_events),
     }  # fmt: skip
     fingerprint = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{name}-{fingerprint[:16]}"
@@ -78,7 +81,7 @@ def _write(
     valid = validate(tables.events, columns, clock, features.brought, engine)
     valid.quarantine.sink_parquet(work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
-    read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["seed"])
+    read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])
     filtered = filters.reduce(read)
     if not len(filtered):
         raise DataError(f"the filters leave no event of {valid.counts['kept']:,}; relax data.filters")

@@ -39,11 +39,11 @@ class TrainingBatches(Epochs):
         items = self.reader.history(index, mask)
         place = np.arange(index.shape[1])[None, :]
         asked = np.broadcast_to(place, index.shape) if self.see_basket else basket_start(baskets)
-        usable = mask & ~(self.cut_off[users][:, None] & (asked == 0))
+        usable = self.reader.targets(index, mask) & ~(self.cut_off[users][:, None] & (asked == 0))
         ask, query, target_query = distinct_asks(asked, usable)
-        columns = self.reader.events(index, mask)
-        request = {name: array[np.arange(len(users))[:, None], ask] for name, array in columns.items()}
-        history, events = until(ask.max(axis=1), items, columns)
+        rows = np.arange(len(users))[:, None]
+        request = {name: array[rows, ask] for name, array in self.reader.moments(index, mask).items()}
+        history, events = until(ask.max(axis=1), items, self.reader.events(index, mask))
         weights = self.dataset.weights
         return Batch(
             user=tensors(self.reader.user(users)),

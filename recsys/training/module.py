@@ -70,9 +70,9 @@ class Training(pl.LightningModule):
     def _mass(self, own: float) -> float:
         """The weight of all targets of the step, over all ranks."""
         if self.trainer.world_size == 1:
-            return own
+            return max(own, 1e-9)  # a window may hold no target
         total = torch.tensor(own, dtype=torch.float64, device=self.device)
-        return float(self.trainer.strategy.reduce(total, reduce_op="sum"))
+        return max(float(self.trainer.strategy.reduce(total, reduce_op="sum")), 1e-9)
 
     def question(self, batch: Batch) -> Question:
         """What a loss takes: the real queries of a batch and their targets."""

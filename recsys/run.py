@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -43,7 +44,7 @@ class Run:
             raise ConfigError(f"'{folder}' already holds a run; continue it with resume={folder} or choose another")
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder)
-        write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        write_text(folder / "config.yaml", without_passwords(OmegaConf.to_yaml(config, resolve=True)))
         run.write_json("environment", environment())
         return run
 
@@ -103,6 +104,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def without_passwords(text: str) -> str:
+    """The text with *** for passwords in addresses such as user:password@host, but for names such as $PASSWORD."""
+    return re.sub(r"(://[^\s:/@]*:)(?!\$)[^\s/@]+@", r"\1***@", text)
+
+
 def environment() -> dict[str, Any]:
     """What a figure depends on besides the configuration."""
     return {
@@ -113,7 +119,7 @@ def environment() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": _commit(),
-        "command": sys.argv,
+        "command": [without_passwords(word) for word in sys.argv],
     }
 
 

@@ -58,7 +58,9 @@ class Engine:
         if names is None:
             first = self._first_line(path)
             delimiter = delimiter or max(DELIMITERS, key=first.count)
-            columns = _header(first, delimiter, path)
+            columns = column_names(
+                next(csv.reader([first], delimiter=delimiter)), f"'{path}'", "rename one in its first line"
+            )
         else:
             columns = list(names)
         options = f"columns=$types, delim=$delimiter, quote=$quote, escape=$quote, header={names is None}"
@@ -68,6 +70,26 @@ class Engine:
                     "quote": quote},
         )  # fmt: skip
         return _numbered(relation)
+
+    def read_json(self, path: Path) -> Frame:
+        """Objects, one a line or in one array, every value as text; with `_row`, the object's ordinal.
+
+        Lists and objects inside are an error, but only where their column is used.
+        """
+        objects = "SELECT json FROM read_json_objects(?)"
+        found = self.connection.execute(
+            f"SELECT DISTINCT json_type(json), json_keys(json) FROM ({objects})", [_literal(path)]
+        ).fetchall()
+        if any(kind != "OBJECT" for kind, _ in found):
+            raise DataError(f"'{path}' holds more than objects; write one object a line, or one array of objects")
+        keys = sorted({key for _, row in found for key in row})
+        names = column_names(keys, f"'{path}'", "rename one")
+        twice = next((key for _, row in found for key, n in Counter(row).items() if n > 1), None)
+        if not keys or twice is not None:
+            fault = "holds no object" if not keys else f"has the key '{twice}' twice in one object"
+            raise DataError(f"'{path}' {fault}; write one object a line, with each key once")
+        columns = ", ".join(f"{_json_value(key)} AS {_name(name)}" for key, name in zip(keys, names, strict=True))
+        return _numbered(self.connection.sql(f"SELECT {columns} FROM ({objects})", params=[_literal(path)]))
 
     def read_sequences(self, path: Path) -> Frame:
         """Columns user, item, _row of a text file with one 'user item item …' line a user."""
@@ -170,13 +192,21 @@ def arrow_table(frame: Any) -> pa.Table:
         raise DataError(f"a {kind} cannot be read as a table ({reason}); {remedy}") from error
 
 
-def _header(line: str, delimiter: str, path: Path) -> list[str]:
-    names = next(csv.reader([line], delimiter=delimiter))
+def column_names(names: Sequence[str], source: str, remedy: str) -> list[str]:
+    """The names of columns, given to those without one; DataError if two differ in case at most."""
     names = [name.strip() or f"column{place}" for place, name in enumerate(names)]
     twice = [name for name, n in Counter(name.lower() for name in names).items() if n > 1]
     if twice:
-        raise DataError(f"'{path}' has the column '{twice[0]}' twice (in whatever case); rename one in its first line")
+        raise DataError(f"{source} has the column '{twice[0]}' twice (in whatever case); {remedy}")
     return names
+
+
+def _json_value(key: str) -> str:
+    """The value of a key as text; an error, once it is read, if it is a list or an object."""
+    pointer = _quoted("/" + key.replace("~", "~0").replace("/", "~1"))
+    complaint = _quoted(f"column '{key}' holds lists or objects, not one value")
+    nested = f"json_type(json, {pointer}) IN ('ARRAY', 'OBJECT')"
+    return f"CASE WHEN {nested} THEN error({complaint}) ELSE json ->> {pointer} END"
 
 
 def _reason(text: str) -> str:

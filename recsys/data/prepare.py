@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from recsys.data.features import Features
 from recsys.data.filters import Filters
 from recsys.data.log import read_log
 from recsys.data.pack import pack, side_tables
+from recsys.data.refunds import without_refunds
 from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
 from recsys.data.splits import Split, without_rare_items
@@ -41,16 +42,18 @@ def prepare(
     folder: str,
     seed: int,
     split: Split,
+    refund_events: Sequence[str] = (),
 ) -> Dataset:
     """The prepared dataset of a source, from `folder` if the same was prepared before.
 
     `exclude_seen` says whether rankings leave out what the user already had; `seed` shuffles rows inside
-    baskets. Raises DataError for input that cannot be used; then nothing is left behind.
+    baskets; events of the types `refund_events` take purchases back. Raises DataError for input that cannot be
+    used; then nothing is left behind.
     """
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": asdict(columns),
         "clock": asdict(clock), "filters": asdict(filters), "features": asdict(features),
-        "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split),
+        "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split), "refund_events": list(refund_events),
     }  # fmt: skip
     fingerprint = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{name}-{fingerprint[:16]}"
@@ -76,6 +79,7 @@ def _write(
     spec: dict[str, Any],
 ) -> None:
     valid = validate(tables.events, columns, clock, features.brought, engine)
+    valid = without_refunds(valid, spec["refund_events"], filters.events, engine)
     valid.quarantine.sink_parquet(work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
     read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["seed"])

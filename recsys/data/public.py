@@ -151,7 +151,7 @@ class Frappe:
     def _file(self) -> Path:
         return local_file(
             "frappe/frappe.parquet",
-            "get frappe.csv from https://www.baltrunas.info/context-aware and convert it with "
+            "get frappe.csv from https://www.baltrunas.info/context-aware/frappe and convert it with "
             "pandas.read_csv('frappe.csv', sep='\\t').to_parquet('frappe.parquet')",
         )
 

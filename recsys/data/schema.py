@@ -17,7 +17,8 @@ class Columns:
 
     `timestamp` orders a user's events; without it the order is `row`, the source's own ordinal (the row
     number where no column is named). Events with one `basket` value happened together. `value` (a rating, a
-    price) is only filtered on; `weight` multiplies the loss.
+    price) is only filtered on; `weight` multiplies the loss. An event without a user but with a `session` is one
+    of a user that this session alone knows.
     """
 
     user: str = "user"
@@ -28,6 +29,7 @@ class Columns:
     weight: str | None = None
     basket: str | None = None
     row: str | None = None
+    session: str | None = None
 
     def named(self) -> dict[str, str]:
         """Standard name → the source's name, for the columns that the source has."""

@@ -166,6 +166,15 @@ def test_what_must_be_converted_says_how_and_where_to_put_it(offline, monkeypatc
         assert part in str(found.value)
 
 
+def test_movielens_is_fetched_with_its_sum(offline, monkeypatch):
+    asked = []
+    monkeypatch.setattr("recsys.data.public.fetch", lambda address, path, md5: asked.append((path.name, md5)))
+    for size in ("100k", "1m"):
+        with pytest.raises(AttributeError):
+            MovieLens(size).identity()
+    assert [(name, len(md5)) for name, md5 in asked] == [("ml-100k.zip", 32), ("ml-1m.zip", 32)]
+
+
 def test_a_file_in_the_cache_is_used(offline, tmp_path):
     (offline / "amazon-beauty").mkdir(parents=True)
     (offline / "amazon-beauty" / "Beauty.txt").write_text("1 2 3\n")

@@ -1,6 +1,6 @@
 """Public data sets, read from RECSYS_DATA/<folder> or a download; Complete Journey comes with a package.
 
-Files are checked by their known counts, since some publishers' archives are re-packed.
+Files are checked by their known counts, and by their sum where they were downloaded and never change.
 """
 
 import os
@@ -16,6 +16,7 @@ from recsys.data.engine import Engine, Frame
 from recsys.data.schema import DataError
 from recsys.data.sources import Tables, file_hash
 
+MOVIELENS_MD5 = {"100k": "0e33842e24a9c977be4e0107933c0723", "1m": "c4d9eecfca2ab87c1945afe126590906"}
 GENRES = [
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
@@ -62,10 +63,10 @@ class MovieLens:
         return self._read_100k(engine, folder) if self.size == "100k" else self._read_1m(engine, folder)
 
     def _archive(self) -> Path:
-        if self.size not in ("100k", "1m"):
-            raise DataError(f"MovieLens size '{self.size}' is unknown; use 100k or 1m")
-        name = f"ml-{self.size}"
-        return public_file(f"{name}/{name}.zip", f"https://files.grouplens.org/datasets/movielens/{name}.zip")
+        if self.size not in MOVIELENS_MD5:
+            raise DataError(f"MovieLens size '{self.size}' is unknown; use {' or '.join(MOVIELENS_MD5)}")
+        name, md5 = f"ml-{self.size}", MOVIELENS_MD5[self.size]
+        return public_file(f"{name}/{name}.zip", f"https://files.grouplens.org/datasets/movielens/{name}.zip", md5)
 
     def _read_100k(self, engine: Engine, folder: Path) -> Tables:
         movies = [*("item", "title", "release", "video", "url"), *GENRES]
@@ -168,11 +169,11 @@ def local_file(relative: str, remedy: str) -> Path:
     raise DataError(f"'{Path(relative).name}' is missing; {remedy}; put it at {places}, or set RECSYS_DATA")
 
 
-def public_file(relative: str, address: str) -> Path:
-    """The file in RECSYS_DATA or, failing that, downloaded once into the user's cache."""
+def public_file(relative: str, address: str, md5: str | None = None) -> Path:
+    """The file in RECSYS_DATA or, failing that, downloaded once into the user's cache, its sum checked."""
     *own, cache = _folders()
     found = next((folder / relative for folder in own if (folder / relative).exists()), None)
-    return found or fetch(address, cache / relative)
+    return found or fetch(address, cache / relative, md5)
 
 
 def _folders() -> list[Path]:

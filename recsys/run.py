@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,14 @@ class Run:
             raise ConfigError(f"'{folder}' is no run folder: it has no config.yaml")
         return cls(Path(folder))
 
+    def discard(self) -> None:
+        """Remove what `create` wrote, unless training has left something; the folder too if it is then empty."""
+        if not self.checkpoint.exists() and not (self.folder / "model.pt").exists():
+            for name in ("config.yaml", "environment.json"):
+                (self.folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # holds something that is not ours
+                self.folder.rmdir()
+
     @property
     def config(self) -> DictConfig:
         """The run's full configuration."""
@@ -67,9 +76,12 @@ class Run:
         write_text(self.folder / f"{name}.json", json.dumps(content, indent=1) + "\n")
 
     def save_weights(self, state: dict[str, torch.Tensor]) -> None:
-        """Write model.pt: tensors only, loads with weights_only=True."""
+        """Write model.pt: tensors only, loads with weights_only=True; OSError if it cannot be written."""
         with atomic(self.folder / "model.pt") as path:
-            torch.save(state, path)
+            try:
+                torch.save(state, path)
+            except RuntimeError as error:  # which torch raises for a full disk
+                raise OSError(f"'{self.folder}/model.pt' cannot be written ({str(error).splitlines()[0]})") from error
 
     def load_weights(self) -> dict[str, torch.Tensor]:
         """The best weights; ConfigError if the run has not saved any."""

@@ -17,7 +17,8 @@ import narwhals.stable.v2 as nw
 import pyarrow as pa
 from narwhals.exceptions import NarwhalsError
 
-from recsys.data.schema import UNITS, Clock, DataError
+from recsys.data import times
+from recsys.data.schema import Clock, DataError
 
 Frame = nw.LazyFrame[Any]
 LINE = "columns={'line': 'VARCHAR'}, delim='\x01', header=false, quote='', escape='', auto_detect=false"
@@ -124,10 +125,13 @@ class Engine:
             frame = self.to_text(frame, column)
             numbers = self._count(frame, column, "DOUBLE")
             number = numbers > 0 and numbers >= self._count(frame, column, "TIMESTAMPTZ")
+        value = _name(column)
         if number:
-            return self._replace(frame, column, self._from_number(frame, column, clock))
+            value, dates = self._from_number(frame, column, clock)
+            if not dates:
+                return self._replace(frame, column, value)
         with self._zone(clock.zone):
-            moment = f"epoch_us(try_cast({_name(column)} AS TIMESTAMPTZ))"
+            moment = f"epoch_us(try_cast({value} AS TIMESTAMPTZ))"
             return self.keep(self._replace(frame, column, moment), "times")
 
     def _first_line(self, path: Path) -> str:
@@ -145,13 +149,16 @@ class Engine:
         finally:
             self.connection.execute("SET TimeZone='UTC'")
 
-    def _from_number(self, frame: Frame, column: str, clock: Clock) -> str:
-        number, unit = f"try_cast({_name(column)} AS DOUBLE)", clock.unit
-        if unit == "auto":
-            middle = frame.to_native().query("source", f"SELECT median({number}) FROM source").fetchall()
-            size = abs(middle[0][0] or 0)
-            unit = "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
-        return f"try_cast(round({number} * {UNITS[unit]}) AS BIGINT)"
+    def _from_number(self, frame: Frame, column: str, clock: Clock) -> tuple[str, bool]:
+        """Microseconds of a column of numbers or, if that is what most of them write, their dates."""
+        number = f"try_cast({_name(column)} AS DOUBLE)"
+        if clock.unit != "auto":
+            return times.moment(number, clock.unit, strict=False), False
+        sql = f"SELECT median({number}), count({number}), count({times.date(number)}) FROM source"
+        middle, n, dates = frame.to_native().query("source", sql).fetchall()[0]
+        if n and 2 * dates >= n:
+            return times.date(number), True
+        return times.moment(number, times.unit_of(middle or 0), strict=True), False
 
     def _count(self, frame: Frame, column: str, kind: str) -> int:
         sql = f"SELECT count(try_cast({_name(column)} AS {kind})) FROM source"

@@ -4,8 +4,9 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from recsys.data.splits import Split, without_rare_items
 from recsys.data.validation import validate
 
 FORMAT = 2
+DAY = 86_400
 log = logging.getLogger(__name__)
 
 
@@ -60,6 +62,7 @@ def prepare(
     if (path / "metadata.json").exists():
         log.info("dataset: reusing %s", path)
         return Dataset(path)
+    _sweep(path)
     with _staged(path) as work:
         with opened(work / "stages") as engine:
             _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec)
@@ -130,16 +133,28 @@ def _staged(path: Path) -> Iterator[Path]:
     if path.exists():
         raise DataError(f"'{path}' is no whole dataset, for it lacks metadata.json; delete that folder")
     work = path.with_name(f".{path.name}-{uuid4().hex}")
-    work.mkdir(parents=True)
     try:
+        work.mkdir(parents=True)
         yield work
         try:
             work.rename(path)
         except OSError:
             if not (path / "metadata.json").exists():  # else another process was faster
                 raise
+    except OSError as error:
+        raise DataError(
+            f"dataset '{path}' cannot be written ({error}); make room or choose another data.folder"
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed preparations of this dataset left, once nothing in it has changed for a day."""
+    for left in path.parent.glob(f".{path.name}-*"):
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if max(file.stat().st_mtime for file in (left, *left.rglob("*"))) < time.time() - DAY:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _describe(split: Split) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from recsys.data.times import UNITS
+
 MICROSECONDS = 1_000_000
 
 
@@ -38,7 +40,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class Clock:
-    """How times are read: `unit` of numbers (auto, s, ms, us, ns), `zone` of times written without one."""
+    """How times are read: `unit` of numbers (s, ms, us, ns; auto looks at the column's median, and takes 20240131 for
+    a date), `zone` of times written without one.
+    """
 
     unit: str = "auto"
     zone: str = "UTC"
@@ -50,9 +54,6 @@ class Clock:
             _ = self.zone == "UTC" or ZoneInfo(self.zone)  # UTC needs no table of zones, which slim systems lack
         except (KeyError, ValueError, OSError) as error:
             raise DataError(f"time zone '{self.zone}' is unknown; write data.clock.zone like Europe/Berlin") from error
-
-
-UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 
 
 def microseconds(moment: str, setting: str) -> int:

@@ -24,6 +24,7 @@ from recsys.data.sources import Csv
 from recsys.data.sql import Sql, connected
 from recsys.run import Run
 from tests.composed import composed
+from tests.faults import said
 from tests.planted import planted_baskets, planted_items, prepared
 from tests.test_sources import rows
 
@@ -145,7 +146,7 @@ def test_the_staged_rows_go_with_the_source(tmp_path, lite, monkeypatch):
         ("mysql+mysqldb://me:secret@h/d", "events", r"'mysql\+mysqldb://me:\*\*\*@h/d' needs a driver .*pip install"),
         ("postgresql://me:secret@127.0.0.1:1/d", "events", r"database 'postgresql.*me:\*\*\*@127.0.0.1:1.*refused"),
         ("postgresql://me:secret@h:x/d", "events", r"data\.source\.url is no database address"),
-        ("postgresql://me:***@h/d", "events", r"has no password, which a run does not keep; .*\$NAME"),
+        ("postgresql://me:***@h/d", "events", r"had a password, which a run does not keep; .*\$NAME"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_names_the_database_but_not_the_password(tmp_path, lite, url, events, complaint):
@@ -216,3 +217,17 @@ def test_postgres_with_a_wrong_password(postgres):
     with pytest.raises(DataError, match="password authentication failed") as found:
         Sql(url, "Events").identity()
     assert "opensaysme" not in "".join(traceback.format_exception(found.value))
+
+
+def test_the_command_reads_postgres_and_keeps_no_password(tmp_path, postgres, monkeypatch):
+    monkeypatch.setenv("SHOP_PASSWORD", "sesame")
+    monkeypatch.chdir(tmp_path)
+    words = ["model=popularity", "baselines=none", "logger=none", "data.folder=data", "data.exclude_seen=false"]
+    words += ["data=sql", "data.source.events=Events", "hydra.run.dir=run"]
+    text, code = said([f'data.source.url="{postgres}"', *words])
+    assert code == 1 and "password, which a run does not keep; write" in text and "sesame" not in text
+    text, code = said([f'data.source.url="{postgres.replace("sesame", "$SHOP_PASSWORD")}"', *words])
+    assert code == 0 and f"{len(FRAME):,} read" in text and "sesame" not in text
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 8 and not any(b"sesame" in path.read_bytes() for path in files)
+    assert said(["resume=run"])[1] == 0

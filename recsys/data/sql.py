@@ -84,7 +84,8 @@ def connected(address: str) -> Iterator["Connection"]:
 
 
 def parsed(address: str) -> "URL":
-    """The address, its $NAMES replaced; DataError if it is none, names no file of SQLite, or lost its password."""
+    """The address, its $NAMES replaced; DataError if it is none, names no file of SQLite, or had a password
+    that the run folder masks."""
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -95,8 +96,8 @@ def parsed(address: str) -> "URL":
             "data.source.url is no database address; write dialect://user:$PASSWORD@host/database"
         ) from None
     if url.password == MASK:
-        remedy = "write data.source.url with $NAME for it, in single quotes, and set that variable"
-        raise DataError(f"data.source.url='{_shown(url)}' has no password, which a run does not keep; {remedy}")
+        remedy = "write $NAME for it, in single quotes, and set that variable"
+        raise DataError(f"data.source.url='{_shown(url)}' had a password, which a run does not keep; {remedy}")
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     file = url.database

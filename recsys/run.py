@@ -117,8 +117,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def without_passwords(text: str) -> str:
-    """The text with *** for passwords in addresses such as user:password@host, but for names such as $PASSWORD."""
-    return re.sub(r"(://[^\s:/@]*:)(?!\$)[^\s/@]+@", r"\1***@", text)
+    """The text with *** for passwords in addresses such as dialect://user:password@host, but for names such as
+    $PASSWORD.
+    """
+    return re.sub(r"(://[^\s:/@]*:|[?&]password=)(?!\$)(?:[^\s/]+(?=@)|(?<=password=)[^\s&'\"]+)", r"\1***", text)
 
 
 def environment() -> dict[str, Any]:

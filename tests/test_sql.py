@@ -146,6 +146,8 @@ def test_the_staged_rows_go_with_the_source(tmp_path, lite, monkeypatch):
         ("mysql+mysqldb://me:secret@h/d", "events", r"'mysql\+mysqldb://me:\*\*\*@h/d' needs a driver .*pip install"),
         ("postgresql://me:secret@127.0.0.1:1/d", "events", r"database 'postgresql.*me:\*\*\*@127.0.0.1:1.*refused"),
         ("postgresql://me:secret@h:x/d", "events", r"data\.source\.url is no database address"),
+        ("postgresql://me:$NOBODYS@h/d", "events", r"names \$NOBODYS, which is not set; export NOBODYS=VALUE"),
+        ("postgresql://127.0.0.1:1/d?password=secret", "events", r"database 'postgresql.*127.0.0.1:1/d': .*refused"),
         ("postgresql://me:***@h/d", "events", r"had a password, which a run does not keep; .*\$NAME"),
     ],
 )  # fmt: skip
@@ -164,14 +166,23 @@ def test_without_sqlalchemy_the_error_names_the_extra(monkeypatch):
         Sql("sqlite://", "events").identity()
 
 
-def test_a_run_folder_keeps_no_password(tmp_path, monkeypatch):
-    words = ("data=sql", "data.source.url='postgresql://me:se%40cret@h/d'", "data.source.events=orders")
+@pytest.mark.parametrize(
+    "url, kept",
+    [
+        ("postgresql://me:se%40cret@h/d", "postgresql://me:***@h/d"),
+        ("postgresql://me:se@cret@h:5432/d", "postgresql://me:***@h:5432/d"),
+        ("postgresql://me:$PASSWORD@h/d", "postgresql://me:$PASSWORD@h/d"),
+        ("postgresql://h/d?password=secret&user=me", "postgresql://h/d?password=***&user=me"),
+        ("postgresql://h/d?password=$PASSWORD", "postgresql://h/d?password=$PASSWORD"),
+        ("sqlite:////shop.db", "sqlite:////shop.db"),
+    ],
+)
+def test_a_run_folder_keeps_no_password(tmp_path, monkeypatch, url, kept):
+    words = ("data=sql", f"data.source.url='{url}'", "data.source.events=orders")
     monkeypatch.setattr(sys, "argv", ["train.py", *words])
     run = Run.create(tmp_path / "run", composed(*words))
-    assert run.config.data.source.url == "postgresql://me:***@h/d"
+    assert run.config.data.source.url == kept
     assert not any("cret" in path.read_text() for path in run.folder.iterdir())
-    words = ("data=sql", "data.source.url='postgresql://me:$PASSWORD@h/d'", "data.source.events=orders")
-    assert Run.create(tmp_path / "named", composed(*words)).config.data.source.url == "postgresql://me:$PASSWORD@h/d"
 
 
 def test_the_source_shows_no_password():

@@ -1,6 +1,7 @@
 """An event log in a database, read once, in chunks, into Parquet: memory stays bounded."""
 
 import os
+import re
 import shutil
 import tempfile
 import weakref
@@ -84,26 +85,37 @@ def connected(address: str) -> Iterator["Connection"]:
 
 
 def parsed(address: str) -> "URL":
-    """The address, its $NAMES replaced; DataError if it is none, names no file of SQLite, or had a password
-    that the run folder masks."""
+    """The address with its $NAMES replaced; DataError if it is none, or has a name that is not set or the mask of
+    a run folder for a password.
+    """
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
+    whole = _expanded(address)
     try:
-        url = make_url(os.path.expandvars(address))
+        url = make_url(whole)
     except (ArgumentError, ValueError):  # which repeat the password
-        raise DataError(
-            "data.source.url is no database address; write dialect://user:$PASSWORD@host/database"
-        ) from None
-    if url.password == MASK:
+        example = "dialect://user:$PASSWORD@host/database"
+        raise DataError(f"data.source.url is no database address; write {example}") from None
+    if MASK in (url.password, url.query.get("password")):
         remedy = "write $NAME for it, in single quotes, and set that variable"
         raise DataError(f"data.source.url='{_shown(url)}' had a password, which a run does not keep; {remedy}")
-    if url.drivername in ("postgresql", "postgres"):
-        url = url.set(drivername="postgresql+psycopg")
-    file = url.database
-    if url.get_backend_name() == "sqlite" and file not in (None, "", ":memory:") and not Path(str(file)).exists():
-        raise DataError(f"SQLite file '{Path(str(file)).absolute()}' does not exist; see data.source.url")
-    return url
+    if url.get_backend_name() == "sqlite":
+        _check_file(url.database)
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
+
+
+def _expanded(address: str) -> str:
+    unset = [name for name in re.findall(r"\$\{?(\w+)", address) if name not in os.environ]
+    if unset:
+        raise DataError(f"data.source.url names ${unset[0]}, which is not set; export {unset[0]}=VALUE")
+    return os.path.expandvars(address)
+
+
+def _check_file(name: str | None) -> None:
+    """SQLite would make the file that is not there."""
+    if name not in (None, "", ":memory:") and not Path(str(name)).exists():
+        raise DataError(f"SQLite file '{Path(str(name)).absolute()}' does not exist; see data.source.url")
 
 
 def stage(connection: "Connection", query: str, path: Path) -> Path:
@@ -135,4 +147,4 @@ def _text(name: str, values: tuple[Any, ...]) -> pa.Array:
 
 
 def _shown(url: "URL") -> str:
-    return url.render_as_string(hide_password=True)
+    return url.difference_update_query(["password"]).render_as_string(hide_password=True)

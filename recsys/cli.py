@@ -1,15 +1,18 @@
 """Entry points: `recsys train …` and `python scripts/train.py …`, a few lines each; heavy imports come late."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from recsys.config import ConfigError, config_dir
+from recsys.config import ConfigError, complete, config_dir, one_line
 
 if TYPE_CHECKING:
     from recsys.run import Run
@@ -44,11 +47,20 @@ def export() -> None:
 
 
 def _train(config: DictConfig) -> None:
+    from recsys.data.schema import DataError
     from recsys.run import Run
     from recsys.training.job import train as job
 
-    run = Run.create(_output_dir(), config) if config.resume is None else Run.open(config.resume)
-    job(run)
+    if config.resume is None:
+        run = Run.create(_output_dir(), config)
+        try:
+            job(run)
+        except (ConfigError, DataError):
+            run.discard()  # nothing was trained: mended input may take the same folder
+            raise
+    else:
+        run = Run.open(config.resume)
+        job(run)
     if run.config.get("export"):
         _write_file(run, _defaults("export"))
 
@@ -87,11 +99,18 @@ def _hydra(job: Job, name: str) -> None:
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         try:
+            complete(config)
             job(config)
         except (ConfigError, DataError, FloatingPointError, OSError) as error:
             sys.exit(f"error: {error}")
 
-    hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would print over many lines
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {one_line(error)}; every setting: recsys {name} --help")
+    except OSError as error:
+        sys.exit(f"error: the run folder cannot be made ({error}); choose another hydra.run.dir")
 
 
 def _output_dir() -> Path:

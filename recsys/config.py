@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
@@ -24,10 +25,15 @@ def config_dir() -> Path:
 
 
 def build(node: DictConfig, **facts: Any) -> Any:
-    """The object that a node's `_target_` names, from its settings and facts known only at run time."""
+    """The object that a node's `_target_` names, from its settings and facts known only at run time; raises what
+    its class raises, without Hydra's wrapping.
+    """
     settings: Any = OmegaConf.to_container(node, resolve=True)
     own = {key: value for key, value in settings.items() if node._get_full_key(key) not in SHORTHANDS}
-    return instantiate(own, _partial_=True, _convert_="all")(**facts)
+    try:
+        return instantiate(own, _partial_=True, _convert_="all")(**facts)
+    except InstantiationException as error:
+        raise error.__cause__ or error  # noqa: B904
 
 
 def check(config: DictConfig) -> None:
@@ -41,10 +47,31 @@ def check(config: DictConfig) -> None:
                 raise ConfigError(f"unknown setting '{path}{key}' of {node['_target_']}; {hint}")
 
 
+def complete(config: DictConfig) -> None:
+    """Raises ConfigError for a setting that has to be given and was not."""
+    for path in _missing(OmegaConf.to_container(config), ""):
+        raise ConfigError(f"{path} is not set; write {path}=VALUE")
+
+
+def one_line(error: Exception) -> str:
+    """What Hydra and OmegaConf say over many lines, but for where their own objects stand."""
+    lines = [line.strip() for line in str(error).split("Config search path")[0].splitlines()]
+    noise = ("full_key:", "object_type", "reference_type", "To append")
+    return ", ".join(line.rstrip(".") for line in lines if line and not line.startswith(noise)).replace(":,", ":")
+
+
 def parameters(target: str) -> dict[str, inspect.Parameter]:
     """The parameters of the class or function with this path."""
     found = inspect.signature(get_object(target)).parameters
     return {name: p for name, p in found.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
+def _missing(node: Any, path: str) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, child in node.items():
+            yield from _missing(child, f"{path}.{key}".lstrip("."))
+    elif node == "???":
+        yield path
 
 
 def _targets(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -15,6 +15,7 @@ from torchmetrics import MetricCollection
 
 from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
+from recsys.data.epochs import Share
 from recsys.data.ranking_batches import RankingBatches
 from recsys.data.schema import DataError
 from recsys.metrics.beyond import beyond_metrics
@@ -112,9 +113,15 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(array))
 
 
-def ranking_batches(dataset: Dataset, part: str, max_history: int | None, budget: int = 2_000_000) -> RankingBatches:
+def ranking_batches(
+    dataset: Dataset,
+    part: str,
+    max_history: int | None,
+    share: Share = Share(),  # noqa: B008 - frozen
+    budget: int = 2_000_000,
+) -> RankingBatches:
     """Batches of users so large that their scores stay within `budget` numbers."""
-    return RankingBatches(dataset, part, int(np.clip(budget // (dataset.n_items + 1), 1, 256)), max_history)
+    return RankingBatches(dataset, part, int(np.clip(budget // (dataset.n_items + 1), 1, 256)), max_history, share)
 
 
 def hide_seen(scores: Float[Tensor, "B I"], batch: Batch) -> None:

@@ -3,10 +3,12 @@
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ PACKAGES = (
 
 
 class Run:
-    """One folder with config.yaml, last.ckpt, model.pt, metrics.json, timing.json, environment.json."""
+    """One folder with config.yaml, last.ckpt, model.pt, metrics.json, training.json, timing.json, environment.json."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,7 +45,7 @@ class Run:
             raise ConfigError(f"'{folder}' already holds a run; continue it with resume={folder} or choose another")
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder)
-        write_text(folder / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        write_text(folder / "config.yaml", without_passwords(OmegaConf.to_yaml(config, resolve=True)))
         run.write_json("environment", environment())
         return run
 
@@ -53,6 +55,14 @@ class Run:
         if not (Path(folder) / "config.yaml").exists():
             raise ConfigError(f"'{folder}' is no run folder: it has no config.yaml")
         return cls(Path(folder))
+
+    def discard(self) -> None:
+        """Remove what `create` wrote, unless training has left something; the folder too if it is then empty."""
+        if not self.checkpoint.exists() and not (self.folder / "model.pt").exists():
+            for name in ("config.yaml", "environment.json"):
+                (self.folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # holds something that is not ours
+                self.folder.rmdir()
 
     @property
     def config(self) -> DictConfig:
@@ -65,10 +75,18 @@ class Run:
         """Write `name`.json."""
         write_text(self.folder / f"{name}.json", json.dumps(content, indent=1) + "\n")
 
+    def read_json(self, name: str) -> dict[str, Any]:
+        """What `name`.json holds."""
+        content: dict[str, Any] = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        return content
+
     def save_weights(self, state: dict[str, torch.Tensor]) -> None:
-        """Write model.pt: tensors only, loads with weights_only=True."""
+        """Write model.pt: tensors only, loads with weights_only=True; OSError if it cannot be written."""
         with atomic(self.folder / "model.pt") as path:
-            torch.save(state, path)
+            try:
+                torch.save(state, path)
+            except RuntimeError as error:  # which torch raises for a full disk
+                raise OSError(f"'{self.folder}/model.pt' cannot be written ({str(error).splitlines()[0]})") from error
 
     def load_weights(self) -> dict[str, torch.Tensor]:
         """The best weights; ConfigError if the run has not saved any."""
@@ -103,6 +121,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def without_passwords(text: str) -> str:
+    """The text with *** for passwords in addresses such as dialect://user:password@host, but for names such as
+    $PASSWORD.
+    """
+    return re.sub(r"(://[^\s:/@]*:|[?&]password=)(?!\$)(?:[^\s/]+(?=@)|(?<=password=)[^\s&'\"]+)", r"\1***", text)
+
+
 def environment() -> dict[str, Any]:
     """What a figure depends on besides the configuration."""
     return {
@@ -113,7 +138,7 @@ def environment() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": _commit(),
-        "command": sys.argv,
+        "command": [without_passwords(word) for word in sys.argv],
     }
 
 

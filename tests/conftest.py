@@ -14,7 +14,7 @@ from recsys.data.features import Features
 from recsys.data.schema import Columns
 from recsys.data.sources import FrameSource
 from recsys.data.splits import GlobalTime
-from tests.planted import planted_baskets, planted_items, planted_log, planted_users, prepared
+from tests.planted import planted_baskets, planted_items, planted_log, planted_mixed, planted_users, prepared
 
 torch.set_num_threads(1)
 
@@ -36,6 +36,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         features=Features(user=["age"], item=["aisle"], context=["hour"]),
         exclude_seen=False,
     )
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Views, carts and purchases, of which the purchases are predicted."""
+    columns, folder = Columns(event="event"), tmp_path_factory.mktemp("mixed")
+    return prepared(folder, planted_mixed(), columns=columns, target_events=["purchase"], exclude_seen=False)
 
 
 @pytest.fixture

@@ -58,6 +58,24 @@ def planted_baskets(n_users: int = 40, n_items: int = 30, seed: int = 0) -> pd.D
     return _shuffled(pd.DataFrame(rows, columns=["user", "item", "timestamp", "basket"]), rng)
 
 
+def planted_mixed(n_users: int = 40, n_items: int = 30, seed: int = 0) -> pd.DataFrame:
+    """Views, carts and purchases, an hour apart: a user views three items, carts one of them and buys it; columns
+    user, item, timestamp, event, rows shuffled. The last item in the cart is what is bought next.
+    """
+    rng = np.random.default_rng(seed)
+    rows = []
+    for user in range(n_users):
+        moment = START + int(rng.integers(30)) * DAY
+        for _ in range(int(rng.integers(2, 8))):
+            viewed = rng.choice(n_items, 3, replace=False)
+            chosen = int(rng.choice(viewed))
+            for event, item in [*(("view", int(item)) for item in viewed), ("cart", chosen), ("purchase", chosen)]:
+                rows.append((f"u{user:02}", f"i{item:02}", moment, event))
+                moment += 3600
+            moment += DAY
+    return _shuffled(pd.DataFrame(rows, columns=["user", "item", "timestamp", "event"]), rng)
+
+
 def planted_items(n_items: int = 30) -> pd.DataFrame:
     """Columns item, aisle (one of five)."""
     return pd.DataFrame({"item": [f"i{i:02}" for i in range(n_items)], "aisle": [f"a{i % 5}" for i in range(n_items)]})

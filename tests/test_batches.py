@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.data.batches import bucketed, moved_up, padded
+from recsys.data.epochs import Share
 from recsys.data.ranking_batches import RankingBatches, distinct_pairs
 from recsys.data.training_batches import TrainingBatches, basket_start, distinct_asks
 
@@ -89,7 +90,7 @@ def test_order_inside_a_basket_is_new_every_epoch(shop):
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_have_as_many_batches_and_share_the_users(dataset, world_size):
-    parts = [TrainingBatches(dataset, 8, 50, 0, rank=rank, world_size=world_size) for rank in range(world_size)]
+    parts = [TrainingBatches(dataset, 8, 50, 0, share=Share(rank, world_size)) for rank in range(world_size)]
     found = [list(part) for part in parts]
     assert len({len(batches) for batches in found}) == 1
     whole = torch.cat([batch.target for batch in TrainingBatches(dataset, 8, 50, 0)])
@@ -135,3 +136,16 @@ def test_distinct_pairs_against_sets(rows):
     found_rows, found_items = distinct_pairs(np.array(rows))
     expected = [(n, i) for n, row in enumerate(rows) for i in sorted(set(row) - {0})]
     assert list(zip(found_rows.tolist(), found_items.tolist(), strict=True)) == expected
+
+
+def test_a_row_is_the_same_in_any_batch(dataset):
+    """Its history ends where its last query is asked, so that positions from the end mean what they do in ranking."""
+    batches, rng = TrainingBatches(dataset, 8, 50, seed=0), np.random.default_rng(0)
+    longest, shortest = np.argmax(batches.length), np.argmin(batches.length)
+    together = batches.gather(np.array([longest, shortest]), rng)
+    for row, user in enumerate((longest, shortest)):
+        alone = batches.gather(np.array([user]), rng)
+        width = int((alone.history > 0).sum())
+        assert torch.equal(together.history[row, :width], alone.history[0, :width])
+        assert not together.history[row, width:].any()
+        assert together.ask[row].max() == width == batches.length[user] - 1

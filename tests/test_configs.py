@@ -5,10 +5,11 @@ import yaml
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from recsys.config import ConfigError, build, check, config_dir, parameters
+from recsys.config import ConfigError, build, check, complete, config_dir, parameters
+from recsys.data.schema import DataError
 from tests.composed import EXPERIMENTS, MODELS, composed
 
-INJECTED = {"facts", "dataset", "split", "seed", "rank", "world_size"}
+INJECTED = {"facts", "dataset", "split", "seed", "share"}
 OWN = [path for path in sorted(config_dir().glob("*/*.yaml")) if "_target_: recsys." in path.read_text()]
 
 
@@ -21,7 +22,16 @@ def own_nodes(node):
             yield from own_nodes(child)
 
 
-@pytest.mark.parametrize("words", [(f"model={name}",) for name in MODELS] + [(f"experiment={e}",) for e in EXPERIMENTS])
+DATA = [
+    (f"data={path.stem}", *(["data.path=FILE"] if "path:" in path.read_text() else []))
+    for path in sorted((config_dir() / "data").glob("*.yaml"))
+    if path.stem != "base"
+]
+
+
+@pytest.mark.parametrize(
+    "words", [*DATA, *((f"model={name}",) for name in MODELS), *((f"experiment={name}",) for name in EXPERIMENTS)]
+)
 def test_yaml_lists_every_setting_and_no_other(words, monkeypatch):
     monkeypatch.setenv("RECSYS_DATA", "anywhere")
     config = OmegaConf.to_container(composed(*words), resolve=True)
@@ -38,13 +48,24 @@ def test_every_choice_composes(group):
         check(composed(f"{group}={path.stem}"))
 
 
-@pytest.mark.parametrize("path", sorted((config_dir() / "data").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_data_set_composes(path):
-    if path.stem != "base":
-        check(
-            composed(
-                f"data={path.stem}",
-                "+data.path=FILE" if "path:" not in path.read_text() else "data.path=FILE",
+@pytest.mark.parametrize("words", DATA)
+def test_every_data_set_composes(words):
+    check(composed(*words))
+
+
+def test_a_setting_that_must_be_given_names_itself():
+    with pytest.raises(ConfigError, match=r"data\.path is not set; write data\.path=VALUE"):
+        complete(composed("data=csv"))
+    with pytest.raises(ConfigError, match=r"data\.source.events is not set"):
+        complete(composed("data=sql", "data.source.url=sqlite://"))
+    complete(composed())
+
+
+def test_build_raises_what_the_class_raises():
+    with pytest.raises(DataError, match="'h' is unknown"):
+        build(
+            OmegaConf.create(
+                {"clock": {"_target_": "recsys.data.schema.Clock", "unit": "h"}, "_target_": "builtins.dict"}
             )
         )
 

@@ -1,6 +1,7 @@
 """A download is whole or absent. The server listens on loopback only."""
 
 import gc
+import hashlib
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -74,6 +75,21 @@ def test_what_stops_short_leaves_nothing_and_says_where_to_put_it(server, tmp_pa
 def test_a_short_read_tells_how_much_came(server, tmp_path):
     with pytest.raises(DataError, match="got 1,000 of 2,560,000 bytes"):
         fetch(f"{server}/short", tmp_path / "file.zip")
+
+
+def test_a_file_with_the_publishers_sum_is_kept(server, tmp_path):
+    path = fetch(f"{server}/whole", tmp_path / "file.zip", hashlib.md5(CONTENT).hexdigest())
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("page", ["whole", "unsized"])
+def test_a_file_with_another_sum_is_deleted(server, tmp_path, page):
+    found = hashlib.md5(CONTENT).hexdigest()
+    with pytest.raises(
+        DataError, match=f"its md5 is {found}, the publisher's file has 0123; it was deleted.*RECSYS_DATA"
+    ):
+        fetch(f"{server}/{page}", tmp_path / "file.zip", "0123")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_download_leaves_the_old_state(server, tmp_path, monkeypatch):

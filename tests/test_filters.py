@@ -5,9 +5,10 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.data.engine import opened
 from recsys.data.filters import Filters, core, first_occurrences
 from recsys.data.schema import Columns, DataError
 from recsys.data.splits import GlobalTime, LeaveOneOut
@@ -93,6 +94,33 @@ def test_event_types_and_values(tmp_path):
     found = prepared(tmp_path, frame, columns=columns, filters=Filters(events=["buy", "cart"], min_value=4))
     assert [item for _, item, _ in events(found)] == ["b", "d"]
     assert found.metadata["counts"]["filtered_out"] == 4
+
+
+MOMENTS = st.sampled_from([1704067199, 1704067200, 1704067201, 1706659199, 1706659200])
+ROWS = st.lists(st.tuples(MOMENTS, st.sampled_from(["buy", "view", "cart"]), st.floats(0, 5)), min_size=1, max_size=30)
+LIMIT = st.one_of(st.none(), st.sampled_from(["2024-01-01", "2024-01-31"]))
+
+
+@given(
+    ROWS,
+    st.one_of(st.none(), st.lists(st.sampled_from(["buy", "cart"]))),
+    st.one_of(st.none(), st.floats(0, 5)),
+    LIMIT,
+    LIMIT,
+)
+@settings(max_examples=40, deadline=None)
+def test_rows_kept_against_a_plain_comparison(tmp_path_factory, rows, kinds, least, start, end):
+    with opened(tmp_path_factory.mktemp("select")) as engine:
+        frame = pd.DataFrame(rows, columns=["timestamp", "event", "value"])
+        frame["timestamp"] *= 1_000_000
+        kept = Filters(events=kinds, min_value=least, start=start, end=end).select(engine.from_frame(frame))
+        found = kept.sort("_row").collect("pandas").to_native()["_row"].tolist()
+    edges = [pd.Timestamp(edge).timestamp() if edge else None for edge in (start, end)]
+    assert found == [
+        place for place, (moment, kind, value) in enumerate(rows)
+        if (kinds is None or kind in kinds) and (least is None or value >= least)
+        and (edges[0] is None or moment >= edges[0]) and (edges[1] is None or moment < edges[1])
+    ]  # fmt: skip
 
 
 def test_window_includes_its_start_and_excludes_its_end(tmp_path):

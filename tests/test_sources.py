@@ -1,14 +1,17 @@
 """Every source gives the same events, keeps ids as they are written, and says what it cannot read."""
 
 import gzip
+import json
 
 import pandas as pd
 import polars as pl
 import pytest
 
 from recsys.data.engine import opened
-from recsys.data.schema import DataError
-from recsys.data.sources import Csv, FrameSource, Pairs, Parquet, Sequences
+from recsys.data.features import Features
+from recsys.data.schema import Columns, DataError
+from recsys.data.sources import Csv, FrameSource, Json, Pairs, Parquet, Sequences
+from tests.planted import prepared
 
 FRAME = pd.DataFrame({"user": ["007", "u 2", "ü"], "item": ["0010", "b|c;d", "#1"], "timestamp": [3, 2, 1]})
 EVENTS = list(FRAME.astype(str).itertuples(index=False, name=None))
@@ -69,6 +72,68 @@ def test_a_fault_late_in_a_long_csv_is_found(tmp_path):
     (tmp_path / "log.csv").write_text("user,item\n" + "u,i\n" * 40_000 + "u\n" + "u,i\n" * 40_000)
     with pytest.raises(DataError, match="Line: 40002"):
         rows(Csv(str(tmp_path / "log.csv")), tmp_path, "user", "item")
+
+
+OBJECTS = [dict(zip(("user", "item", "timestamp"), row, strict=True)) for row in EVENTS]
+
+
+@pytest.mark.parametrize("name", ["log.json", "log [a*].json.gz"])
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("start, between, end", [("", "\n", "\n"), ("", "\r\n\r\n", ""), ("[", ",\n", "]\n")])
+def test_json_lines_and_arrays(tmp_path, name, indent, start, between, end):
+    text = start + between.join(json.dumps(row, indent=indent, ensure_ascii=False) for row in OBJECTS) + end
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    assert rows(Json(str(tmp_path / name)), tmp_path) == EVENTS
+
+
+def test_json_keeps_every_object_and_every_digit(tmp_path):
+    lines = ['{"user": 12345678901234567890123, "item": true}', '{"item": 1.25, "a/b~": "x"}', '{"user": null}']
+    (tmp_path / "log.jsonl").write_text("\n".join(lines * 40_000))
+    found = rows(Json(str(tmp_path / "log.jsonl")), tmp_path, "user", "item", "a/b~")
+    texts = [("12345678901234567890123", "true", "nan"), ("nan", "1.25", "x"), ("nan", "nan", "nan")]
+    assert [tuple(str(v).replace("None", "nan") for v in row) for row in found] == texts * 40_000
+
+
+def test_nested_json_is_an_error_only_where_it_is_used(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"user": 1, "item": 2, "tags": 5}\n{"user": 1, "item": 2, "tags": ["a"]}\n')
+    source, columns = Json(str(tmp_path / "log.jsonl")), Columns(timestamp=None)
+    assert len(prepared(tmp_path, source, columns=columns).items) == 2
+    with pytest.raises(DataError, match="column 'tags' holds lists or objects, not one value"):
+        prepared(tmp_path, source, columns=columns, features=Features(context=["tags"]))
+
+
+@pytest.mark.parametrize(
+    "content, complaint",
+    [
+        (b'{"user": 1}\n{"user": 2\n{"user": 3}\n', r"log\.jsonl.* in line"),
+        (b'[{"user": 1}, {"user": 2}', r"Malformed JSON in file .*log\.jsonl"),
+        (b'{"user": 1}\n{"user": "\xff"}\n', r"log\.jsonl.*invalid UTF-8"),
+        (b'{"user": 1}\n7\n', r"log\.jsonl' holds more than objects; write one object a line"),
+        (b'[{"user": 1}] {"user": 2}', r"log\.jsonl' holds more than objects"),
+        (b'{"user": 1, "user": 2}', r"log\.jsonl' has the key 'user' twice in one object"),
+        (b'{"user": 1}\n{"User": 2}', r"log\.jsonl' has the column 'user' twice \(in whatever case\); rename one"),
+        (b"", r"log\.jsonl' holds no object"),
+        (b"[]", r"log\.jsonl' holds no object"),
+        (b"{}", r"log\.jsonl' holds no object"),
+    ],
+)
+def test_broken_json_names_file_and_fault(tmp_path, content, complaint):
+    (tmp_path / "log.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=complaint):
+        rows(Json(str(tmp_path / "log.jsonl")), tmp_path, "user")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "json", "jsonl.gz", "parquet"])
+def test_side_tables_are_read_by_the_name_of_their_file(tmp_path, suffix):
+    table, path = pd.DataFrame({"item": ["01"], "aisle": ["x"]}), tmp_path / f"items.{suffix}"
+    if suffix == "parquet":
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False) if "csv" in suffix else table.to_json(path, orient="records", lines=True)
+    FRAME.to_csv(tmp_path / "log.csv")
+    with opened(tmp_path / "stages") as engine:
+        found = Csv(str(tmp_path / "log.csv"), items=str(path)).read(engine).items.collect("pandas").to_native()
+    assert found[["item", "aisle"]].to_numpy().tolist() == [["01", "x"]]
 
 
 def test_parquet_file_and_folder_in_order_of_names(tmp_path):
@@ -140,7 +205,7 @@ def test_bad_utf8_in_a_text_file_names_file_and_line(tmp_path):
         rows(Pairs(str(tmp_path / "log.txt")), tmp_path, "user", "item")
 
 
-@pytest.mark.parametrize("kind", [Csv, Parquet, Sequences, Pairs])
+@pytest.mark.parametrize("kind", [Csv, Json, Parquet, Sequences, Pairs])
 def test_a_missing_file_is_named_with_its_setting(tmp_path, kind):
     with pytest.raises(DataError, match=r"none\.csv' does not exist; set data\.source\.path"):
         kind(str(tmp_path / "none.csv")).identity()

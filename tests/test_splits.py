@@ -1,5 +1,7 @@
 """Splits at their boundaries, and none that cuts a basket."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -188,3 +190,16 @@ def test_no_split_cuts_a_basket(sizes, split, minimum):
         assert len(set(numbers.tolist())) == sum(map(len, sizes))
         assert all(len({before[i] for i in parts.log.items[numbers == n].tolist()}) == 1 for n in numbers)
     assert (np.diff(parts.bounds, axis=1) >= 0).all()
+
+
+@given(BASKETS, st.sampled_from([LeaveOneOut(), Random(0.4, 0.2)]), st.integers(1, 4), st.integers(1, 3))
+def test_rare_items_leave_every_part_against_a_plain_count(sizes, split, n_items, minimum):
+    log = make_log(sizes)
+    parts = split(replace(log, items=(log.items % n_items).astype(np.int32)))
+    part = (np.arange(len(log))[:, None] >= parts.bounds[parts.log.users]).sum(axis=1).tolist()
+    rows = list(zip(parts.log.users.tolist(), parts.log.items.tolist(), part, strict=True))
+    often = {item for item in range(n_items) if sum(i == item and p < 2 for _, i, p in rows) >= minimum}
+    found = without_rare_items(parts, minimum)
+    part = (np.arange(len(found.log))[:, None] >= found.bounds[found.log.users]).sum(axis=1).tolist()
+    expected = rows if minimum == 1 else [row for row in rows if row[1] in often]
+    assert list(zip(found.log.users.tolist(), found.log.items.tolist(), part, strict=True)) == expected

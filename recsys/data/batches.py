@@ -24,7 +24,8 @@ class Batch:
     """`id` (B,), 0 for unknown, and user features (B, width)"""
     history: Int[Tensor, "B L"]
     events: dict[str, Tensor]
-    """columns of past events: `timestamp` (B, L) in seconds and context (B, L, width)"""
+    """columns of past events: `timestamp` (B, L) in seconds, context (B, L, width) and, where only some events are
+    targets, the type `event` (B, L, 1)"""
     request: dict[str, Tensor]
     """columns known when a query is asked: `timestamp` (B, Q) and context (B, Q, width)"""
     ask: Int[Tensor, "B Q"]
@@ -66,11 +67,22 @@ class Reader:
         return items
 
     def events(self, index: Array, mask: Array) -> dict[str, Array]:
-        """Columns aligned with `index`, 0 where masked."""
+        """Columns of past events aligned with `index`, 0 where masked."""
+        columns = self.moments(index, mask)
+        if self.dataset.events is not None:
+            columns["event"] = _masked(self.dataset.events[index], mask)
+        return columns
+
+    def moments(self, index: Array, mask: Array) -> dict[str, Array]:
+        """The columns that are known when an event is asked for."""
         columns = {name: _masked(array[index], mask) for name, array in self.context.items()}
         if self.dataset.timestamps is not None:
             columns["timestamp"] = _masked(self.dataset.timestamps[index], mask)
         return columns
+
+    def targets(self, index: Array, mask: Array) -> Array:
+        """Which of the real events at `index` are to be predicted."""
+        return mask if self.dataset.is_target is None else mask & self.dataset.is_target[index]
 
     def user(self, users: Array) -> dict[str, Array]:
         """Rows of the users in a user table, and their features."""
@@ -94,6 +106,15 @@ def moved_up(items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, 
     order = np.argsort(items == 0, axis=1, kind="stable")
     rows = np.arange(len(items))[:, None]
     return items[rows, order], {name: array[rows, order] for name, array in columns.items()}
+
+
+def until(last: Array, items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """The first `last` (B,) slots of each row, the rest 0, trimmed: what the row's last query sees. Positions that
+    count from the end then mean the same in training, in any batch, as when ranking.
+    """
+    seen = np.arange(max(int(last.max(initial=0)), 1)) < last[:, None]
+    width = seen.shape[1]
+    return np.where(seen, items[:, :width], 0), {name: _masked(a[:, :width], seen) for name, a in columns.items()}
 
 
 def bucketed(lengths: Array, batch_size: int, rng: np.random.Generator | None, window: int = 50) -> Iterator[Array]:

@@ -34,6 +34,35 @@ class Dataset:
             for kind, encoders in self.metadata["features"].items()
         }
 
+    def __reduce__(self) -> tuple[type["Dataset"], tuple[Path]]:
+        """Other processes map the same files, instead of getting copies."""
+        return Dataset, (self.folder,)
+
+    @cached_property
+    def event(self) -> Encoder | None:
+        """How types of events are coded; None where all events are targets."""
+        found = self.metadata["event"]
+        return found and Encoder(**{**found, "values": tuple(found["values"])})
+
+    @cached_property
+    def events(self) -> Array | None:
+        """(N, 1) int32 types of events."""
+        return self.array("event")
+
+    @cached_property
+    def is_target(self) -> Array | None:
+        """(N,) bool, None where all events are targets."""
+        return self.array("is_target")
+
+    @cached_property
+    def target_positions(self) -> Array:
+        """Where the targets stand among the N events."""
+        return np.arange(len(self.items)) if self.is_target is None else np.flatnonzero(self.is_target)
+
+    def count_targets(self, start: Array, end: Array) -> Array:
+        """(U,) the number of targets among the events from `start` up to `end`."""
+        return np.searchsorted(self.target_positions, end) - np.searchsorted(self.target_positions, start)
+
     def array(self, name: str) -> Array | None:
         """A mapped array, None where the dataset has none of that name."""
         path = self.folder / f"{name}.npy"
@@ -81,7 +110,7 @@ class Dataset:
 
     @cached_property
     def item_counts(self) -> Array:
-        """(n_items+1,) training events of each item; 0 for padding."""
+        """(n_items+1,) training events of each item that are targets; 0 for padding."""
         return self._required("item_counts")[: self.n_items + 1]
 
     @cached_property

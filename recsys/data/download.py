@@ -1,5 +1,6 @@
 """Fetches a file once, completely or not at all."""
 
+import hashlib
 import tempfile
 import urllib.request
 from http.client import HTTPException, HTTPResponse
@@ -11,16 +12,16 @@ from tqdm import tqdm
 from recsys.data.schema import DataError
 
 
-def fetch(address: str, path: Path) -> Path:
+def fetch(address: str, path: Path, md5: str | None = None) -> Path:
     """The file at `path`, downloaded from `address` unless it is there; DataError says where to put it by
-    hand if the download fails or stops short.
+    hand if the download fails, stops short, or has another sum than the publisher's `md5`.
     """
     if path.exists():
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(address, timeout=30) as response:
-            _save(response, path)
+            _save(response, path, md5)
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()
@@ -30,16 +31,19 @@ def fetch(address: str, path: Path) -> Path:
     return path
 
 
-def _save(response: HTTPResponse, path: Path) -> None:
-    size = int(response.headers.get("Content-Length", 0))
+def _save(response: HTTPResponse, path: Path, md5: str | None) -> None:
+    size, found = int(response.headers.get("Content-Length", 0)), hashlib.md5(usedforsecurity=False)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         try:
             with tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name) as bar:
                 while block := response.read(1 << 20):
                     file.write(block)
+                    found.update(block)
                     bar.update(len(block))
             if size and file.tell() != size:
                 raise OSError(f"got {file.tell():,} of {size:,} bytes")
+            if md5 and found.hexdigest() != md5:
+                raise OSError(f"its md5 is {found.hexdigest()}, the publisher's file has {md5}; it was deleted")
             file.close()
             Path(file.name).replace(path)
         finally:

@@ -17,7 +17,9 @@ import narwhals.stable.v2 as nw
 import pyarrow as pa
 from narwhals.exceptions import NarwhalsError
 
-from recsys.data.schema import UNITS, Clock, DataError
+from recsys.data import times
+from recsys.data.quoting import literal_path, quoted_name, quoted_text
+from recsys.data.schema import Clock, DataError
 
 Frame = nw.LazyFrame[Any]
 LINE = "columns={'line': 'VARCHAR'}, delim='\x01', header=false, quote='', escape='', auto_detect=false"
@@ -40,11 +42,11 @@ class Engine:
         """The frame, computed once and read back from Parquet: lazy plans stay small."""
         path = self.folder / f"{name}.parquet"
         frame.sink_parquet(path)
-        return self._sql("SELECT * FROM read_parquet(?)", _literal(path))
+        return self._sql("SELECT * FROM read_parquet(?)", literal_path(path))
 
     def read_parquet(self, path: Path) -> Frame:
         """A Parquet file or a folder of them, with the row's ordinal in `_row`."""
-        files = f"{_literal(path)}/**/*.parquet" if path.is_dir() else _literal(path)
+        files = f"{literal_path(path)}/**/*.parquet" if path.is_dir() else literal_path(path)
         return _numbered(self.connection.sql("SELECT * FROM read_parquet(?)", params=[files]))
 
     def read_csv(
@@ -58,29 +60,51 @@ class Engine:
         if names is None:
             first = self._first_line(path)
             delimiter = delimiter or max(DELIMITERS, key=first.count)
-            columns = _header(first, delimiter, path)
+            columns = column_names(
+                next(csv.reader([first], delimiter=delimiter)), f"'{path}'", "rename one in its first line"
+            )
         else:
             columns = list(names)
         options = f"columns=$types, delim=$delimiter, quote=$quote, escape=$quote, header={names is None}"
         relation = self.connection.sql(
             f"SELECT * FROM read_csv($path, {options}, auto_detect=false, all_varchar=true)",
-            params={"path": _literal(path), "types": dict.fromkeys(columns, "VARCHAR"), "delimiter": delimiter,
+            params={"path": literal_path(path), "types": dict.fromkeys(columns, "VARCHAR"), "delimiter": delimiter,
                     "quote": quote},
         )  # fmt: skip
         return _numbered(relation)
+
+    def read_json(self, path: Path) -> Frame:
+        """Objects, one a line or in one array, every value as text; with `_row`, the object's ordinal.
+
+        Lists and objects inside are an error, but only where their column is used.
+        """
+        objects = "SELECT json FROM read_json_objects(?)"
+        found = self.connection.execute(
+            f"SELECT DISTINCT json_type(json), json_keys(json) FROM ({objects})", [literal_path(path)]
+        ).fetchall()
+        if any(kind != "OBJECT" for kind, _ in found):
+            raise DataError(f"'{path}' holds more than objects; write one object a line, or one array of objects")
+        keys = sorted({key for _, row in found for key in row})
+        names = column_names(keys, f"'{path}'", "rename one")
+        twice = next((key for _, row in found for key, n in Counter(row).items() if n > 1), None)
+        if not keys or twice is not None:
+            fault = "holds no object" if not keys else f"has the key '{twice}' twice in one object"
+            raise DataError(f"'{path}' {fault}; write one object a line, with each key once")
+        columns = ", ".join(f"{_json_value(key)} AS {quoted_name(name)}" for key, name in zip(keys, names, strict=True))
+        return _numbered(self.connection.sql(f"SELECT {columns} FROM ({objects})", params=[literal_path(path)]))
 
     def read_sequences(self, path: Path) -> Frame:
         """Columns user, item, _row of a text file with one 'user item item …' line a user."""
         words = f"SELECT row_number() OVER () AS n, {WORDS} AS w FROM read_csv(?, {LINE})"
         events = "SELECT n, w[1] AS user, unnest(w[2:]) AS item, generate_subscripts(w[2:], 1) AS place"
         sql = f"SELECT user, item, row_number() OVER (ORDER BY n, place) - 1 AS _row FROM ({events} FROM ({words}))"
-        return self._sql(sql, _literal(path))
+        return self._sql(sql, literal_path(path))
 
     def read_pairs(self, path: Path) -> Frame:
         """Columns user, item, _row of a text file with one 'user item' line an event."""
         words = f"SELECT {WORDS} AS w FROM read_csv(?, {LINE}) WHERE {WORDS}[1] <> ''"
         sql = f"SELECT w[1] AS user, w[2] AS item, row_number() OVER () - 1 AS _row FROM ({words})"
-        return self._sql(sql, _literal(path))
+        return self._sql(sql, literal_path(path))
 
     def from_frame(self, frame: Any) -> Frame:
         """A pandas, Polars or Arrow frame, with the row's ordinal in `_row`."""
@@ -88,11 +112,11 @@ class Engine:
 
     def to_number(self, frame: Frame, column: str) -> Frame:
         """The frame with a column as float64; what does not parse is null."""
-        return self._replace(frame, column, f"try_cast({_name(column)} AS DOUBLE)")
+        return self._replace(frame, column, f"try_cast({quoted_name(column)} AS DOUBLE)")
 
     def to_text(self, frame: Frame, column: str) -> Frame:
         """The frame with a column as text, blanks at its ends removed, empty as null."""
-        return self._replace(frame, column, f"nullif(trim(CAST({_name(column)} AS VARCHAR), {BLANKS}), '')")
+        return self._replace(frame, column, f"nullif(trim(CAST({quoted_name(column)} AS VARCHAR), {BLANKS}), '')")
 
     def to_microseconds(self, frame: Frame, column: str, clock: Clock) -> Frame:
         """The frame with a time column as int64 microseconds since 1970 UTC; what does not parse is null."""
@@ -102,43 +126,49 @@ class Engine:
             frame = self.to_text(frame, column)
             numbers = self._count(frame, column, "DOUBLE")
             number = numbers > 0 and numbers >= self._count(frame, column, "TIMESTAMPTZ")
+        value = quoted_name(column)
         if number:
-            return self._replace(frame, column, self._from_number(frame, column, clock))
+            value, dates = self._from_number(frame, column, clock)
+            if not dates:
+                return self._replace(frame, column, value)
         with self._zone(clock.zone):
-            moment = f"epoch_us(try_cast({_name(column)} AS TIMESTAMPTZ))"
+            moment = f"epoch_us(try_cast({value} AS TIMESTAMPTZ))"
             return self.keep(self._replace(frame, column, moment), "times")
 
     def _first_line(self, path: Path) -> str:
         sql = f"SELECT line FROM read_csv(?, {LINE}) LIMIT 1"
-        found = self.connection.execute(sql, [_literal(path)]).fetchall()
+        found = self.connection.execute(sql, [literal_path(path)]).fetchall()
         if not found or found[0][0] is None:
             raise DataError(f"'{path}' has no header in its first line")
         return str(found[0][0])
 
     @contextmanager
     def _zone(self, zone: str) -> Iterator[None]:
-        self.connection.execute(f"SET TimeZone={_quoted(zone)}")
+        self.connection.execute(f"SET TimeZone={quoted_text(zone)}")
         try:
             yield
         finally:
             self.connection.execute("SET TimeZone='UTC'")
 
-    def _from_number(self, frame: Frame, column: str, clock: Clock) -> str:
-        number, unit = f"try_cast({_name(column)} AS DOUBLE)", clock.unit
-        if unit == "auto":
-            middle = frame.to_native().query("source", f"SELECT median({number}) FROM source").fetchall()
-            size = abs(middle[0][0] or 0)
-            unit = "s" if size < 1e11 else "ms" if size < 1e14 else "us" if size < 1e17 else "ns"
-        return f"try_cast(round({number} * {UNITS[unit]}) AS BIGINT)"
+    def _from_number(self, frame: Frame, column: str, clock: Clock) -> tuple[str, bool]:
+        """Microseconds of a column of numbers or, if that is what most of them write, their dates."""
+        number = f"try_cast({quoted_name(column)} AS DOUBLE)"
+        if clock.unit != "auto":
+            return times.moment(number, clock.unit, strict=False), False
+        sql = f"SELECT median({number}), count({number}), count({times.date(number)}) FROM source"
+        middle, n, dates = frame.to_native().query("source", sql).fetchall()[0]
+        if n and 2 * dates >= n:
+            return times.date(number), True
+        return times.moment(number, times.unit_of(middle or 0), strict=True), False
 
     def _count(self, frame: Frame, column: str, kind: str) -> int:
-        sql = f"SELECT count(try_cast({_name(column)} AS {kind})) FROM source"
+        sql = f"SELECT count(try_cast({quoted_name(column)} AS {kind})) FROM source"
         return int(frame.to_native().query("source", sql).fetchall()[0][0])
 
     def _replace(self, frame: Frame, column: str, expression: str) -> Frame:
         if column not in frame.columns:
             raise DataError(f"column '{column}' is missing; there are: {', '.join(frame.columns)}")
-        return _frame(frame.to_native().project(f"* REPLACE ({expression} AS {_name(column)})"))
+        return _frame(frame.to_native().project(f"* REPLACE ({expression} AS {quoted_name(column)})"))
 
     def _sql(self, sql: str, *values: Any) -> Frame:
         return _frame(self.connection.sql(sql, params=list(values)))
@@ -170,17 +200,28 @@ def arrow_table(frame: Any) -> pa.Table:
         raise DataError(f"a {kind} cannot be read as a table ({reason}); {remedy}") from error
 
 
-def _header(line: str, delimiter: str, path: Path) -> list[str]:
-    names = next(csv.reader([line], delimiter=delimiter))
+def column_names(names: Sequence[str], source: str, remedy: str) -> list[str]:
+    """The names of columns, given to those without one; DataError if two differ in case at most."""
     names = [name.strip() or f"column{place}" for place, name in enumerate(names)]
     twice = [name for name, n in Counter(name.lower() for name in names).items() if n > 1]
     if twice:
-        raise DataError(f"'{path}' has the column '{twice[0]}' twice (in whatever case); rename one in its first line")
+        raise DataError(f"{source} has the column '{twice[0]}' twice (in whatever case); {remedy}")
     return names
+
+
+def _json_value(key: str) -> str:
+    """The value of a key as text; an error, once it is read, if it is a list or an object."""
+    pointer = quoted_text("/" + key.replace("~", "~0").replace("/", "~1"))
+    complaint = quoted_text(f"column '{key}' holds lists or objects, not one value")
+    nested = f"json_type(json, {pointer}) IN ('ARRAY', 'OBJECT')"
+    return f"CASE WHEN {nested} THEN error({complaint}) ELSE json ->> {pointer} END"
 
 
 def _reason(text: str) -> str:
     """What the engine complains of, without its own remedies, which name settings that we do not have."""
+    written = re.search(r'Could not write file \\?"(.+?)\\?": ([^"]+)', text)
+    if written:
+        return f"'{written[1]}' cannot be written ({written[2].strip()}); make room or choose another data.folder"
     file = re.search(r"\n\s*file = (.+)", text)
     complaint = " ".join(re.split(r"\n+\s*(?:Possible|file =)", text)[0].split())
     place = f"'{file[1]}': " if file else ""
@@ -193,18 +234,3 @@ def _numbered(relation: Any) -> Frame:
 
 def _frame(relation: Any) -> Frame:
     return nw.from_native(relation)
-
-
-def _name(column: str) -> str:
-    escaped = column.replace('"', '""')
-    return f'"{escaped}"'
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("'", "''")
-    return f"'{escaped}'"
-
-
-def _literal(path: Path) -> str:
-    """The path as DuckDB reads it, where * ? [ would stand for other files."""
-    return re.sub(r"([*?\[])", r"[\1]", str(path))

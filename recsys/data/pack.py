@@ -39,13 +39,15 @@ def pack(
 ) -> dict[str, Any]:
     """Write every array into `work`; returns what metadata.json says of them.
 
-    Items are numbered from 1 by training count, then raw id; those first seen after training come last.
+    Items are numbered from 1 by how often they are a target in training, then raw id; those first seen after
+    training come last.
     """
     log = parts.log
     used, users = np.unique(log.users, return_inverse=True)
     bounds = parts.bounds[used]
     training = np.arange(len(log)) < bounds[users, 0]
-    order, n_items = _number_items(log.items, training)
+    target = training if log.targets is None else training & log.targets
+    order, n_items = _number_items(log.items, training, target)
     number = np.zeros(order.max(initial=0) + 1, dtype=np.int32)
     number[order] = np.arange(1, len(order) + 1)
     items = number[log.items]
@@ -54,12 +56,17 @@ def pack(
         "baskets": log.numbers,
         "offsets": np.concatenate([[0], np.cumsum(np.bincount(users))]).astype(np.int64),
         "split": bounds.astype(np.int64),
-        "item_counts": np.bincount(items[training], minlength=len(order) + 1).astype(np.int64),
+        "item_counts": np.bincount(items[target], minlength=len(order) + 1).astype(np.int64),
     }
     if log.timestamps is not None:
         arrays["timestamps"] = seconds(log.timestamps).astype(np.int64)
     if log.weights is not None:
         arrays["weights"] = log.weights
+    event = None
+    if log.targets is not None:
+        column = pd.Series(log.events)
+        event = fit_encoder(column, features.separator)
+        arrays["is_target"], arrays["event"] = log.targets, event.encode(column, features.separator)
     raw_users, raw_items = ids["user"].iloc[used], ids["item"].iloc[order]
     encoders: dict[str, dict[str, Encoder]] = {"user": {}, "item": {}, "context": {}}
     segments: dict[str, tuple[str, ...]] = {}
@@ -80,16 +87,17 @@ def pack(
         "n_later_items": len(order) - n_items,
         "features": {kind: {k: asdict(e) for k, e in found.items()} for kind, found in encoders.items()},
         "segments": segments,
+        "event": event and asdict(event),
         "arrays": {name: _digest(array) for name, array in arrays.items()},
         "split_hash": _digest(*(arrays[name] for name in ("items", "offsets", "split"))),
     }
 
 
-def _number_items(items: np.ndarray, training: np.ndarray) -> tuple[np.ndarray, int]:
+def _number_items(items: np.ndarray, training: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, int]:
     """Item codes in the order of their new numbers, and how many of them occur in training."""
-    counts = np.bincount(items[training], minlength=items.max(initial=0) + 1)
+    counts, targets = (np.bincount(items[mask], minlength=items.max(initial=0) + 1) for mask in (training, target))
     used = np.unique(items)
-    order = used[np.lexsort((used, -counts[used]))]
+    order = used[np.lexsort((used, -targets[used], counts[used] == 0))]
     return order, int((counts[used] > 0).sum())
 
 

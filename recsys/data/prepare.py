@@ -4,8 +4,9 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ from recsys.data.features import Features
 from recsys.data.filters import Filters
 from recsys.data.log import read_log
 from recsys.data.pack import pack, side_tables
+from recsys.data.refunds import without_refunds
 from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
 from recsys.data.splits import Split, without_rare_items
 from recsys.data.validation import validate
 
-FORMAT = 2
+FORMAT = 3
+DAY = 86_400
 log = logging.getLogger(__name__)
 
 
@@ -41,22 +44,27 @@ def prepare(
     folder: str,
     seed: int,
     split: Split,
+    target_events: Sequence[str] | None = None,
+    refund_events: Sequence[str] = (),
 ) -> Dataset:
     """The prepared dataset of a source, from `folder` if the same was prepared before.
 
     `exclude_seen` says whether rankings leave out what the user already had; `seed` shuffles rows inside
-    baskets. Raises DataError for input that cannot be used; then nothing is left behind.
+    baskets; `target_events` are what is predicted (None: all), other events are history alone; events of the types
+    `refund_events` take purchases back. Raises DataError for input that cannot be used; then nothing is left behind.
     """
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": asdict(columns),
         "clock": asdict(clock), "filters": asdict(filters), "features": asdict(features),
-        "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split),
+        "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split), "refund_events": list(refund_events),
+        "target_events": None if target_events is None else list(target_events),
     }  # fmt: skip
     fingerprint = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{name}-{fingerprint[:16]}"
     if (path / "metadata.json").exists():
         log.info("dataset: reusing %s", path)
         return Dataset(path)
+    _sweep(path)
     with _staged(path) as work:
         with opened(work / "stages") as engine:
             _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec)
@@ -76,9 +84,10 @@ def _write(
     spec: dict[str, Any],
 ) -> None:
     valid = validate(tables.events, columns, clock, features.brought, engine)
+    valid = without_refunds(valid, spec["refund_events"], filters.events, engine)
     valid.quarantine.sink_parquet(work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
-    read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["seed"])
+    read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])
     filtered = filters.reduce(read)
     if not len(filtered):
         raise DataError(f"the filters leave no event of {valid.counts['kept']:,}; relax data.filters")
@@ -126,16 +135,28 @@ def _staged(path: Path) -> Iterator[Path]:
     if path.exists():
         raise DataError(f"'{path}' is no whole dataset, for it lacks metadata.json; delete that folder")
     work = path.with_name(f".{path.name}-{uuid4().hex}")
-    work.mkdir(parents=True)
     try:
+        work.mkdir(parents=True)
         yield work
         try:
             work.rename(path)
         except OSError:
             if not (path / "metadata.json").exists():  # else another process was faster
                 raise
+    except OSError as error:
+        raise DataError(
+            f"dataset '{path}' cannot be written ({error}); make room or choose another data.folder"
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed preparations of this dataset left, once nothing in it has changed for a day."""
+    for left in path.parent.glob(f".{path.name}-*"):
+        with suppress(FileNotFoundError):  # another process sweeps too
+            if max(file.stat().st_mtime for file in (left, *left.rglob("*"))) < time.time() - DAY:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _describe(split: Split) -> dict[str, Any]:

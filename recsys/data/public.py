@@ -1,6 +1,6 @@
 """Public data sets, read from RECSYS_DATA/<folder> or a download; Complete Journey comes with a package.
 
-Files are checked by their known counts, since some publishers' archives are re-packed.
+Files are checked by their known counts, and by their sum where they were downloaded and never change.
 """
 
 import os
@@ -16,27 +16,11 @@ from recsys.data.engine import Engine, Frame
 from recsys.data.schema import DataError
 from recsys.data.sources import Tables, file_hash
 
+MOVIELENS_MD5 = {"100k": "0e33842e24a9c977be4e0107933c0723", "1m": "c4d9eecfca2ab87c1945afe126590906"}
 GENRES = [
-    "unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
-]
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,10 +63,10 @@ class MovieLens:
         return self._read_100k(engine, folder) if self.size == "100k" else self._read_1m(engine, folder)
 
     def _archive(self) -> Path:
-        if self.size not in ("100k", "1m"):
-            raise DataError(f"MovieLens size '{self.size}' is unknown; use 100k or 1m")
-        name = f"ml-{self.size}"
-        return public_file(f"{name}/{name}.zip", f"https://files.grouplens.org/datasets/movielens/{name}.zip")
+        if self.size not in MOVIELENS_MD5:
+            raise DataError(f"MovieLens size '{self.size}' is unknown; use {' or '.join(MOVIELENS_MD5)}")
+        name, md5 = f"ml-{self.size}", MOVIELENS_MD5[self.size]
+        return public_file(f"{name}/{name}.zip", f"https://files.grouplens.org/datasets/movielens/{name}.zip", md5)
 
     def _read_100k(self, engine: Engine, folder: Path) -> Tables:
         movies = [*("item", "title", "release", "video", "url"), *GENRES]
@@ -120,13 +104,82 @@ class AmazonBeauty:
         return public_file("amazon-beauty/Beauty.txt", address)
 
 
-def public_file(relative: str, address: str) -> Path:
-    """The file in RECSYS_DATA or, failing that, downloaded once into the user's cache."""
-    root = os.environ.get("RECSYS_DATA")
-    if root and (found := Path(root).expanduser() / relative).exists():
-        return found
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "recsys"
-    return fetch(address, cache / relative)
+@dataclass(frozen=True)
+class OnlineRetail:
+    """A British gift shop's invoices of 2010-12 to 2011-12 as UCI publishes them, dirt included: 541,909 lines."""
+
+    def identity(self) -> str:
+        """Content hash of the table."""
+        return f"online_retail:{file_hash(self._file())}"
+
+    def read(self, engine: Engine) -> Tables:
+        """The columns as published, and event: refund (its invoice starts with C), adjustment (of stock, or
+        without a price), else purchase.
+        """
+        events = engine.read_parquet(self._file())
+        _check_count(events, 541_909, self._file())
+        sold = (nw.col("Quantity") > 0) & (nw.col("UnitPrice") > 0)
+        other = nw.when(sold).then(nw.lit("purchase")).otherwise(nw.lit("adjustment"))
+        refund = nw.col("InvoiceNo").str.starts_with("C")
+        return Tables(events.with_columns(event=nw.when(refund).then(nw.lit("refund")).otherwise(other)))
+
+    def _file(self) -> Path:
+        return local_file(
+            "online-retail/online_retail.parquet",
+            "download https://archive.ics.uci.edu/static/public/352/online+retail.zip, unpack it, pip install openpyxl "
+            "and convert it with pandas.read_excel('Online Retail.xlsx', dtype={'InvoiceNo': str, 'StockCode': str, "
+            "'Description': str}).to_parquet('online_retail.parquet')",
+        )
+
+
+@dataclass(frozen=True)
+class Frappe:
+    """Which app was used in which context, 96,203 counts of 957 users and 4,082 apps, without times."""
+
+    def identity(self) -> str:
+        """Content hash of the counts and of the table of apps, where there is one."""
+        return "frappe:" + ",".join(map(file_hash, filter(Path.exists, (self._file(), self._apps()))))
+
+    def read(self, engine: Engine) -> Tables:
+        """Columns user, item, cnt (uses), daytime, day, isweekend, homework, cost, weather, country, city: `day` is
+        the published weekday, a name that stands for what a timestamp tells; apps with name, category, price and more.
+        """
+        events = engine.read_parquet(self._file())
+        _check_count(events, 96_203, self._file())
+        apps = engine.read_parquet(self._apps()) if self._apps().exists() else None
+        return Tables(events.rename({"weekday": "day"}), apps)
+
+    def _file(self) -> Path:
+        return local_file(
+            "frappe/frappe.parquet",
+            "get frappe.csv from https://www.baltrunas.info/context-aware/frappe and convert it with "
+            "pandas.read_csv('frappe.csv', sep='\\t').to_parquet('frappe.parquet')",
+        )
+
+    def _apps(self) -> Path:
+        return self._file().with_name("meta.parquet")
+
+
+def local_file(relative: str, remedy: str) -> Path:
+    """A file that no address gives as it is, in RECSYS_DATA or the user's cache; DataError with the remedy."""
+    for folder in _folders():
+        if (folder / relative).exists():
+            return folder / relative
+    places = " or ".join(f"'{folder / relative}'" for folder in _folders())
+    raise DataError(f"'{Path(relative).name}' is missing; {remedy}; put it at {places}, or set RECSYS_DATA")
+
+
+def public_file(relative: str, address: str, md5: str | None = None) -> Path:
+    """The file in RECSYS_DATA or, failing that, downloaded once into the user's cache, its sum checked."""
+    *own, cache = _folders()
+    found = next((folder / relative for folder in own if (folder / relative).exists()), None)
+    return found or fetch(address, cache / relative, md5)
+
+
+def _folders() -> list[Path]:
+    """Where public files are looked for: RECSYS_DATA, if set, then the user's cache."""
+    own, cache = os.environ.get("RECSYS_DATA"), os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return [*([Path(own).expanduser()] if own else []), Path(cache).expanduser() / "recsys"]
 
 
 def _unpacked(archive: Path, folder: Path) -> Path:

@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset
 
 from recsys.data.batches import Array, Batch, Reader, bucketed, moved_up, padded, tensor, tensors
 from recsys.data.dataset import Dataset
+from recsys.data.epochs import Share
 
 
 class RankingBatches(IterableDataset[Batch]):
@@ -20,11 +21,18 @@ class RankingBatches(IterableDataset[Batch]):
     target is counted once a user however often it occurs.
     """
 
-    def __init__(self, dataset: Dataset, part: str, batch_size: int, max_history: int | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        part: str,
+        batch_size: int,
+        max_history: int | None = None,
+        share: Share = Share(),  # noqa: B008 - frozen
+    ) -> None:
         self.dataset, self.reader = dataset, Reader(dataset)
         self.part, self.batch_size, self.max_history = part, batch_size, max_history
         start, self.end = part_bounds(dataset, part)
-        self.users = np.flatnonzero(self.end > start)
+        self.users = np.flatnonzero(dataset.count_targets(start, self.end) > 0)[share.rank :: share.world_size]
         self.start = first_targets(dataset, start, self.end)
         if dataset.targets == "first":
             self.end = basket_ends(dataset, self.start, self.end)
@@ -45,9 +53,11 @@ class RankingBatches(IterableDataset[Batch]):
         index, mask = padded(begin, start - begin)
         items, events = moved_up(self.reader.history(index, mask), self.reader.events(index, mask))
         target_at, target_mask = padded(start, self.end[users] - start)
+        target_mask = self.reader.targets(target_at, target_mask)
         rows, target = distinct_pairs(np.where(target_mask, self.dataset.items[target_at], 0))
         seen = None
         if self.dataset.exclude_seen:
+            seen_mask = self.reader.targets(seen_at, seen_mask)
             rows_seen, items_seen = distinct_pairs(self.reader.history(seen_at, seen_mask))
             seen = tensor(rows_seen), tensor(items_seen)
         return Batch(
@@ -71,7 +81,7 @@ class RankingBatches(IterableDataset[Batch]):
             columns = self.dataset.request_features(now) | {"timestamp": now}
         else:
             at = self.start[users]
-            columns = self.reader.events(at, np.ones(len(at), dtype=bool))
+            columns = self.reader.moments(at, np.ones(len(at), dtype=bool))
         return {name: array[:, None] for name, array in columns.items()}
 
 
@@ -84,13 +94,13 @@ def part_bounds(dataset: Dataset, part: str) -> tuple[Array, Array]:
 
 
 def first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
-    """(U,) where the targets start: at the part, or at its last basket where only the last is asked."""
-    if dataset.targets != "last":
+    """(U,) where the targets start: at the part, or at its first or last basket where only that one is asked."""
+    if dataset.targets == "all":
         return start
-    new = np.ones(len(dataset.baskets), dtype=bool)
-    new[1:] = dataset.baskets[1:] != dataset.baskets[:-1]
-    starts = np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
-    return np.where(end > start, starts[np.maximum(end - 1, 0)], start)
+    at = dataset.target_positions
+    number = np.searchsorted(at, start) if dataset.targets == "first" else np.searchsorted(at, end) - 1
+    basket = dataset.baskets[at[np.clip(number, 0, len(at) - 1)]]
+    return np.clip(np.searchsorted(dataset.baskets, basket, "left"), start, end)
 
 
 def basket_ends(dataset: Dataset, start: Array, end: Array) -> Array:

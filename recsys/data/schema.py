@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from recsys.data.times import UNITS
+
 MICROSECONDS = 1_000_000
 
 
@@ -17,7 +19,8 @@ class Columns:
 
     `timestamp` orders a user's events; without it the order is `row`, the source's own ordinal (the row
     number where no column is named). Events with one `basket` value happened together. `value` (a rating, a
-    price) is only filtered on; `weight` multiplies the loss.
+    price) is only filtered on; `weight` multiplies the loss. An event without a user but with a `session` is one
+    of a user that this session alone knows.
     """
 
     user: str = "user"
@@ -28,6 +31,7 @@ class Columns:
     weight: str | None = None
     basket: str | None = None
     row: str | None = None
+    session: str | None = None
 
     def named(self) -> dict[str, str]:
         """Standard name → the source's name, for the columns that the source has."""
@@ -36,7 +40,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class Clock:
-    """How times are read: `unit` of numbers (auto, s, ms, us, ns), `zone` of times written without one."""
+    """How times are read: `unit` of numbers (s, ms, us, ns; auto looks at the column's median, and takes 20240131 for
+    a date), `zone` of times written without one.
+    """
 
     unit: str = "auto"
     zone: str = "UTC"
@@ -48,9 +54,6 @@ class Clock:
             _ = self.zone == "UTC" or ZoneInfo(self.zone)  # UTC needs no table of zones, which slim systems lack
         except (KeyError, ValueError, OSError) as error:
             raise DataError(f"time zone '{self.zone}' is unknown; write data.clock.zone like Europe/Berlin") from error
-
-
-UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 
 
 def microseconds(moment: str, setting: str) -> int:

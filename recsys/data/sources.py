@@ -1,4 +1,4 @@
-"""Where an event log comes from: files and frames.
+"""Where an event log comes from: files and frames; databases stand in `sql`, public sets in `public`.
 
 A source reads through the engine and names itself: `identity()` changes whenever its content does, so that a
 prepared dataset is never reused for other data.
@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from recsys.data.engine import Engine, Frame, arrow_table
 from recsys.data.schema import DataError
+
+JSON = {".json", ".jsonl", ".ndjson"}
 
 
 class Tables(NamedTuple):
@@ -36,7 +38,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """A log in one file, with optional item and user tables (CSV or Parquet) beside it."""
+    """A log in one file, with optional item and user tables (CSV, JSON or Parquet) beside it."""
 
     path: str
     items: str | None = None
@@ -66,6 +68,14 @@ class Csv(FileSource):
 
 class Parquet(FileSource):
     """A Parquet file, or a folder of them."""
+
+
+class Json(FileSource):
+    """A file of JSON objects, one a line or in one array; every value is read as text."""
+
+    def read_events(self, engine: Engine, path: Path) -> Frame:
+        """The events of one file."""
+        return engine.read_json(path)
 
 
 class Sequences(FileSource):
@@ -113,9 +123,10 @@ def existing(path: str, setting: str) -> Path:
 
 
 def read_table(engine: Engine, path: Path) -> Frame:
-    """A Parquet file or folder, else a CSV file."""
-    parquet = path.is_dir() or path.suffix in (".parquet", ".pq")
-    return engine.read_parquet(path) if parquet else engine.read_csv(path)
+    """A Parquet file or folder, a JSON file, else a CSV file, as its name says."""
+    if path.is_dir() or path.suffix in (".parquet", ".pq"):
+        return engine.read_parquet(path)
+    return engine.read_json(path) if JSON & set(path.suffixes[-2:]) else engine.read_csv(path)
 
 
 def file_hash(path: Path) -> str:

@@ -41,8 +41,8 @@ class Split(Protocol):
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """A user's last basket (or event) is the test, the one before it validation; users with fewer than three
-    go wholly to training.
+    """A user's last basket (or event) with a target is the test, the one before it validation; users with fewer than
+    three go wholly to training.
     """
 
     ordered = True
@@ -53,7 +53,7 @@ class LeaveOneOut:
         first, end = log.offsets[:-1], log.offsets[1:]
         test = _basket_before(log, end, first)
         validation = _basket_before(log, test, first)
-        whole = (validation <= first)[:, None]
+        whole = (_count_targets(log, validation) == _count_targets(log, first))[:, None]
         return Parts(log, np.where(whole, end[:, None], np.stack([validation, test], axis=1)))
 
 
@@ -139,9 +139,16 @@ def without_rare_items(parts: Parts, minimum: int) -> Parts:
 
 
 def _basket_before(log: Log, end: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Where the last basket before `end` starts; `first` where there is none."""
+    """Where the last basket before `end` that holds a target starts; `first` where there is none."""
     last = np.maximum(end - 1, 0)
-    return np.where(end > first, log.starts[log.numbers[last]], first)
+    if log.targets is not None:
+        last = np.maximum.accumulate(np.where(log.targets, np.arange(len(log)), 0))[last]
+    return np.where(end > first, np.maximum(log.starts[log.numbers[last]], first), first)
+
+
+def _count_targets(log: Log, at: np.ndarray) -> np.ndarray:
+    """The number of targets in the log before each position."""
+    return at if log.targets is None else np.concatenate([[0], np.cumsum(log.targets)])[at]
 
 
 def _first_at(log: Log, cut: int) -> np.ndarray:

@@ -3,17 +3,15 @@
 B users, L history slots, Q queries a user (padded), M real queries in all, T targets.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
-from torch.utils.data import IterableDataset
 
-from recsys.data.batches import Array, Batch, Reader, bucketed, padded, tensor, tensors
+from recsys.data.batches import Array, Batch, padded, tensor, tensors, until
 from recsys.data.dataset import Dataset
+from recsys.data.epochs import Epochs, Share
 
 
-class TrainingBatches(IterableDataset[Batch]):
-    """Each user's last `max_history` + 1 training events in one row, deterministic in (seed, epoch, rank).
+class TrainingBatches(Epochs):
+    """Each user's last `max_history` + 1 training events in one row.
 
     Where events share a basket, the whole basket is asked at its start, so that a query never sees its own
     basket; `see_basket` lets it see the items that a fresh shuffle puts before.
@@ -26,36 +24,10 @@ class TrainingBatches(IterableDataset[Batch]):
         max_history: int,
         seed: int,
         see_basket: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
+        share: Share = Share(),  # noqa: B008 - frozen
     ) -> None:
-        self.dataset, self.reader = dataset, Reader(dataset)
-        self.batch_size, self.max_history, self.seed, self.see_basket = (
-            batch_size,
-            max_history,
-            seed,
-            see_basket,
-        )
-        self.rank, self.world_size, self.epoch = rank, world_size, 0
-        first, end = dataset.offsets[:-1], dataset.bounds[:, 0]
-        self.start = np.maximum(first, end - max_history - 1)
-        self.length = end - self.start
-        self.users = np.flatnonzero(self.length > 0)
-        self.cut_off = self.start > first
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration has."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        windows = -(-len(self.users) // self.batch_size)
-        return -(-windows // self.world_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        rng = np.random.default_rng((self.seed, self.epoch))
-        batches = list(bucketed(self.length[self.users], self.batch_size, rng))
-        for n in range(len(self)):  # ranks that run out start again, so that all have as many
-            yield self.gather(self.users[batches[(n * self.world_size + self.rank) % len(batches)]], rng)
+        super().__init__(dataset, batch_size, max_history + 1, seed, share)  # the first event is only a target
+        self.see_basket = see_basket
 
     def gather(self, users: Array, rng: np.random.Generator) -> Batch:
         """The batch of some users."""
@@ -67,15 +39,16 @@ class TrainingBatches(IterableDataset[Batch]):
         items = self.reader.history(index, mask)
         place = np.arange(index.shape[1])[None, :]
         asked = np.broadcast_to(place, index.shape) if self.see_basket else basket_start(baskets)
-        usable = mask & ~(self.cut_off[users][:, None] & (asked == 0))
+        usable = self.reader.targets(index, mask) & ~(self.cut_off[users][:, None] & (asked == 0))
         ask, query, target_query = distinct_asks(asked, usable)
-        columns = self.reader.events(index, mask)
-        request = {name: array[np.arange(len(users))[:, None], ask] for name, array in columns.items()}
+        rows = np.arange(len(users))[:, None]
+        request = {name: array[rows, ask] for name, array in self.reader.moments(index, mask).items()}
+        history, events = until(ask.max(axis=1), items, self.reader.events(index, mask))
         weights = self.dataset.weights
         return Batch(
             user=tensors(self.reader.user(users)),
-            history=tensor(items[:, :-1] if items.shape[1] > 1 else items * 0),
-            events=tensors({name: a[:, : max(a.shape[1] - 1, 1)] for name, a in columns.items()}),
+            history=tensor(history),
+            events=tensors(events),
             request=tensors(request),
             ask=tensor(ask),
             query=tensor(query),

@@ -7,6 +7,7 @@ import narwhals.stable.v2 as nw
 
 from recsys.data.engine import Engine, Frame
 from recsys.data.schema import MICROSECONDS, Clock, Columns, DataError
+from recsys.data.sessions import count_anonymous, with_sessions
 
 DAY = 86_400 * MICROSECONDS
 EXACT = {nw.Float32: 2**24, nw.Float64: 2**53}
@@ -20,7 +21,7 @@ class Validated:
     events: Frame
     quarantine: Frame
     counts: dict[str, int]
-    """read, kept, and one entry for each rule that was broken"""
+    """read, kept, one entry for each rule that was broken, and with sessions how many of the kept had no user"""
 
 
 def validate(events: Frame, columns: Columns, clock: Clock, extra: tuple[str, ...], engine: Engine) -> Validated:
@@ -28,8 +29,10 @@ def validate(events: Frame, columns: Columns, clock: Clock, extra: tuple[str, ..
     UTC), value, weight, event, basket and the `extra` ones; raises DataError if a column is missing or no row is left.
     """
     frame = _standard(events, columns, extra)
-    for name in ("user", "item", "basket"):
+    for name in ("user", "item", "basket", "session"):
         frame = checked_ids(frame, name, engine) if name in frame.columns else frame
+    if "session" in frame.columns:
+        frame = with_sessions(frame, engine)
     if "timestamp" in frame.columns:
         frame = engine.to_microseconds(frame, "timestamp", clock)
     for name in ("weight", "value", "row"):
@@ -39,7 +42,10 @@ def validate(events: Frame, columns: Columns, clock: Clock, extra: tuple[str, ..
     checked = engine.keep(frame.with_columns(rule=_rule(frame)), "checked")
     kept = checked.filter(nw.col("rule").is_null()).drop("rule")
     quarantine = checked.filter(~nw.col("rule").is_null())
-    return Validated(kept, quarantine, _counts(checked))
+    counts = _counts(checked)
+    if columns.session:
+        counts["anonymous"] = count_anonymous(kept)
+    return Validated(kept, quarantine, counts)
 
 
 def _standard(events: Frame, columns: Columns, extra: tuple[str, ...]) -> Frame:

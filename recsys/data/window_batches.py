@@ -6,16 +6,16 @@ known from PinnerFormer (Pancha et al., 2022); a shop is asked for the next week
 
 import numpy as np
 
-from recsys.data.batches import Array, Batch, padded, tensor, tensors
+from recsys.data.batches import Array, Batch, padded, tensor, tensors, until
 from recsys.data.dataset import Dataset
+from recsys.data.epochs import Epochs, Share
 from recsys.data.schema import DataError
-from recsys.data.training_batches import TrainingBatches
 
 DAY = 86_400
 NEVER = np.iinfo(np.int64).max // 2
 
 
-class WindowBatches(TrainingBatches):
+class WindowBatches(Epochs):
     """`n_queries` random moments for each user and epoch, each answered by the distinct items of the `days` that
     follow, which share a weight of one. Moments are those at which a time split asks: any, not only when the user
     comes to buy.
@@ -29,15 +29,11 @@ class WindowBatches(TrainingBatches):
         seed: int,
         days: float = 30,
         n_queries: int = 8,
-        rank: int = 0,
-        world_size: int = 1,
+        share: Share = Share(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(dataset, batch_size, max_history, seed, False, rank, world_size)
+        super().__init__(dataset, batch_size, max_history, seed, share)
         if dataset.timestamps is None:
             raise DataError("batches=window needs times; name the column under data.columns.timestamp")
-        end = self.start + self.length
-        self.start = np.maximum(self.start, end - max_history)  # the base keeps one more, as the first target
-        self.length, self.cut_off = end - self.start, self.start > dataset.offsets[:-1]
         self.timestamps, self.span, self.n_queries = dataset.timestamps, int(days * DAY), n_queries
         owner = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
         trained = self.timestamps[np.arange(len(owner)) < dataset.bounds[owner, 0]]
@@ -54,13 +50,16 @@ class WindowBatches(TrainingBatches):
         ask = np.sum(times < moment[:, :, None], axis=2)
         inside: Array = (times >= moment[:, :, None]) & (times < moment[:, :, None] + self.span)
         inside &= ((ask > 0) | ~self.cut_off[users][:, None])[:, :, None]  # a cut history was not empty before
+        inside &= self.reader.targets(index, mask)[:, None]
         real = np.any(inside, axis=2)
+        ask = np.where(real, ask, 0)
+        history, events = until(ask.max(axis=1), items, self.reader.events(index, mask))
         target, answers, weight = self._targets(items, inside, real)
         request = self.dataset.request_features(moment.ravel()) | {"timestamp": moment.ravel()}
         return Batch(
             user=tensors(self.reader.user(users)),
-            history=tensor(items),
-            events=tensors(self.reader.events(index, mask)),
+            history=tensor(history),
+            events=tensors(events),
             request=tensors({name: array.reshape(*moment.shape, *array.shape[1:]) for name, array in request.items()}),
             ask=tensor(ask),
             query=tensor(np.flatnonzero(real)),

@@ -166,4 +166,4 @@ def answered(question: Question, items: Int[Tensor, " C"]) -> Bool[Tensor, "M C"
 
 
 def _integers(like: Tensor, low: int, high: int, n: int) -> Tensor:
-    return torch.randint(low, high, (n,), device=like.device)
+    return torch.randint(low, max(high, low + 1), (n,), device=like.device)

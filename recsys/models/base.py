@@ -31,6 +31,14 @@ class Facts:
     user: dict[str, Encoder] = field(default_factory=dict)
     item: dict[str, Encoder] = field(default_factory=dict)
     context: dict[str, Encoder] = field(default_factory=dict)
+    event: Encoder | None = None
+    """types of past events, None where all events are targets"""
+    target_events: tuple[str, ...] = ()
+
+    @property
+    def n_types(self) -> int:
+        """The number of types of events, unknown included; 0 where types do not matter."""
+        return self.event.size if self.event else 0
 
     @classmethod
     def of(cls, dataset: Dataset, max_history: int) -> "Facts":
@@ -42,6 +50,8 @@ class Facts:
             not dataset.exclude_seen,
             dataset.timestamps is not None,
             **dataset.encoders,
+            event=dataset.event,
+            target_events=tuple(dataset.metadata["target_events"] or ()),
         )
 
 

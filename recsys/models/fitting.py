@@ -16,11 +16,14 @@ DAY = 86_400.0
 
 
 class Events(NamedTuple):
-    """Users from 0, items from 1, and age in days before the newest event (None without times)."""
+    """Users from 0, items from 1, age in days before the newest event (None without times), and what each counts
+    for: its weight, 0 if it is no target.
+    """
 
     users: np.ndarray
     items: np.ndarray
     age: np.ndarray | None
+    weights: np.ndarray
 
 
 def events_before(dataset: Dataset, part: str) -> Events:
@@ -32,16 +35,19 @@ def events_before(dataset: Dataset, part: str) -> Events:
     if dataset.timestamps is not None:
         moments = dataset.timestamps[mask]
         age = (moments.max() - moments) / DAY
-    return Events(users[mask], dataset.items[mask], age)
+    weights = np.ones(int(mask.sum())) if dataset.weights is None else np.array(dataset.weights[mask], dtype=np.float64)
+    if dataset.is_target is not None:
+        weights *= dataset.is_target[mask]
+    return Events(users[mask], dataset.items[mask], age, weights)
 
 
 def decayed_counts(events: Events, n_items: int, half_life: float | None) -> np.ndarray:
     """(n_items+1,) float32 counts; DataError if a half-life is asked of a log without times."""
-    weights = None
+    weights = events.weights
     if half_life is not None:
         if events.age is None:
             raise DataError("a half-life needs times; name the column under data.columns.timestamp")
-        weights = 0.5 ** (events.age / half_life)
+        weights = weights * 0.5 ** (events.age / half_life)
     return np.bincount(events.items, weights, minlength=n_items + 1).astype(np.float32)
 
 

@@ -53,7 +53,7 @@ class NCF(Trainable):
         self.item = initialised(facts.n_items + 1, 2 * dim, std=0.1, sparse=sparse)
         self.popularity = initialised(facts.n_items + 1, 1, sparse=sparse)
         self.user = UserRow(facts.n_users, 2 * dim, id_dropout, sparse) if user_id else None
-        self.pooling = Pooling(2 * dim, attention=False) if history else None
+        self.pooling = Pooling(2 * dim, attention=False, n_types=facts.n_types) if history else None
         self.product = nn.Parameter(torch.ones(dim))
         self.user_side = nn.Linear(dim, hidden[0])
         self.item_side = nn.Linear(dim, hidden[0], bias=False)
@@ -61,7 +61,7 @@ class NCF(Trainable):
         deeper = [layer for i, o in itertools.pairwise(hidden) for layer in (nn.Linear(i, o), nn.ReLU(inplace=True))]
         self.network = nn.Sequential(nn.ReLU(inplace=True), *deeper, nn.Linear(hidden[-1], 1, bias=False))
         repeats = facts.repeats if repeat is None else repeat
-        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, sparse) if repeats else None
+        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, facts.n_types, sparse) if repeats else None
         self.width = sum(hidden)
 
     def prepare(self, dataset: Dataset) -> None:
@@ -84,8 +84,8 @@ class NCF(Trainable):
         self,
         user: Columns,
         history: Int[Tensor, "B L"],
-        events: Columns,  # noqa: ARG002 - what was had counts here, not how
-        request: Columns,  # noqa: ARG002 - nor when
+        events: Columns,
+        request: Columns,  # noqa: ARG002 - what is asked for, not when
         ask: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q E"]:
         """1 and the weighted vector of the product, then the user's part of the first layer."""
@@ -93,7 +93,7 @@ class NCF(Trainable):
         if self.user is not None:
             person = person + self.user(user["id"])[:, None]
         if self.pooling is not None:
-            person = person + self.pooling(self.item(history), ask)
+            person = person + self.pooling(self.item(history), events.get("event"), ask)
         product, network = self.dropout(person).chunk(2, dim=-1)
         return torch.cat([torch.ones_like(person[..., :1]), product * self.product, self.user_side(network)], dim=-1)
 

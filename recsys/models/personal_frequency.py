@@ -20,6 +20,9 @@ class PersonalFrequency(ClosedForm):
         self.decay = 0.0 if half_life is None or not facts.has_time else 1 / half_life
         self.register_buffer("popularity", torch.zeros(facts.n_items + 1))
         self.popularity: Tensor
+        types = ("", *facts.event.values) if facts.event else ()
+        self.register_buffer("counted", torch.tensor([float(name in facts.target_events) for name in types]))
+        self.counted: Tensor
 
     def fit(self, dataset: Dataset, part: str) -> None:
         """Scale popularity to below what a year's decay leaves of one event."""
@@ -35,6 +38,8 @@ class PersonalFrequency(ClosedForm):
     ) -> Float[Tensor, "B I"]:
         """The user's decayed counts; items never had follow by popularity."""
         weight = (history > 0).float()
+        if len(self.counted):
+            weight = weight * self.counted[events["event"][..., 0]]
         if self.decay:
             weight = weight * torch.exp2(-(request["timestamp"] - events["timestamp"]).clamp(min=0) / DAY * self.decay)
         scores = self.popularity.expand(history.shape[0], -1).scatter_add(1, history, weight)

@@ -18,11 +18,12 @@ class Repeat(nn.Module):
 
     s is the model's score; c_ih counts the item's events in the history, each halved in weight every
     `half_lives[h]` days (events, where the log has no times). β, γ and the propensity ρ_i of an item to be
-    bought again are learned. What is added to s is softplus(log past − s): nothing where the past is weak. (Adding
-    log counts to s instead ranks rare favourites below popular items: see docs/experiments.md.)
+    bought again are learned; so is what an event of each of `n_types` types counts for (0: all alike). What is added
+    to s is softplus(log past − s): nothing where the past is weak. (Adding log counts to s instead ranks rare
+    favourites below popular items: see docs/experiments.md.)
     """
 
-    def __init__(self, n_items: int, half_lives: Sequence[float], has_time: bool, sparse: bool = False) -> None:
+    def __init__(self, n_items: int, half_lives: Sequence[float], has_time: bool, n_types: int, sparse: bool) -> None:
         super().__init__()
         self.has_time = has_time
         self.register_buffer("decay", 1 / torch.tensor(list(half_lives), dtype=torch.float32))
@@ -32,6 +33,7 @@ class Repeat(nn.Module):
         self.level = nn.Parameter(torch.full((), 3.0))
         self.propensity = nn.Embedding(n_items + 1, 1, padding_idx=0, sparse=sparse)
         nn.init.zeros_(self.propensity.weight)
+        self.type_weight = nn.Parameter(torch.zeros(n_types)) if n_types else None
 
     def forward(
         self,
@@ -50,7 +52,10 @@ class Repeat(nn.Module):
             age = (ask[:, :, None] - 1 - place).clamp(min=0).float()
         same = history[:, :, None] == history[:, None]
         first = ~(same & (place[:, None] > place)).any(dim=2)
-        past = (self._weights(age) * visible) @ same.to(age.dtype)
+        counts = same.to(age.dtype)
+        if self.type_weight is not None:
+            counts = counts * self.type_weight[events["event"]].exp()
+        past = (self._weights(age) * visible) @ counts
         log_past = self.level + self.power * past.clamp(min=1e-3).log() + self.propensity(history)[:, None, :, 0]
         return F.softplus(log_past - scores) * (visible & first[:, None])
 

@@ -48,12 +48,13 @@ class SASRec(Trainable):
         nn.init.normal_(self.position.weight, std=0.02)
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
         self.context = FeatureEmbedding(facts.context, dim)
+        self.event = FeatureEmbedding({"event": facts.event} if facts.event else {}, dim)
         self.dropout = nn.Dropout(dropout)
         self.embedding_norm = nn.LayerNorm(dim) if embedding_norm else nn.Identity()
         self.blocks = nn.ModuleList(block(dim) for _ in range(n_blocks))
         self.final_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
         repeats = facts.repeats if repeat is None else repeat
-        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, sparse) if repeats else None
+        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, facts.n_types, sparse) if repeats else None
 
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
         """The vectors of some items, or (I, D) of all, padding first."""
@@ -74,14 +75,14 @@ class SASRec(Trainable):
         ask: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q D"]:
         """The query vectors: the output at each asked position, plus the context of its request."""
-        items = self.item(history) * self.scale + self.context({name: events[name] for name in self.context.tables})
+        items = self.item(history) * self.scale + self.context(events) + self.event(events)
         x = torch.cat([self.start.expand(history.shape[0], 1, -1), items], dim=1)
         x = self.dropout(self.embedding_norm(x + self.position(places_from_end(history))))
         for block in self.blocks[:-1]:
             x = block(x)
         everywhere = ask.shape[1] == x.shape[1]  # as in training without baskets: no need to gather
         x = gather(self.blocks[-1](x), ask) if everywhere else self.blocks[-1](x, ask)
-        return self.final_norm(x) + self.context({name: request[name] for name in self.context.tables})
+        return self.final_norm(x) + self.context(request)
 
 
 def places_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:

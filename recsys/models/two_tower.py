@@ -46,7 +46,7 @@ class TwoTower(Trainable):
         self.user = UserRow(facts.n_users, dim, id_dropout, sparse) if user_id else None
         self.user_features = FeatureEmbedding(facts.user, dim)
         self.context = FeatureEmbedding(facts.context, dim)
-        self.pooling = Pooling(dim, attention)
+        self.pooling = Pooling(dim, attention, facts.n_types)
         widths = [3 * dim, *hidden]
         between = [
             layer
@@ -55,7 +55,7 @@ class TwoTower(Trainable):
         ]
         self.tower = nn.Sequential(*between, nn.Linear(widths[-1], dim))
         repeats = facts.repeats if repeat is None else repeat
-        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, sparse) if repeats else None
+        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, facts.n_types, sparse) if repeats else None
         for name, encoder in facts.item.items():
             kind = torch.long if encoder.kind == "category" else torch.float32
             self.register_buffer(f"item_{name}", torch.zeros(facts.n_items + 1, encoder.width, dtype=kind))
@@ -88,16 +88,16 @@ class TwoTower(Trainable):
         self,
         user: Columns,
         history: Int[Tensor, "B L"],
-        events: Columns,  # noqa: ARG002 - what was had counts here, not how
+        events: Columns,
         request: Columns,
         ask: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q E"]:
         """The query vectors, with 1 as last column."""
-        pooled = self.pooling(self.content(history), ask)
-        person = self.user_features({name: user[name] for name in self.user_features.tables})
+        pooled = self.pooling(self.content(history), events.get("event"), ask)
+        person = self.user_features(user)
         if self.user is not None:
             person = person + self.user(user["id"])
         person = torch.zeros_like(pooled[:, 0]) + person
-        moment = torch.zeros_like(pooled) + self.context({name: request[name] for name in self.context.tables})
+        moment = torch.zeros_like(pooled) + self.context(request)
         query = pooled + self.tower(torch.cat([pooled, person[:, None].expand_as(pooled), moment], dim=-1))
         return torch.cat([query, torch.ones_like(query[..., :1])], dim=-1)

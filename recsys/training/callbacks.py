@@ -48,6 +48,11 @@ class BestWeights(Callback):
             self.best, self.epoch = score, trainer.current_epoch
             self.run.save_weights(pl_module.model.state_dict())  # type: ignore[union-attr]
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Leave the best score and its epoch in training.json."""
+        if trainer.is_global_zero:
+            self.run.write_json("training", self.state_dict())
+
     def state_dict(self) -> dict[str, Any]:
         """The best score and its epoch."""
         return {"best": self.best, "epoch": self.epoch}
@@ -58,9 +63,10 @@ class BestWeights(Callback):
 
 
 class Stopwatch(Callback):
-    """CPU-seconds and tokens of the training epochs, validation apart."""
+    """CPU-seconds and tokens of the training epochs, validation apart; of the first process where there are several."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run) -> None:
+        self.run = run
         self.cpu_s, self.wall_s, self.tokens, self.epochs = 0.0, 0.0, 0, 0
         self.first_step: float | None = None
 
@@ -80,6 +86,11 @@ class Stopwatch(Callback):
             self.cpu_s += time.process_time() - self._cpu
             self.wall_s += time.perf_counter() - self._wall
             self.epochs += 1
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Leave timing.json."""
+        if trainer.is_global_zero:
+            self.run.write_json("timing", self.summary())
 
     def summary(self) -> dict[str, float | int]:
         """What timing.json holds; times are of this process, of a resumed run its last part."""

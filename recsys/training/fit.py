@@ -1,33 +1,24 @@
 """From a configuration to a trained, ranked model in a run folder."""
 
 import logging
+import os
 import warnings
 from functools import partial
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from torch.utils.data import DataLoader, IterableDataset
 
 from recsys.config import ConfigError, build, check
-from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
-from recsys.evaluation import ranking_batches
 from recsys.models.base import Facts, Model, Trainable
 from recsys.run import Run
-from recsys.training.callbacks import BestWeights, Patience, Stopwatch, last_checkpoint
-from recsys.training.module import Training
+from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
+from recsys.training.loaders import Loaders
+from recsys.training.module import Training, quieten
 
 log = logging.getLogger(__name__)
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its import set it to INFO
-
-HARMLESS = (
-    "Checkpoint directory .* exists",  # the run folder holds config.yaml by then
-    "Your `IterableDataset` has `__len__`",  # ours is exact: it knows its rank
-    "The number of training batches",
-    "The '.*_dataloader' does not have many workers",  # workers made it slower
-    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
-)
 
 
 def load_dataset(config: DictConfig) -> Dataset:
@@ -77,43 +68,27 @@ def _seeded(config: DictConfig, dataset: Dataset) -> Model:
     pl.seed_everything(config.seed, verbose=False)
     if config.threads:
         torch.set_num_threads(config.threads)
+        os.environ["OMP_NUM_THREADS"] = str(config.threads)  # for the processes of trainer=ddp
     return make_model(config.model, dataset, config.batches.max_history)
 
 
 def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> None:
     model.prepare(dataset)
     module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
-    stopwatch, best = Stopwatch(), BestWeights(run)
     trainer: pl.Trainer = build(
         config.trainer,
         logger=[build(node, save_dir=run.folder) for node in config.logger.values()],
-        callbacks=[best, stopwatch, Patience(config.patience), last_checkpoint(run)],
+        callbacks=[BestWeights(run), Stopwatch(run), Patience(config.patience), last_checkpoint(run)],
         default_root_dir=run.folder,
     )
-    batches = build(config.batches, dataset=dataset, seed=config.seed)
-    validation = ranking_batches(dataset, "validation", config.batches.max_history)
     log.info("training: at most %s epochs, patience %s", config.trainer.max_epochs, config.patience)
     with warnings.catch_warnings():
-        for message in HARMLESS:
-            warnings.filterwarnings("ignore", message)
+        quieten()
         trainer.fit(
             module,
-            _loader(batches),
-            _loader(validation),
+            datamodule=Loaders(config.batches, dataset, config.seed),
             ckpt_path=run.checkpoint if run.checkpoint.exists() else None,
             weights_only=True,
         )
-    log.info(
-        "training: best validation ndcg@10 %.4f in epoch %s of %s",
-        best.best,
-        best.epoch,
-        trainer.current_epoch,
-    )
-    run.write_json("timing", stopwatch.summary())
-
-
-def _loader(batches: IterableDataset[Batch]) -> DataLoader[Batch]:
-    """Batches as they come; a generator of its own keeps it from drawing on the model's random stream, which
-    it would do once more in a resumed run.
-    """
-    return DataLoader(batches, batch_size=None, generator=torch.Generator())
+    best = run.read_json("training")
+    log.info("training: best validation %s %.4f in epoch %s of %s", MONITOR, *best.values(), trainer.current_epoch)

@@ -1,5 +1,6 @@
 """The one LightningModule: any trainable model under any loss."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,14 @@ from recsys.evaluation import hide_seen, target_ranks
 from recsys.losses.question import Question
 from recsys.metrics.ranking import NDCG, HitRate
 from recsys.models.base import Trainable
+
+HARMLESS = (
+    "Checkpoint directory .* exists",  # the run folder holds config.yaml by then
+    "Your `IterableDataset` has `__len__`",  # ours is exact: it knows its rank
+    "The number of training batches",
+    "The '.*_dataloader' does not have many workers",  # workers made it slower
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
 
 
 class Training(pl.LightningModule):
@@ -38,23 +47,32 @@ class Training(pl.LightningModule):
         """The configured optimizer over all parameters."""
         return self.make_optimizer(params=self.model.parameters())
 
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        """Other processes of a run start with warnings of their own."""
+        if self.trainer.world_size > 1:
+            quieten()
+
     def on_train_epoch_start(self) -> None:
         """Start every random stream anew, so that a resumed epoch draws what the cut one drew."""
         self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch)  # type: ignore[union-attr]
         torch.manual_seed(hash_seed(self.seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The mean loss of a batch's targets."""
-        loss = self.loss(self.question(batch)) / batch.mass
-        self.log(
-            "train/loss",
-            loss.detach(),
-            on_step=False,
-            on_epoch=True,
-            prog_bar=True,
-            batch_size=len(batch.target),
-        )
+        """The batch's part of the mean over all targets of the step, on every rank and in every accumulated batch;
+        scaled up by what Lightning divides by.
+        """
+        parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
+        loss = self.loss(self.question(batch)) * (parts / self._mass(batch.mass))
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True,
+                 batch_size=len(batch.target))  # fmt: skip
         return loss
+
+    def _mass(self, own: float) -> float:
+        """The weight of all targets of the step, over all ranks."""
+        if self.trainer.world_size == 1:
+            return max(own, 1e-9)  # a window may hold no target
+        total = torch.tensor(own, dtype=torch.float64, device=self.device)
+        return max(float(self.trainer.strategy.reduce(total, reduce_op="sum")), 1e-9)
 
     def question(self, batch: Batch) -> Question:
         """What a loss takes: the real queries of a batch and their targets."""
@@ -79,6 +97,12 @@ class Training(pl.LightningModule):
         for metric in (self.ndcg, self.hr):
             self.log(f"val/{metric.name}", metric.compute(), prog_bar=True)
             metric.reset()
+
+
+def quieten() -> None:
+    """Ignore what Lightning warns of without need."""
+    for message in HARMLESS:
+        warnings.filterwarnings("ignore", message)
 
 
 def score(model: nn.Module, batch: Batch) -> Tensor:

@@ -42,7 +42,7 @@ def batch_of(data, size=8):
     return next(iter(RankingBatches(data, "test", size, 20)))
 
 
-@pytest.fixture(params=["dataset", "shop"])
+@pytest.fixture(params=["dataset", "shop", "mixed"])
 def data(request):
     return request.getfixturevalue(request.param)
 

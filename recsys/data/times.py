@@ -1,0 +1,24 @@
+"""SQL for times written as numbers: since 1970 in some unit, or dates such as 20240131."""
+
+UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
+"""microseconds in each unit of time"""
+SMALLEST = {"s": 0.0, "ms": 1e11, "us": 1e14, "ns": 1e17}
+"""the number from which on a unit is taken for the unit of a column: 1973 in every unit but seconds"""
+
+
+def unit_of(size: float) -> str:
+    """The unit in which a number of this size is a time of our days."""
+    return max((unit for unit, smallest in SMALLEST.items() if abs(size) >= smallest), key=SMALLEST.__getitem__)
+
+
+def moment(number: str, unit: str, strict: bool) -> str:
+    """Microseconds of a number; if `strict`, null where it is so small that it must be in another unit."""
+    smallest = SMALLEST[unit] if strict else 0.0
+    told = f"{number} < 0 OR {number} >= {smallest}"
+    return f"CASE WHEN {told} THEN try_cast(round({number} * {UNITS[unit]}) AS BIGINT) END"
+
+
+def date(number: str) -> str:
+    """The date that a number such as 20240131 writes, null for other numbers."""
+    digits = f"CAST(CAST({number} AS BIGINT) AS VARCHAR)"
+    return f"CASE WHEN {number} BETWEEN 19000101 AND 21001231 THEN try_strptime({digits}, '%Y%m%d') END"

@@ -1,0 +1,52 @@
+"""An optimizer whose step costs the rows that were read, not the catalogue."""
+
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+
+class RowwiseAdagradW(AdamW):
+    """AdamW for dense gradients; for sparse ones Adagrad with one accumulator a row of the table, as for embeddings of
+    recommenders at Facebook (Naumov et al., DLRM, 2019). Tables do not decay: a step leaves unread rows alone.
+
+    `table_lr` is the learning rate of tables.
+    """
+
+    def __init__(self, params: Any, table_lr: float = 0.02, eps: float = 1e-8, **adamw: Any) -> None:
+        super().__init__(params, eps=eps, **adamw)
+        for group in self.param_groups:
+            group["table_lr"] = table_lr
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One step; returns what `closure` does, which computes the gradients."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None and table.grad.is_sparse:
+                    self._step_table(table, group["table_lr"], group["eps"])
+                    table.grad = None  # so that AdamW leaves it alone
+        super().step()
+        return loss
+
+    @torch.no_grad()
+    def _step_table(self, table: Tensor, lr: float, eps: float) -> None:
+        gradient = table.grad.coalesce()  # type: ignore[union-attr]
+        rows, values = gradient.indices()[0], gradient.values()
+        state = self.state[table]
+        if not state:
+            state["step"] = torch.zeros(())  # AdamW wants one where it loads a state
+            state["squares"] = table.new_zeros(len(table))
+        squares = state["squares"].index_add_(0, rows, values.square().mean(dim=1))
+        table.index_add_(0, rows, values / (squares[rows, None].sqrt() + eps), alpha=-lr)

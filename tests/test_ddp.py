@@ -1,0 +1,51 @@
+"""Two processes on one machine train like one."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from recsys.config import config_dir
+from tests.planted import planted_log
+
+TRAIN = config_dir().parent / "scripts/train.py"
+ONE_STEP = ["model.dropout=0", "patience=99", "baselines=none", "ks=[10]", "threads=1", "logger=none"]
+PLAIN = ["optimizer._target_=torch.optim.SGD", "optimizer.lr=0.5", "~optimizer.betas"]
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ddp")
+    planted_log(n_users=64).to_csv(folder / "events.csv", index=False)
+
+    def run(name, *words):
+        command = [
+            sys.executable, "-W", "ignore", str(TRAIN), "data=csv", f"data.path={folder}/events.csv",
+            f"data.folder={folder}/data", f"hydra.run.dir={folder}/{name}", *ONE_STEP, *words,
+        ]  # fmt: skip
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert found.returncode == 0, found.stderr
+        metrics = json.loads((folder / name / "metrics.json").read_text())
+        return torch.load(folder / name / "model.pt", weights_only=True), metrics
+
+    return run
+
+
+@pytest.mark.parametrize("model", ["two_tower", "sasrec"])
+def test_two_ranks_and_four_accumulated_batches_equal_one_big_batch(train, model):
+    words = [f"model={model}", "trainer.max_epochs=1", *PLAIN, *(["model.block.dropout=0"] * (model == "sasrec"))]
+    whole, metrics = train(f"{model}-whole", *words, "batches.batch_size=64")
+    share = ["batches.batch_size=8", "trainer.accumulate_grad_batches=4", "trainer=ddp"]
+    parts, others = train(f"{model}-parts", *words, *share)
+    for name, weight in whole.items():
+        torch.testing.assert_close(parts[name], weight, rtol=1e-6, atol=1e-6)
+    assert others["validation"]["ndcg@10"] == pytest.approx(metrics["validation"]["ndcg@10"], abs=1e-6)
+
+
+def test_two_ranks_learn_what_one_learns(train):
+    _, alone = train("alone", "model=sasrec", "trainer.max_epochs=12", "batches.batch_size=8")
+    _, both = train("both", "model=sasrec", "trainer.max_epochs=12", "batches.batch_size=4", "trainer=ddp")
+    assert alone["test"]["hr@10"] > 0.6
+    assert both["test"]["hr@10"] == pytest.approx(alone["test"]["hr@10"], abs=0.15)

@@ -14,7 +14,7 @@ from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
 from recsys.evaluation import evaluate, hide_seen, ranking_batches
 from recsys.export.columns import Column
-from recsys.export.graph import Ids
+from recsys.export.graph import Words
 from recsys.export.reference import Drawn, Reference, Request
 from recsys.models.base import Model
 from recsys.serving.recommender import Recommendation, Recommender
@@ -105,11 +105,11 @@ def _check_padding(asker: Asker, drawn: Drawn) -> None:
 class FileScorer:
     """A file as a scorer of batches: −inf for all but the best k."""
 
-    def __init__(self, asker: Asker, dataset: Dataset, columns: Sequence[Column], ids: Ids, k: int) -> None:
-        self.asker, self.dataset, self.columns, self.ids, self.k = asker, dataset, columns, ids, k
-        self.number = {raw: n for n, raw in enumerate(ids.items, start=1)}
-        self.raw = np.array(["", *ids.items], object)
-        self.user_of = dict(zip(ids.user_rows, ids.users, strict=True))
+    def __init__(self, asker: Asker, dataset: Dataset, columns: Sequence[Column], words: Words, k: int) -> None:
+        self.asker, self.dataset, self.columns, self.words, self.k = asker, dataset, columns, words, k
+        self.number = {raw: n for n, raw in enumerate(words.items, start=1)}
+        self.raw = np.array(["", *words.items], object)
+        self.user_of = dict(zip(words.user_rows, words.users, strict=True))
 
     def __call__(self, batch: Batch) -> Tensor:
         """(B, I) scores."""

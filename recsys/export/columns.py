@@ -16,6 +16,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED, Encoder
 
 TAKEN = {"history", "k", "exclude_seen", "deny", "allow", "user", "items", "scores", "known", "recognised", "manifest"}
+EVENT = "history_event"
 LAST_YEAR = 2100
 """until when the shifts of a time zone are written down"""
 
@@ -30,6 +31,8 @@ class Column:
     name: str
     kind: str
     encoder: Encoder | None = None
+    default: str = ""
+    """what a text is taken for that is not given"""
 
     @property
     def input(self) -> str:
@@ -64,7 +67,7 @@ class Column:
                 "timestamp" if of == "event" else "now",
                 f"seconds since 1970 UTC of the {of}",
             ),
-            "category": ("string", "", f"{self.name} of the {of} as text; unknown values count as missing"),
+            "category": ("string", self.default, f"{self.name} of the {of} as text; unknown values count as missing"),
             "number": ("double", None, f"{self.name} of the {of}; NaN where missing"),
         }[self.kind]
         return {"type": kind, "shape": self.dims, "default": default, "of": of, "meaning": meaning}
@@ -77,6 +80,8 @@ def columns_of(dataset: Dataset) -> list[Column]:
     for part in ("events", "request"):
         if dataset.timestamps is not None:
             found.append(Column(part, "timestamp", "time"))
+        if part == "events" and dataset.event is not None:
+            found.append(Column(part, "event", "category", dataset.event, dataset.metadata["target_events"][0]))
         brought = {name: e for name, e in dataset.encoders["context"].items() if name not in DERIVED}
         found += [Column(part, name, e.kind, e) for name, e in brought.items()]
     names = [column.input for column in found]

@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from recsys.config import ConfigError
-from recsys.export.columns import Column
+from recsys.export.columns import EVENT, Column
 from recsys.export.nodes import MICROSOFT, ML, ML_OPSET, OPSET, Nodes
 from recsys.export.scoring import CHUNK, Asked, Network, Product, rank, rank_scores, typed
 from recsys.export.tables import is_table
@@ -26,37 +26,48 @@ KINDS = {np.int64: TensorProto.INT64, np.float64: TensorProto.DOUBLE, np.object_
 
 
 @dataclass(frozen=True)
-class Ids:
-    """Raw ids in the order of their numbers, which start at 1; no users where nobody is known."""
+class Words:
+    """Raw ids of items in the order of their numbers, which start at 1, and of users (none where nobody is known)."""
 
     items: Sequence[str]
-    users: Sequence[str]
-    user_rows: Sequence[int]
+    users: Sequence[str] = ()
+    user_rows: Sequence[int] = ()
+    targets: Sequence[str] = ()
+    """types of events whose items count as seen; none: all"""
 
 
-def compose(model: Model, traced: Traced, ids: Ids, max_history: int | None, int8: bool) -> ModelProto:
+def compose(
+    model: Model,
+    traced: Traced,
+    words: Words,
+    max_history: int | None,
+    int8: bool,
+) -> ModelProto:
     """The whole graph of a model whose tables are as stored; `max_history` None reads all of a history.
 
     Raises ConfigError for duplicate ids, and for a file that would be over 2 GB.
     """
-    if len(set(ids.items)) < len(ids.items) or "" in ids.items:
+    if len(set(words.items)) < len(words.items) or "" in words.items:
         raise ConfigError("raw item ids are empty or occur twice as text; rename them in the source")
     g = Nodes()
-    n = len(ids.items) + 1
-    history, deny, allow = _numbers(g, ids.items)
+    n = len(words.items) + 1
+    history, deny, allow = _numbers(g, words.items)
     recognised = g.op("Greater", history, g.ints(0))
     padded = g.op("Pad", history, g.ints(0, 0, 0, 1))  # so that there is a slot in an empty history
     cut = _Cut(g, padded, max_history)
     inputs = {"history": cut.items}
     for name, column in traced.columns.items():
-        value = _coded(g, column, ids)
+        value = _coded(g, column, words)
         if column.part == "events":
             value = cut.take(value, column.width > 1)
         one_code = column.kind == "category" and column.width == 1
         inputs[name] = g.op("Unsqueeze", value, g.ints(-1)) if one_code else value
     answer = g.insert(traced.graph, inputs)
+    seen = history
+    if words.targets:
+        seen = g.op("Mul", seen, _encoded(g, EVENT, words.targets, [1] * len(words.targets)))
     exclude = g.cast(g.op("Unsqueeze", "exclude_seen", g.ints(1)), TensorProto.INT64)
-    hide = g.op("Concat", g.op("Mul", padded, exclude), deny, axis=1)
+    hide = g.op("Pad", g.op("Concat", g.op("Mul", seen, exclude), deny, axis=1), g.ints(0, 0, 0, 1))
     k = g.op("Max", "k", g.ints(0))
     extra = answer[1] if len(answer) > 1 else None
     asked = Asked(n, k, hide, allow, cut.items, extra)
@@ -66,7 +77,7 @@ def compose(model: Model, traced: Traced, ids: Ids, max_history: int | None, int
         scores, items = rank(g, way, answer[0], asked, table if int8 else None)
     else:
         scores, items = rank_scores(g, answer[0], asked)
-    _name_results(g, scores, items, k, ids.items)
+    _name_results(g, scores, items, k, words.items)
     g.nodes.append(helper.make_node("Identity", [recognised], ["recognised"]))
     g.nodes.append(helper.make_node("Squeeze", [cut.known, g.ints(1)], ["known"]))
     outputs = [
@@ -118,10 +129,10 @@ def _encoded(g: Nodes, text: str, values: Sequence[str], codes: Sequence[int]) -
     )
 
 
-def _coded(g: Nodes, column: Column, ids: Ids) -> str:
+def _coded(g: Nodes, column: Column, words: Words) -> str:
     """A column as the model takes it, but for what torch does to numbers."""
     if column.kind == "id":
-        return _encoded(g, column.input, ids.users, ids.user_rows)
+        return _encoded(g, column.input, words.users, words.user_rows)
     if column.kind != "category":
         return column.input
     assert column.encoder is not None

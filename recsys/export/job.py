@@ -15,7 +15,7 @@ from recsys.config import ConfigError
 from recsys.data.dataset import Dataset
 from recsys.export.check import Asker, CheckError, FileScorer, check_answers, check_ranking
 from recsys.export.columns import Column, columns_of
-from recsys.export.graph import Ids, compose
+from recsys.export.graph import Words, compose
 from recsys.export.manifest import facts, golden, written
 from recsys.export.reference import Drawn, Reference
 from recsys.export.tables import as_stored, check_precision, effective, without_users
@@ -73,36 +73,36 @@ def exported(
     stored = as_stored(own, dataset.n_items, tables)
     every = columns_of(dataset)
     traced = trace(stored, every, dataset)
+    words = _words(dataset, any(column.kind == "id" for column in traced.columns.values()))
+    proto = compose(stored, traced, words, max_history, tables == "int8")
     used = list(traced.columns.values())
-    ids = _ids(dataset, any(column.kind == "id" for column in used))
-    proto = compose(stored, traced, ids, max_history, tables == "int8")
     onnx.checker.check_model(proto, full_check=True)
     manifest = about | facts(dataset, used, max_history)
     asker = Asker(Recommender(written(proto, manifest).SerializeToString()))
     n = check_answers(
-        asker, Reference(stored, dataset, ids, max_history), Drawn(dataset, ids, max_history), tables != "int8"
+        asker, Reference(stored, dataset, words, max_history), Drawn(dataset, words, max_history), tables != "int8"
     )
-    scorer = FileScorer(asker, dataset, used, ids, k=min(11, dataset.n_items))
+    scorer = FileScorer(asker, dataset, used, words, k=min(11, dataset.n_items))
     ranked = check_ranking(scorer, own, dataset, max_history, tables, check_users)
     manifest["precision"] = {"asked": precision, "tables": tables, "requests_checked": n, **ranked}
-    manifest["golden"] = _golden(asker.recommender, dataset, used, ids)
+    manifest["golden"] = _golden(asker.recommender, dataset, used, words)
     return written(proto, manifest), manifest
 
 
-def _golden(recommender: Recommender, dataset: Dataset, used: list[Column], ids: Ids) -> dict[str, Any]:
+def _golden(recommender: Recommender, dataset: Dataset, used: list[Column], words: Words) -> dict[str, Any]:
     now = int(dataset.timestamps.max()) if dataset.timestamps is not None else 0
-    request = golden(used, ids.items, now)
+    request = golden(used, words.items, now)
     found = recommender.recommend(**request)
     return {"request": request, "answer": {"items": found.items, "scores": found.scores, "known": found.known}}
 
 
-def _ids(dataset: Dataset, with_users: bool) -> Ids:
-    items = _text(dataset.raw_items())[: dataset.n_items]
+def _words(dataset: Dataset, with_users: bool) -> Words:
+    items, targets = _text(dataset.raw_items())[: dataset.n_items], dataset.metadata["target_events"] or ()
     if not with_users:
-        return Ids(items, [], [])
+        return Words(items, targets=targets)
     known = np.flatnonzero(dataset.user_rows)
     raw = _text(pq.read_table(dataset.folder / "users.parquet", columns=["user"])["user"])
-    return Ids(items, [raw[row] for row in known], dataset.user_rows[known].tolist())
+    return Words(items, [raw[row] for row in known], dataset.user_rows[known].tolist(), targets)
 
 
 def _text(raw: pa.ChunkedArray) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED, derive
 from recsys.export.columns import Column, columns_of
-from recsys.export.graph import Ids
+from recsys.export.graph import Words
 from recsys.models.base import Model
 
 SEPARATOR = "\x1f"
@@ -32,11 +32,12 @@ class Request:
 class Reference:
     """Scores of a model whose tables are as the file stores them."""
 
-    def __init__(self, model: Model, dataset: Dataset, ids: Ids, max_history: int | None) -> None:
+    def __init__(self, model: Model, dataset: Dataset, words: Words, max_history: int | None) -> None:
         self.model, self.dataset, self.max_history = model, dataset, max_history
         self.columns = columns_of(dataset)
-        self.number = {raw: n for n, raw in enumerate(ids.items, start=1)}
-        self.user_row = dict(zip(ids.users, ids.user_rows, strict=True))
+        self.number = {raw: n for n, raw in enumerate(words.items, start=1)}
+        self.user_row = dict(zip(words.users, words.user_rows, strict=True))
+        self.targets: list[str] | None = dataset.metadata["target_events"]
         self.zone: str = dataset.metadata["zone"]
 
     @torch.inference_mode()
@@ -51,7 +52,12 @@ class Reference:
         for column in self.columns:
             parts[column.part] |= self._values(column, request.columns, kept)
         found = self.model(parts["user"], history, parts["events"], parts["request"])[0].numpy().copy()
-        hidden = [self.number.get(raw, 0) for raw in request.deny] + (numbers if request.exclude_seen else [])
+        hidden = [0, *(self.number.get(raw, 0) for raw in request.deny)]
+        if request.exclude_seen:
+            types = request.columns.get("history_event", [None] * len(numbers))
+            hidden += [
+                n for n, kind in zip(numbers, types, strict=True) if self.targets is None or kind in self.targets
+            ]
         if allow is not None:
             hidden += sorted(set(range(len(found))) - {self.number.get(raw, 0) for raw in allow})
         found[hidden] = -np.inf
@@ -84,9 +90,9 @@ class Drawn:
     values that no one has seen, numbers that are missing.
     """
 
-    def __init__(self, dataset: Dataset, ids: Ids, max_history: int | None, seed: int = 0) -> None:
+    def __init__(self, dataset: Dataset, words: Words, max_history: int | None, seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
-        self.items, self.users, self.longest = list(ids.items), list(ids.users), max_history or 30
+        self.items, self.users, self.longest = list(words.items), list(words.users), max_history or 30
         self.columns = columns_of(dataset)
         self.now = int(dataset.timestamps.max()) if dataset.timestamps is not None else 0
 

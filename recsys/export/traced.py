@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED
-from recsys.export.columns import Clock, Column, Standardise
+from recsys.export.columns import EVENT, Clock, Column, Standardise
 from recsys.export.nodes import OPSET
 from recsys.models.base import Model, Trainable
 
 
 @dataclass(frozen=True)
 class Traced:
-    """An exported graph and the inputs that it really reads beside `history`: their names there and the columns."""
+    """An exported graph and what is read beside `history`: names of inputs there, and their columns. The type of an
+    event is always among them, for it says which items count as seen.
+    """
 
     graph: GraphProto
     columns: dict[str, Column]
@@ -89,7 +91,9 @@ def trace(model: Model, columns: list[Column], dataset: Dataset) -> Traced:
     examples = torch.ones(3, 5, dtype=torch.long), *map(_example, columns)
     proto = _export(Question(model, columns, dataset), examples, ["history", *named], (events, tuple(shapes)))
     read = {name for node in proto.graph.node for name in node.input}
-    return Traced(proto.graph, {name: column for name, column in named.items() if name in read})
+    return Traced(
+        proto.graph, {name: column for name, column in named.items() if name in read or column.input == EVENT}
+    )
 
 
 def trace_pairs(model: Trainable, width: int) -> GraphProto:

@@ -19,7 +19,9 @@ ALLOWED = {
     "config": {"config"},
     "run": {"run", "config"},
     "training": {"training", "data", "models", "losses", "metrics", "evaluation", "report", "config", "run"},
-    "cli": {"config", "data", "training", "run"},
+    "serving": {"serving"},
+    "export": {"export", "serving", "training", "models", "data", "evaluation", "config", "run"},
+    "cli": {"export", "config", "data", "training", "run"},
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import GraphProto, TensorProto, ValueInfoProto, helper
 
 from recsys.export.nodes import MICROSOFT, Nodes
-from recsys.export.tables import quantised
+from recsys.export.tables import outliers, quantised
 
 CHUNK = 256
 """items that a network scores at a time: their hidden units stay in the cache"""
@@ -121,16 +121,22 @@ def _hidden(g: Nodes, scores: str, asked: Asked) -> str:
 
 def _coarse_then_exact(g: Nodes, matrix: str, query: str, asked: Asked, table: np.ndarray) -> tuple[str, str]:
     """The best k among those that score best in 8 bits. A query has one scale a row, so that nobody's list depends
-    on who else is asked about; scores are compared within a row and stay in units of that scale.
+    on who else is asked about; scores are compared within a row and stay in units of that scale. Columns far larger
+    than the rest, such as popularity, would leave these few steps and stay floats.
     """
-    small, scales = quantised(table)
-    largest = g.op("ReduceMax", g.op("Abs", query), g.ints(1))
+    loud = outliers(table)
+    small, scales = quantised(np.where(loud, 0, table))
+    quiet = g.op("Mul", query, g.constant(np.where(loud, 0, 1).astype(np.float32)))
+    largest = g.op("ReduceMax", g.op("Abs", quiet), g.ints(1))
     tiny, steps = g.constant(np.array(1e-12, np.float32)), g.constant(np.array(127, np.float32))
     unit = g.op("Div", g.op("Max", largest, tiny), steps)
-    rounded = g.cast(g.op("Round", g.op("Div", query, unit)), TensorProto.INT8)
+    rounded = g.cast(g.op("Round", g.op("Div", quiet, unit)), TensorProto.INT8)
     weights = g.constant(np.ascontiguousarray(small.T), "items_int8")
     one, scale = g.constant(np.array(1, np.float32)), g.constant(scales, "items_scale")
     coarse = g.op("MatMulIntegerToFloat", rounded, weights, one, scale, domain=MICROSOFT)
+    if loud.any():
+        units = g.op("Div", g.op("Gather", query, g.constant(np.flatnonzero(loud)), axis=1), unit)
+        coarse = g.op("Gemm", units, g.constant(np.ascontiguousarray(table[:, loud]), "items_loud"), coarse, transB=1)
     if asked.extra is not None:
         raised = g.op("Div", asked.extra, unit)
         coarse = g.op("ScatterElements", coarse, asked.history, raised, axis=1, reduction="add")

@@ -14,6 +14,8 @@ from recsys.models.base import Model, Trainable
 from recsys.models.embedding import UserRow
 
 PRECISIONS = ("float16", "float32", "int8")
+LOUD = 3.0
+"""how many times the median column's largest number an outlier's is"""
 
 
 def is_table(shape: tuple[int, ...], n_rows: int) -> bool:
@@ -72,3 +74,10 @@ def quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An int8 matrix (I E) and the scale (I,) of each row."""
     scale = np.maximum(np.abs(matrix).max(axis=1), 1e-12) / 127
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale.astype(np.float32)
+
+
+def outliers(matrix: np.ndarray) -> np.ndarray:
+    """(E,) which columns hold numbers far larger than most columns do."""
+    largest = np.abs(matrix).max(axis=0)
+    found: np.ndarray = largest > LOUD * np.median(largest)
+    return found

@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 Columns = Mapping[str, Any]
-TYPES = {"int64": np.int64, "double": np.float64, "string": np.object_}
+EMPTY: dict[str, tuple[Any, type]] = {"int64": (0, np.int64), "double": (0.0, np.float64), "string": ("", np.object_)}
 
 
 class RequestError(ValueError):
@@ -89,13 +89,14 @@ class Recommender:
             [given] if one else _rows(name, given, n)
             for name, given in (("user", user), ("context", context), ("deny", deny))
         )
+        rows = [self._given(*both) for both in zip(users, contexts, strict=True)]
         feeds = {
-            "history": _padded(histories, max(map(len, histories)), ""),
+            "history": _padded(histories),
             "k": np.array([self._size(k)], np.int64),
             "exclude_seen": self._flags(exclude_seen, n),
-            "deny": _denied(denied),
-            "allow": _strings(self._allowed(allow)),
-            **self._feed_columns(histories, users, contexts),
+            "deny": _padded([_ids("deny", [] if row is None else row) for row in denied]),
+            "allow": _padded([self._allowed(allow)])[0],
+            **{name: _column(name, column, rows, histories) for name, column in self._columns.items()},
         }
         answers = self._answers(feeds, histories)
         return answers[0] if one else answers
@@ -141,27 +142,8 @@ class Recommender:
             raise RequestError("allow is empty, so nothing could be recommended; use None to allow all items")
         return allowed
 
-    def _feed_columns(self, histories: list[list[str]], users: list[Any], contexts: list[Any]) -> dict[str, np.ndarray]:
-        """The inputs beside the history, by name."""
-        rows = [self._given(user, context) for user, context in zip(users, contexts, strict=True)]
-        now = time.time()
-        times = [row.get("timestamp") for row in rows]
-        stamps = [now if moment is None else moment for moment in times]
-        feeds = {}
-        for name, column in self._columns.items():
-            cells = []
-            for row, history, stamp in zip(rows, histories, stamps, strict=True):
-                default = {"now": stamp, "timestamp": stamp}.get(column["default"], column["default"])
-                if column["of"] == "event":
-                    cells.append(_aligned(name, row.get(name), history, default))
-                else:
-                    cells.append([default if row.get(name) is None else row[name]])
-            filled = _filled(name, cells, column)
-            feeds[name] = filled if column["of"] == "event" else filled[:, 0]
-        return feeds
-
     def _given(self, user: Any, context: Any) -> dict[str, Any]:
-        """The inputs that one user's question names."""
+        """The columns that one user's question names, and its time."""
         person = user if isinstance(user, Mapping) else {} if user is None else {"id": user}
         person = {"user" if name == "id" else name: value for name, value in person.items()}
         context = {} if context is None else context
@@ -172,7 +154,7 @@ class Recommender:
         for name in (*person, *context):
             if name not in self._columns:
                 raise RequestError(f"'{name}' is no input of the file; it takes: {', '.join(self._columns) or 'none'}")
-        return {**person, **context}
+        return {"timestamp": time.time(), **person, **{name: v for name, v in context.items() if v is not None}}
 
 
 def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
@@ -195,6 +177,8 @@ def _ids(name: str, given: Any) -> list[str]:
 
 
 def _text(name: str, value: Any) -> str:
+    if not isinstance(value, (str, bool, int, np.integer, np.bool_)):
+        raise RequestError(f"{name} holds {value!r:.80}, a {type(value).__name__}; give it as text")
     text = str(value)
     if not text.isascii() and text.encode("utf-8", "replace").decode() != text:
         raise RequestError(f"{name} holds {value!r:.80}, which is no valid Unicode")
@@ -210,41 +194,39 @@ def _rows(name: str, given: Any, n: int) -> list[Any]:
     return list(given)
 
 
-def _denied(given: list[Any]) -> np.ndarray:
-    rows = [_ids("deny", [] if row is None else row) for row in given]
-    return _padded(rows, max(map(len, rows)), "")
-
-
-def _aligned(name: str, given: Any, history: list[str], default: Any) -> list[Any]:
-    """One value an event."""
-    if given is None:
-        return [default] * len(history)
-    if not _is_list(given) or len(given) != len(history):
-        raise RequestError(f"{name} must be a list as long as the history, {len(history)}")
-    return [default if value is None else value for value in given]
-
-
-def _filled(name: str, rows: list[list[Any]], column: dict[str, Any]) -> np.ndarray:
-    """(B L) cells of a column, or (B L W) where one holds several values."""
-    width = column["shape"][-1] if isinstance(column["shape"][-1], int) else None
-    read = {"string": _cell, "int64": _seconds, "double": _number}[column["type"]]
-    longest = max(map(len, rows))
-    empty: np.ndarray = np.full((len(rows), longest), "" if column["type"] == "string" else 0, TYPES[column["type"]])
-    found = empty if width is None else np.full((*empty.shape, width), "", object)
-    for row, cells in enumerate(rows):
-        for place, cell in enumerate(cells):
-            if width is None:
-                found[row, place] = read(name, cell)
-            else:
-                several = [_cell(name, value) for value in (cell if _is_list(cell) else [cell])][:width]
-                found[row, place, : len(several)] = several
+def _padded(rows: list[list[str]]) -> np.ndarray:
+    found = np.full((len(rows), max(map(len, rows))), "", object)
+    for row, values in enumerate(rows):
+        found[row, : len(values)] = values
     return found
 
 
-def _cell(name: str, value: Any) -> str:
-    if not isinstance(value, (str, bool, int, np.integer, np.bool_)):
-        raise RequestError(f"{name} holds {value!r:.80}, a {type(value).__name__}; give it as text")
-    return _text(name, value)
+def _column(name: str, column: Columns, rows: list[dict[str, Any]], histories: list[list[str]]) -> np.ndarray:
+    """(B L) of a column of events, (B) of another one; with a last axis where a cell holds several values."""
+    of_event = column["of"] == "event"
+    width = [column["shape"][-1]] if isinstance(column["shape"][-1], int) else []
+    longest = max(map(len, histories)) if of_event else 1
+    found: np.ndarray = np.full((len(rows), longest, *width), *EMPTY[column["type"]])
+    for row, (given, history) in enumerate(zip(rows, histories, strict=True)):
+        default = given["timestamp"] if column["type"] == "int64" else column["default"]
+        cells = _aligned(name, given.get(name), history) if of_event else [given.get(name)]
+        for place, cell in enumerate(cells):
+            value = default if cell is None else cell
+            if width:
+                several = [_text(name, part) for part in (value if _is_list(value) else [value])][: width[0]]
+                found[row, place, : len(several)] = several
+            else:
+                found[row, place] = READ[column["type"]](name, value)
+    return found if of_event else found[:, 0]
+
+
+def _aligned(name: str, given: Any, history: list[str]) -> Sequence[Any]:
+    """One value an event."""
+    if given is None:
+        return [None] * len(history)
+    if not _is_list(given) or len(given) != len(history):
+        raise RequestError(f"{name} must be a list as long as the history, {len(history)}")
+    return given
 
 
 def _seconds(name: str, value: Any) -> int:
@@ -262,12 +244,4 @@ def _number(name: str, value: Any) -> float:
     return float(value)
 
 
-def _padded(rows: list[list[str]], longest: int, empty: str) -> np.ndarray:
-    found = np.full((len(rows), longest), empty, object)
-    for row, values in enumerate(rows):
-        found[row, : len(values)] = values
-    return found
-
-
-def _strings(values: list[str]) -> np.ndarray:
-    return np.array(values, object)
+READ = {"string": _text, "int64": _seconds, "double": _number}

@@ -9,7 +9,7 @@ from recsys.config import ConfigError, build, check, complete, config_dir, param
 from recsys.data.schema import DataError
 from tests.composed import EXPERIMENTS, MODELS, composed
 
-INJECTED = {"facts", "dataset", "split", "seed", "share"}
+INJECTED = {"facts", "dataset", "split", "seed", "share", "params"}
 OWN = [path for path in sorted(config_dir().glob("*/*.yaml")) if "_target_: recsys." in path.read_text()]
 
 

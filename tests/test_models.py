@@ -1,15 +1,24 @@
 """What single models are known for, on data with a known answer."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from recsys.data.ranking_batches import RankingBatches
+from recsys.data.training_batches import TrainingBatches
+from recsys.evaluation import evaluate
+from recsys.losses.softmax import Softmax
+from recsys.models.attention_bias import time_buckets
 from recsys.models.base import Facts, TooLargeError
+from recsys.models.blocks import VanillaBlock
 from recsys.models.ease import EASE
 from recsys.models.fitting import Events, events_before, interactions
 from recsys.models.item_knn import ItemKNN
 from recsys.models.personal_frequency import PersonalFrequency
-from recsys.models.sasrec import places_from_end
+from recsys.models.sasrec import SASRec, places_from_end
+from recsys.training.module import Training, score
+from tests.planted import prepared, successor
 
 DAY = 86_400
 
@@ -67,6 +76,38 @@ def test_positions_count_back_from_the_newest_event():
         [3, 2, 1, 0, 0],
         [1, 0, 0, 0, 0],
     ]
+
+
+def test_elapsed_time_falls_into_buckets_that_double():
+    now, then = torch.tensor([[100, 1000]]), torch.tensor([[0, 100, 97, 1000]])
+    assert time_buckets(now, then).tolist() == [[[0, 0, 2, 0], [0, 9, 9, 0]]]
+
+
+@pytest.mark.parametrize(("time_bias", "least"), [(True, 0.9), (False, None)])
+def test_time_bias_learns_what_only_the_gap_tells(tmp_path, time_bias, least):
+    """After a week away users come back to item 0, else they go on along the ring."""
+    rng, rows = np.random.default_rng(0), []
+    for user in range(80):
+        item, moment = int(rng.integers(1, 25)), 1_700_000_000
+        for _ in range(15):
+            away = rng.random() < 0.4
+            moment += (7 if away else 1) * DAY + int(rng.integers(3600))
+            item = 0 if away else successor(item)
+            rows.append((f"u{user}", f"i{item}", moment))
+    data = prepared(tmp_path, pd.DataFrame(rows, columns=["user", "item", "timestamp"]), exclude_seen=False)
+    torch.manual_seed(0)
+    model = SASRec(Facts.of(data, 20), VanillaBlock, dim=32, dropout=0.0, repeat=False, time_bias=time_bias)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    module = Training(model, Softmax(), torch.optim.SGD, data, 1)
+    batches = TrainingBatches(data, 80, 20, seed=0)
+    for epoch in range(120):
+        batches.set_epoch(epoch)
+        for batch in batches:
+            optimizer.zero_grad()
+            (module.loss(module.question(batch)) / batch.mass).backward()
+            optimizer.step()
+    found = evaluate(lambda batch: score(model.eval(), batch), data, RankingBatches(data, "test", 80, 20), (1,))
+    assert found.metrics["hr@1"] >= least if least else found.metrics["hr@1"] < 0.75
 
 
 def test_events_before_a_part_are_all_that_came_earlier(dataset):

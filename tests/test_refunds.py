@@ -81,6 +81,7 @@ def test_only_the_kept_types_are_taken_back(tmp_path):
         ("u", "b", 4, "buy", 4, 1),
     ]
     assert refunded(tmp_path, rows, filters=Filters(events=["buy"]))[1] == {0: "refunded", 2: "refund"}
+    assert refunded(tmp_path, rows, target_events=["buy"])[1] == {0: "refunded", 2: "refund"}
     assert refunded(tmp_path, rows)[1] == {1: "refunded", 2: "refund"}
 
 

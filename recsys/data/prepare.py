@@ -84,7 +84,7 @@ def _write(
     spec: dict[str, Any],
 ) -> None:
     valid = validate(tables.events, columns, clock, features.brought, engine)
-    valid = without_refunds(valid, spec["refund_events"], filters.events, engine)
+    valid = without_refunds(valid, spec["refund_events"], spec["target_events"] or filters.events, engine)
     valid.quarantine.sink_parquet(work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
     read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])

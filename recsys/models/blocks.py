@@ -1,12 +1,14 @@
 """Transformer blocks: the two that records on sequential recommendation were set with.
 
-B users, N positions, Q positions that are asked, D dimensions.
+B users, N positions, Q positions that are asked, D dimensions, H heads.
 """
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Bias = Float[Tensor, "B H Q N"] | None
 
 
 class Attention(nn.Module):
@@ -21,17 +23,21 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
-        """Attention of all positions, or of those in `ask` only, to positions up to their own."""
+    def forward(
+        self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
+    ) -> Float[Tensor, "B Q D"]:
+        """Attention of all positions, or of those in `ask` only, to positions up to their own; a `bias` of the logits
+        says by −inf which those are.
+        """
         asked = x if ask is None else gather(x, ask)
         key, value = self.key_value(x).chunk(2, dim=-1)
-        mask = None if ask is None else causal_mask(ask, x.shape[1])
+        mask = bias if bias is not None or ask is None else causal_mask(ask, x.shape[1])
         mixed = F.scaled_dot_product_attention(
             self._split(self.query(asked)),
             self._split(key),
             self._split(value),
             attn_mask=mask,
-            is_causal=ask is None,
+            is_causal=mask is None,
         )
         return self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -59,13 +65,15 @@ class VanillaBlock(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
+    def forward(
+        self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
+    ) -> Float[Tensor, "B Q D"]:
         """The block's output at all positions, or at those in `ask`."""
         asked = x if ask is None else gather(x, ask)
         if self.pre_norm:
-            x = asked + self.dropout(self.attention(self.norm_1(x), ask))
+            x = asked + self.dropout(self.attention(self.norm_1(x), ask, bias))
             return x + self.dropout(self.feedforward(self.norm_2(x)))
-        x = self.norm_1(asked + self.dropout(self.attention(x, ask)))
+        x = self.norm_1(asked + self.dropout(self.attention(x, ask, bias)))
         return self.norm_2(x + self.dropout(self.feedforward(x)))
 
 
@@ -83,10 +91,12 @@ class LigrBlock(nn.Module):
         self.outside = nn.Linear(feedforward * dim, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
+    def forward(
+        self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
+    ) -> Float[Tensor, "B Q D"]:
         """The block's output at all positions, or at those in `ask`."""
         asked = x if ask is None else gather(x, ask)
-        mixed = self.attention(self.norm_1(x), ask)
+        mixed = self.attention(self.norm_1(x), ask, bias)
         x = asked + self.dropout(mixed * torch.sigmoid(self.gate_1(asked)))
         gate, value = self.inside(self.norm_2(x)).chunk(2, dim=-1)
         return x + self.dropout(self.outside(self.dropout(F.silu(gate) * value)) * torch.sigmoid(self.gate_2(x)))

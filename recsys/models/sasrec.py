@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from recsys.data.schema import DataError
+from recsys.models.attention_bias import AttentionBias
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.blocks import gather
 from recsys.models.embedding import FeatureEmbedding, Rows, initialised, vectors
@@ -20,7 +22,9 @@ class SASRec(Trainable):
     """`n_blocks` transformer blocks over item vectors and learned positions that count back from the newest
     event; the output is scored against the same item vectors (`tied`) or a table of its own. A start token
     answers for users without history. `scale` multiplies item vectors by √dim; `embedding_norm` normalises
-    the input, as post-norm blocks want. `sparse`: tables get gradients only where they were read.
+    the input, as post-norm blocks want. `relative_position` and `time_bias` let attention weigh how far back an event
+    is and how long ago, in the last block counted from the moment of the request. `sparse`: tables get gradients
+    only where they were read.
     """
 
     order_aware = True
@@ -38,6 +42,8 @@ class SASRec(Trainable):
         tied: bool = True,
         repeat: bool | None = None,
         half_lives: Sequence[float] = (7, 30, 90, 365),
+        relative_position: bool = False,
+        time_bias: bool = False,
         sparse: bool = False,
     ) -> None:
         super().__init__()
@@ -52,6 +58,13 @@ class SASRec(Trainable):
         self.dropout = nn.Dropout(dropout)
         self.embedding_norm = nn.LayerNorm(dim) if embedding_norm else nn.Identity()
         self.blocks = nn.ModuleList(block(dim) for _ in range(n_blocks))
+        if time_bias and not facts.has_time:
+            raise DataError("model.time_bias=true needs times; name the column under data.columns.timestamp")
+        self.biases = nn.ModuleList(
+            AttentionBias(block.attention.n_heads, facts.max_history + 1, relative_position, time_bias)  # type: ignore[union-attr, arg-type]
+            for block in self.blocks
+            if relative_position or time_bias
+        )
         self.final_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
         repeats = facts.repeats if repeat is None else repeat
         self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, facts.n_types, sparse) if repeats else None
@@ -78,11 +91,30 @@ class SASRec(Trainable):
         items = self.item(history) * self.scale + self.context(events) + self.event(events)
         x = torch.cat([self.start.expand(history.shape[0], 1, -1), items], dim=1)
         x = self.dropout(self.embedding_norm(x + self.position(places_from_end(history))))
+        if self.biases:
+            x = self._with_biases(x, events.get("timestamp"), request.get("timestamp"), ask)
+        else:
+            x = self._plain(x, ask)
+        return self.final_norm(x) + self.context(request)
+
+    def _plain(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         for block in self.blocks[:-1]:
             x = block(x)
         everywhere = ask.shape[1] == x.shape[1]  # as in training without baskets: no need to gather
-        x = gather(self.blocks[-1](x), ask) if everywhere else self.blocks[-1](x, ask)
-        return self.final_norm(x) + self.context(request)
+        return gather(self.blocks[-1](x), ask) if everywhere else self.blocks[-1](x, ask)
+
+    def _with_biases(
+        self, x: Float[Tensor, "B N D"], then: Tensor | None, now: Tensor | None, ask: Int[Tensor, "B Q"]
+    ) -> Float[Tensor, "B Q D"]:
+        """A position looks back from its own event; only in the last block, where nobody looks at it, from the moment
+        of the request, which earlier queries must not know.
+        """
+        n = x.shape[1]
+        everywhere = torch.arange(n, device=x.device).expand(len(x), n)
+        times = None if then is None else nn.functional.pad(then, (1, 0))
+        for block, bias in zip(self.blocks[:-1], self.biases[:-1], strict=True):
+            x = block(x, None, bias(everywhere, times, times, n))
+        return self.blocks[-1](x, ask, self.biases[-1](ask, now, times, n))
 
 
 def places_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:

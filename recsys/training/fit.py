@@ -81,7 +81,8 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> 
         callbacks=[BestWeights(run), Stopwatch(run), Patience(config.patience), last_checkpoint(run)],
         default_root_dir=run.folder,
     )
-    log.info("training: at most %s epochs, patience %s", config.trainer.max_epochs, config.patience)
+    capped = f" and {config.trainer.max_time} (days:hours:minutes:seconds)" if config.trainer.max_time else ""
+    log.info("training: at most %s epochs%s, patience %s", config.trainer.max_epochs, capped, config.patience)
     with warnings.catch_warnings():
         quieten()
         trainer.fit(

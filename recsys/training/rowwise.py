@@ -15,8 +15,16 @@ class RowwiseAdagradW(AdamW):
     `table_lr` is the learning rate of tables.
     """
 
-    def __init__(self, params: Any, table_lr: float = 0.02, eps: float = 1e-8, **adamw: Any) -> None:
-        super().__init__(params, eps=eps, **adamw)
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.98),
+        weight_decay: float = 0.01,
+        table_lr: float = 0.02,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
         for group in self.param_groups:
             group["table_lr"] = table_lr
 

@@ -11,8 +11,9 @@ from recsys.models.base import ClosedForm, Facts, Trainable
 from recsys.training.module import Training, score
 from tests.composed import LOSSES, MODELS, TRAINABLE, composed
 
+BIASED = "model.relative_position=true model.time_bias=true"
 WORDS = {
-    "sasrec": ["block@model.block=vanilla", "block@model.block=ligr"],
+    "sasrec": ["block@model.block=vanilla", "block@model.block=ligr", BIASED],
     "two_tower": ["model.user_id=false", "model.user_id=true", "model.attention=true"],
     "ncf": ["model.user_id=true", "model.user_id=false"],
 }
@@ -22,7 +23,7 @@ TRAINED = [(name, word) for name, word in VARIANTS if name in TRAINABLE]
 
 def made(name, data, *words, max_history=20):
     torch.manual_seed(0)
-    model = build(composed(f"model={name}", *words).model, facts=Facts.of(data, max_history))
+    model = build(composed(f"model={name}", *" ".join(words).split()).model, facts=Facts.of(data, max_history))
     if isinstance(model, ClosedForm):
         model.fit(data, "test")
     if isinstance(model, Trainable):
@@ -99,7 +100,7 @@ def test_unknown_users_with_other_histories_get_other_lists(name, word, data):
 def test_survives_saving(name, word, data, tmp_path):
     model, batch = made(name, data, word), batch_of(data)
     torch.save(model.state_dict(), tmp_path / "model.pt")
-    other = build(composed(f"model={name}", word).model, facts=Facts.of(data, 20)).eval()
+    other = build(composed(f"model={name}", *word.split()).model, facts=Facts.of(data, 20)).eval()
     other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
     assert torch.equal(score(other, batch), score(model, batch))
 
@@ -147,7 +148,7 @@ def tampered(batch, slot, query, n_items, rng):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize(("name", "word"), TRAINED)
 def test_every_loss_reaches_every_parameter(name, word, loss, data):
-    config = composed(f"model={name}", f"loss={loss}", word)
+    config = composed(f"model={name}", f"loss={loss}", *word.split())
     module = Training(made(name, data, word), build(config.loss), torch.optim.SGD, data, 1)
     value = 0.0
     for batch in TrainingBatches(data, 16, 20, seed=0):

@@ -1,0 +1,43 @@
+"""What attention knows beside content: how far back an event is, and how long ago.
+
+B users, N positions, Q positions that look, H heads.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+N_BUCKETS = 32
+"""of elapsed seconds, each twice as wide as the one before: the last begins after 68 years"""
+
+
+class AttentionBias(nn.Module):
+    """Added to the logits of attention: a learned number a head for each distance in positions (`relative_position`)
+    and for each bucket of elapsed time (`time`). Shaw et al. (2018); time buckets as in HSTU (Zhai et al., 2024).
+    """
+
+    def __init__(self, n_heads: int, n_positions: int, relative_position: bool, time: bool) -> None:
+        super().__init__()
+        self.distance = nn.Parameter(torch.zeros(n_heads, n_positions)) if relative_position else None
+        self.elapsed = nn.Parameter(torch.zeros(n_heads, N_BUCKETS)) if time else None
+
+    def forward(
+        self, place: Int[Tensor, "B Q"], now: Int[Tensor, "B Q"] | None, then: Int[Tensor, "B N"] | None, n: int
+    ) -> Float[Tensor, "B H Q N"]:
+        """The bias of looking from `place` at moment `now` (seconds) to each of `n` positions, whose moments are
+        `then`; −inf for later ones.
+        """
+        back = place[:, :, None] - torch.arange(n, device=place.device)
+        bias = torch.zeros(back.shape, device=place.device).masked_fill(back < 0, -torch.inf)[:, None]
+        if self.distance is not None:
+            bias = bias + self.distance[:, back.clamp(0, self.distance.shape[1] - 1)].transpose(0, 1)
+        if self.elapsed is not None and now is not None and then is not None:
+            bias = bias + self.elapsed[:, time_buckets(now, then)].transpose(0, 1)
+        return bias
+
+
+def time_buckets(now: Int[Tensor, "B Q"], then: Int[Tensor, "B N"]) -> Int[Tensor, "B Q N"]:
+    """The logarithm of the seconds between, whole; 0 for the start token at position 0, which has no time."""
+    seconds = (now[:, :, None] - then[:, None]).clamp(min=0)
+    buckets = (seconds + 1).double().log2().long().clamp(max=N_BUCKETS - 1)
+    return buckets * (torch.arange(then.shape[1], device=then.device) > 0)

@@ -71,7 +71,14 @@ def said(words: list[str]) -> tuple[str, int]:
 def full_disk(folder: Path) -> Answer:
     """The command's answer where no file may have more than 64 KiB."""
     (folder / "log.csv").write_text(csv([(f"u{n % 997}", f"i{n * n % 8999}", START + n) for n in range(50_000)]))
-    words = ["data=csv", "data.path={}/log.csv", "data.folder={}/data", "hydra.run.dir={}/run", "model=popularity"]
+    words = [
+        "data=csv",
+        "data.path={}/log.csv",
+        "data.folder={}/data",
+        "hydra.run.dir={}/run",
+        "model=popularity",
+        "export=false",
+    ]
     found = limited([ROOT / "scripts" / "train.py", *(word.format(folder) for word in words)], 64 * 1024)
     return Answer(found.stderr, found.stderr.splitlines()[-1].replace(f"{folder}/", ""), found.returncode)
 

@@ -65,7 +65,7 @@ def words(log, folder, *more):
     return [
         sys.executable, "-W", "ignore", str(ROOT / "scripts/train.py"), "data=csv", f"data.path={log}", "threads=1",
         f"data.folder={log.parent}/prepared", "ks=[10]", "model=sasrec", "baselines=none", "trainer.max_epochs=30",
-        f"hydra.run.dir={folder}", *more,
+        "export=false", f"hydra.run.dir={folder}", *more,
     ]  # fmt: skip
 
 

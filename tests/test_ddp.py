@@ -11,7 +11,7 @@ from recsys.config import config_dir
 from tests.planted import planted_log
 
 TRAIN = config_dir().parent / "scripts/train.py"
-ONE_STEP = ["model.dropout=0", "patience=99", "baselines=none", "ks=[10]", "threads=1", "logger=none"]
+ONE_STEP = ["model.dropout=0", "patience=99", "baselines=none", "ks=[10]", "threads=1", "logger=none", "export=false"]
 PLAIN = ["optimizer._target_=torch.optim.SGD", "optimizer.lr=0.5", "~optimizer.betas"]
 
 

@@ -1,6 +1,9 @@
 """The exported file, against plain torch and Python; what it refuses and what it leaves."""
 
 import json
+import sys
+from functools import cache
+from unittest import mock
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys import cli
 from recsys.config import ConfigError
 from recsys.data.features import Features, derive
 from recsys.data.schema import Clock
@@ -19,16 +23,24 @@ from recsys.export import scoring
 from recsys.export.check import Asker, CheckError, _compare
 from recsys.export.columns import Clock as GraphClock
 from recsys.export.graph import Words, compose
-from recsys.export.job import _words, exported
+from recsys.export.job import _words, export, exported
 from recsys.export.reference import Drawn, Reference, Request
 from recsys.export.tables import as_stored, without_users
 from recsys.models.base import ClosedForm
+from recsys.run import Run
 from recsys.serving.recommender import Recommendation, Recommender
-from tests.composed import MODELS, TRAINABLE
+from recsys.training.job import train
+from tests.composed import MODELS, TRAINABLE, composed
 from tests.contracts.test_models import made
 from tests.planted import planted_log, prepared
 
 HISTORY = 20
+
+
+@cache
+def file_of(name, data, precision="float16", users=False):
+    """The checked file of a model by name, and its manifest."""
+    return written(made(name, data), data, precision, users)
 
 
 def written(model, data, precision="float16", users=False):
@@ -40,13 +52,13 @@ def written(model, data, precision="float16", users=False):
 
 @pytest.fixture(scope="module")
 def sasrec_file(shop):
-    return written(made("sasrec", shop), shop)[0]
+    return file_of("sasrec", shop)[0]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_holds_the_check(name, shop):
     """The check compares scores and lists with torch for requests of every kind, and metrics on all test users."""
-    content, manifest = written(made(name, shop), shop)
+    content, manifest = file_of(name, shop)
     assert manifest["precision"]["overlap@10"] > 0.99
     assert manifest["precision"]["n_users"] > 10
     Recommender(content).self_test()
@@ -57,12 +69,13 @@ def test_every_model_holds_the_check(name, shop):
 @pytest.mark.parametrize("data", ["dataset", "mixed"])
 def test_every_model_holds_the_check_on_other_data(name, data, request):
     data = request.getfixturevalue(data)
-    written(made(name, data), data)
+    file_of(name, data)
 
 
 WORDS = [
     ("sasrec", "block@model.block=ligr"), ("sasrec", "model.tied=false"), ("two_tower", "model.attention=true"),
-    ("two_tower", "model.user_id=true"), ("ncf", "model.history=false"), ("item_knn", "model.half_life=3"),
+    ("sasrec", "model.relative_position=true"), ("sasrec", "model.time_bias=true"), ("ncf", "model.history=false"),
+    ("two_tower", "model.user_id=true"), ("item_knn", "model.half_life=3"),
 ]  # fmt: skip
 
 
@@ -83,21 +96,21 @@ def test_eight_bits_choose_candidates_and_scores_stay_exact(name, shop, monkeypa
 
 @pytest.mark.parametrize(("precision", "kind"), [("float16", "FLOAT16"), ("float32", "FLOAT")])
 def test_the_item_matrix_is_stored_once(precision, kind, shop):
-    content, _ = written(made("two_tower", shop), shop, precision)
+    content, _ = file_of("two_tower", shop, precision)
     tables = [t for t in onnx.load_from_string(content).graph.initializer if list(t.dims)[:1] == [shop.n_items + 1]]
     wide = [tensor for tensor in tables if len(tensor.dims) == 2 and tensor.dims[1] > 1]
     assert [onnx.TensorProto.DataType.Name(tensor.data_type) for tensor in wide] == [kind]
 
 
 def test_eight_bits_fall_back_where_scores_are_no_product(shop):
-    assert written(made("ease", shop), shop, "int8")[1]["precision"]["tables"] == "float16"
+    assert file_of("ease", shop, "int8")[1]["precision"]["tables"] == "float16"
 
 
 def test_only_inputs_that_the_model_uses_are_asked_for(dataset, shop, mixed):
     plain = {"history", "k", "exclude_seen", "deny", "allow"}
-    assert set(written(made("sasrec", dataset), dataset)[1]["inputs"]) == plain
-    assert set(written(made("popularity", mixed), mixed)[1]["inputs"]) == plain | {"history_event"}
-    assert set(written(made("two_tower", shop), shop)[1]["inputs"]) == plain | {
+    assert set(file_of("sasrec", dataset)[1]["inputs"]) == plain
+    assert set(file_of("popularity", mixed)[1]["inputs"]) == plain | {"history_event"}
+    assert set(file_of("two_tower", shop)[1]["inputs"]) == plain | {
         "age",
         "timestamp",
         "history_timestamp",
@@ -106,7 +119,7 @@ def test_only_inputs_that_the_model_uses_are_asked_for(dataset, shop, mixed):
 
 def test_no_raw_user_is_in_a_file_without_users_and_rows_of_users_neither(shop):
     model = made("ncf", shop)
-    hidden, shown = written(model, shop)[0], written(model, shop, users=True)[0]
+    hidden, shown = file_of("ncf", shop)[0], file_of("ncf", shop, users=True)[0]
     assert b"u07" not in hidden
     assert b"u07" in shown
     rows = [tuple(t.dims) for t in onnx.load_from_string(hidden).graph.initializer]
@@ -116,7 +129,7 @@ def test_no_raw_user_is_in_a_file_without_users_and_rows_of_users_neither(shop):
 
 
 def test_unseen_views_may_be_recommended_and_purchases_not(mixed):
-    file = Recommender(written(made("popularity", mixed), mixed)[0])
+    file = Recommender(file_of("popularity", mixed)[0])
     types = {"history_event": ["view", "purchase", "cart"]}
     found = file.recommend(["i01", "i02", "i03"], context=types, k=30, exclude_seen=True)
     assert "i02" not in found.items
@@ -171,6 +184,47 @@ def test_the_bare_file_pads_anywhere_and_answers_nothing_at_all(sasrec_file, sho
     assert manifest == json.loads(session.get_modelmeta().custom_metadata_map["manifest"])
 
 
+@pytest.fixture
+def run(tmp_path):
+    """A trained run of a closed form, without its file."""
+    planted_log().to_csv(tmp_path / "events.csv", index=False)
+    config = composed(
+        "data=csv", f"data.path={tmp_path}/events.csv", f"data.folder={tmp_path}/data", "model=item_knn", "ks=[10]",
+        "baselines=none",
+    )  # fmt: skip
+    found = Run.create(tmp_path / "run", config)
+    train(found)
+    return found
+
+
+def test_the_command_writes_the_file_into_the_run(run, capsys):
+    export(run, composed(f"run={run.folder}", "licence=CC0", name="export"))
+    said = Recommender(run.folder / "model.onnx").describe()
+    assert (said["model"], said["licence"], said["precision"]["n_users"]) == ("item_knn", "CC0", 60)
+    assert said["metrics"]["ndcg@10"] == pytest.approx(said["precision"]["ndcg@10"])
+    assert "through the file on 60 test users" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fault", [CheckError("it is wrong"), KeyboardInterrupt()])
+def test_what_fails_leaves_no_file(run, monkeypatch, fault):
+    monkeypatch.setattr("recsys.export.job.check_ranking", mock.Mock(side_effect=fault))
+    with pytest.raises((ConfigError, KeyboardInterrupt)):
+        export(run, composed(f"run={run.folder}", name="export"))
+    assert not list(run.folder.glob("*model.onnx*"))
+
+
+def test_a_failed_check_is_one_line_and_status_1(run, monkeypatch, capsys):
+    monkeypatch.setattr("recsys.export.job.check_answers", mock.Mock(side_effect=CheckError("it is wrong")))
+    monkeypatch.setattr(sys, "argv", ["recsys export", f"run={run.folder}"])
+    with pytest.raises(SystemExit, match=r"gives no model.onnx: it is wrong; try precision=float32"):
+        cli.export()
+
+
+def test_an_unknown_precision_is_refused_before_anything_is_read(run):
+    with pytest.raises(ConfigError, match="precision=int4 is unknown; use float16, float32, int8"):
+        export(run, composed(f"run={run.folder}", "precision=int4", name="export"))
+
+
 def test_opsets_are_those_that_were_promised(sasrec_file):
     proto = onnx.load_from_string(sasrec_file)
     assert {o.domain: o.version for o in proto.opset_import} == {"": 20, "ai.onnx.ml": 3}
@@ -191,7 +245,7 @@ def test_the_clock_in_the_graph_tells_what_pandas_tells(zone):
 
 def test_times_of_a_zone_with_summer_time_are_read_in_the_graph(tmp_path):
     data = prepared(tmp_path, planted_log(), clock=Clock(zone="Europe/Berlin"), features=Features(context=["hour"]))
-    assert "timestamp" in written(made("two_tower", data), data)[1]["inputs"]
+    assert "timestamp" in file_of("two_tower", data)[1]["inputs"]
 
 
 def test_features_of_several_values_and_missing_numbers_enter_by_name(tmp_path):
@@ -200,7 +254,7 @@ def test_features_of_several_values_and_missing_numbers_enter_by_name(tmp_path):
     log["tags"] = [rng.choice(["a", "a|b", "b|c|d", "é"]) for _ in range(len(log))]
     log["price"] = np.where(rng.random(len(log)) < 0.1, np.nan, rng.normal(50, 9, len(log)))
     data = prepared(tmp_path, log, features=Features(context=["tags", "price"]))
-    inputs = written(made("sasrec", data), data)[1]["inputs"]
+    inputs = file_of("sasrec", data)[1]["inputs"]
     assert inputs["history_tags"]["shape"] == ["batch", "length", 3]
     assert inputs["tags"]["shape"] == ["batch", 3]
     assert inputs["price"] == {
@@ -213,7 +267,18 @@ def test_a_column_named_as_an_input_is_refused(tmp_path):
     log = planted_log().assign(deny="x")
     data = prepared(tmp_path, log, features=Features(context=["deny"]))
     with pytest.raises(ConfigError, match="two inputs of the file would be called 'deny'"):
-        written(made("popularity", data), data)
+        file_of("popularity", data)
+
+
+def test_a_model_that_fixes_the_batch_is_refused(dataset):
+    class Fixed(type(made("popularity", dataset))):
+        def forward(self, user, history, events, request):
+            return super().forward(user, history, events, request) * torch.ones(len(history), 1)
+
+    model = made("popularity", dataset)
+    model.__class__ = Fixed
+    with pytest.raises(TypeError, match=r"x\.shape\[0\]"):
+        written(model, dataset)
 
 
 def test_ids_that_read_alike_are_refused():

@@ -12,6 +12,7 @@ import torch
 
 from recsys.config import ConfigError, config_dir
 from recsys.run import Run, atomic
+from recsys.serving.recommender import Recommender
 from tests.planted import planted_log
 
 SCRIPTS = config_dir().parent / "scripts"
@@ -28,7 +29,7 @@ def words(log_file, folder, *more):
     return [
         sys.executable, "-W", "ignore", str(SCRIPTS / "train.py"), "data=csv", f"data.path={log_file}",
         f"data.folder={log_file.parent}/prepared", "trainer.max_epochs=4", "threads=1", "ks=[5,10]",
-        "model.dim=16", "batches.batch_size=8", f"hydra.run.dir={folder}", *more,
+        "model.dim=16", "batches.batch_size=8", "export=false", f"hydra.run.dir={folder}", *more,
     ]  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def run(command, **options):
 @pytest.fixture(scope="module")
 def finished(log_file, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "first"
-    found = run(words(log_file, folder, "model=sasrec", "trainer.max_epochs=12"))
+    found = run(words(log_file, folder, "model=sasrec", "trainer.max_epochs=12", "export=true"))
     assert found.returncode == 0, found.stderr
     return folder, found.stdout
 
@@ -56,6 +57,9 @@ def test_a_run_leaves_what_is_promised(finished):
         "item_knn",
         "ease",
     }
+    said = Recommender(folder / "model.onnx").describe()
+    assert said["split_hash"] == metrics["split_hash"]
+    assert said["metrics"]["ndcg@10"] == metrics["test"]["ndcg@10"] == pytest.approx(said["precision"]["ndcg@10"])
     timing = json.loads((folder / "timing.json").read_text())
     assert {"tokens_per_s", "cpu_s_train", "epochs", "peak_rss_mb", "cpu_s_first_step"} <= set(timing)
     assert (folder / "environment.json").exists()

@@ -12,11 +12,12 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from recsys.config import ConfigError
 from recsys.export.columns import EVENT, Column
+from recsys.export.history import Cut
 from recsys.export.nodes import MICROSOFT, ML, ML_OPSET, OPSET, Nodes
-from recsys.export.scoring import CHUNK, Asked, Network, Product, rank, rank_scores, typed
+from recsys.export.scoring import CHUNK, Asked, Network, Product, rank, rank_scores, sum_of_rows, typed
 from recsys.export.tables import is_table
 from recsys.export.traced import Traced, trace_pairs
-from recsys.models.base import Model, Trainable
+from recsys.models.base import ClosedForm, Model, Trainable
 
 IR = 10
 LARGEST = 2**31 - 2**20
@@ -54,7 +55,7 @@ def compose(
     history, deny, allow = _numbers(g, words.items)
     recognised = g.op("Greater", history, g.ints(0))
     padded = g.op("Pad", history, g.ints(0, 0, 0, 1))  # so that there is a slot in an empty history
-    cut = _Cut(g, padded, max_history)
+    cut = Cut(g, padded, max_history)
     inputs = {"history": cut.items}
     for name, column in traced.columns.items():
         value = _coded(g, column, words)
@@ -62,7 +63,11 @@ def compose(
             value = cut.take(value, column.width > 1)
         one_code = column.kind == "category" and column.width == 1
         inputs[name] = g.op("Unsqueeze", value, g.ints(-1)) if one_code else value
-    answer = g.insert(traced.graph, inputs)
+    rows = model.rows() if isinstance(model, ClosedForm) else None
+    if rows is None:
+        answer = g.insert(traced.graph, inputs)
+    else:
+        answer = [sum_of_rows(g, g.constant(rows.numpy(), "items.rows"), cut.items)]
     seen = history
     if words.targets:
         seen = g.op("Mul", seen, _encoded(g, EVENT, words.targets, [1] * len(words.targets)))
@@ -78,8 +83,8 @@ def compose(
     else:
         scores, items = rank_scores(g, answer[0], asked)
     _name_results(g, scores, items, k, words.items)
-    g.nodes.append(helper.make_node("Identity", [recognised], ["recognised"]))
-    g.nodes.append(helper.make_node("Squeeze", [cut.known, g.ints(1)], ["known"]))
+    g.named("recognised", "Identity", recognised)
+    g.named("known", "Squeeze", cut.known, g.ints(1))
     outputs = [
         typed("items", TensorProto.STRING, ["batch", "k"]),
         typed("scores", TensorProto.FLOAT, ["batch", "k"]),
@@ -87,7 +92,7 @@ def compose(
         typed("recognised", TensorProto.BOOL, ["batch", "length"]),
     ]
     if isinstance(model, Trainable) and model.dot_product:
-        g.nodes.append(helper.make_node("Identity", [answer[0]], ["user_vector"]))
+        g.named("user_vector", "Identity", answer[0])
         outputs.append(typed("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
     _store_tables(g, n)
     return _model(g, list(traced.columns.values()), outputs)
@@ -140,49 +145,6 @@ def _coded(g: Nodes, column: Column, words: Words) -> str:
     return _encoded(g, column.input, values, range(1, len(values) + 1))
 
 
-class _Cut:
-    """Known items of a history, whose last slot is padding, moved up to the left and cut to the newest, and the
-    same for columns beside them.
-    """
-
-    def __init__(self, g: Nodes, history: str, max_history: int | None) -> None:
-        self.g = g
-        real = g.cast(g.op("Greater", history, g.ints(0)), TensorProto.INT64)
-        self.known = g.op("ReduceSum", real, g.ints(1))  # (B 1)
-        place = g.op("Sub", g.op("CumSum", real, g.constant(np.array(1, np.int64))), g.ints(1))
-        kept, length = real, self.known
-        if max_history is not None:
-            length = g.op("Min", self.known, g.ints(max_history))
-            place = g.op("Sub", place, g.op("Sub", self.known, length))
-            newest = g.op("GreaterOrEqual", place, g.ints(0))
-            kept = g.op("Mul", real, g.cast(newest, TensorProto.INT64))
-        longest = g.op("ReduceMax", g.op("Concat", g.op("Reshape", length, g.ints(-1)), g.ints(1), axis=0))
-        slots = g.op("Range", _zero(g), g.op("Squeeze", longest), g.constant(np.array(1, np.int64)))
-        filled = g.op("Less", slots, length)  # (B N)
-        width = g.op("Shape", history, start=1)
-        slot_of = g.op("Range", _zero(g), g.op("Squeeze", width), g.constant(np.array(1, np.int64)))
-        nothing = g.op("Expand", g.ints(0), g.op("Shape", filled))
-        to, of = g.op("Mul", place, kept), g.op("Mul", slot_of, kept)
-        source = g.op("ScatterElements", nothing, to, of, axis=1, reduction="add")
-        self.source = g.op("Where", filled, source, g.op("Sub", width, g.ints(1)))  # the last slot is padding
-        self.items = self._gather(history)
-
-    def take(self, column: str, several: bool) -> str:
-        """A column (B L) or, with several values a cell, (B L W) beside the cut history."""
-        g = self.g
-        padded = g.op("Pad", column, g.ints(0, 0, 0, 0, 1, 0) if several else g.ints(0, 0, 0, 1))
-        if several:
-            return g.op("GatherND", padded, g.op("Unsqueeze", self.source, g.ints(2)), batch_dims=1)
-        return self._gather(padded)
-
-    def _gather(self, column: str) -> str:
-        return self.g.op("GatherElements", column, self.source, axis=1)
-
-
-def _zero(g: Nodes) -> str:
-    return g.constant(np.array(0, np.int64))
-
-
 def _way(g: Nodes, model: Trainable, table: np.ndarray) -> Product | Network:
     """How all items are scored, by the item matrix that the traced graph holds already or that is added here."""
     same = (name for name in g.constants if name.endswith(".matrix"))
@@ -201,26 +163,34 @@ def _name_results(g: Nodes, scores: str, items: str, k: str, raw: Sequence[str])
     ends = g.op("Concat", g.ints(0, 0, 0), missing, axis=0)
     names = g.constant(np.array(["", *raw], dtype=object), "names")
     full = g.op("Pad", found, ends)
-    g.nodes.append(helper.make_node("Gather", [names, full], ["items"]))
+    g.named("items", "Gather", names, full)
     lowest = g.constant(np.array(-np.inf, np.float32))
-    g.nodes.append(helper.make_node("Pad", [scores, ends, lowest], ["scores"]))
+    g.named("scores", "Pad", scores, ends, lowest)
 
 
 def _store_tables(g: Nodes, n: int) -> None:
-    """Tables of items that float16 holds exactly are stored so, their numbers of items as int32; both are widened
-    as the file is loaded.
+    """Columns of item tables that float16 holds exactly are stored so, numbers of items as int32; the runtime widens
+    them as it loads the file.
     """
-    widened = []
+    widened = Nodes(g)
     for name, tensor in list(g.constants.items()):
         if tensor.data_type not in SMALLER or not is_table(tuple(tensor.dims), n):
             continue
         array = numpy_helper.to_array(tensor)
         small: np.ndarray = array.astype(SMALLER[tensor.data_type])
-        if np.array_equal(small.astype(array.dtype), array):
-            del g.constants[name]
-            stored = g.constant(small, f"{name}.stored")
-            widened.append(helper.make_node("Cast", [stored], [name], to=tensor.data_type))
-    g.nodes[:0] = widened
+        exact = (small == array).all(axis=0)
+        if exact.mean() < 0.5:
+            continue
+        del g.constants[name]
+        stored = g.constant(np.ascontiguousarray(small[:, exact]), f"{name}.stored")
+        if exact.all():
+            widened.named(name, "Cast", stored, to=tensor.data_type)
+            continue
+        rest = g.constant(np.ascontiguousarray(array[:, ~exact]), f"{name}.rest")
+        both = widened.op("Concat", widened.cast(stored, tensor.data_type), rest, axis=1)
+        order = np.argsort(np.concatenate([np.flatnonzero(exact), np.flatnonzero(~exact)]))
+        widened.named(name, "Gather", both, g.constant(order), axis=1)
+    g.nodes[:0] = widened.nodes
 
 
 def _model(g: Nodes, columns: list[Column], outputs: list[ValueInfoProto]) -> ModelProto:

@@ -33,6 +33,10 @@ class Nodes:
         self.nodes.append(helper.make_node(kind, inputs, found, domain=domain, **attributes))
         return found
 
+    def named(self, output: str, kind: str, *inputs: str, **attributes: Any) -> None:
+        """A node whose one value gets the name `output`."""
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+
     def cast(self, value: str, kind: int) -> str:
         """A value in another type, a TensorProto constant."""
         return self.op("Cast", value, to=kind)

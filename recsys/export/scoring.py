@@ -105,6 +105,17 @@ def rank_scores(g: Nodes, scores: str, asked: Asked) -> tuple[str, str]:
     return _either(g, all_asked, (everything, top(everything, scores, asked)), (listed, top(listed, kept, asked)))
 
 
+def sum_of_rows(g: Nodes, matrix: str, history: str) -> str:
+    """(B I) the sums of the rows of the distinct items of each history, one user at a time: a row is a score of
+    every item.
+    """
+    body = Nodes(g)
+    row = body.name("row")
+    total = body.op("ReduceSum", body.op("Gather", matrix, body.op("Unique", row)), g.ints(0), keepdims=0)
+    given = helper.make_tensor_value_info(row, TensorProto.INT64, ["slots"])
+    return g.op("Scan", history, body=body.branch([total], (TensorProto.FLOAT,), [given]), num_scan_inputs=1)
+
+
 def top(g: Nodes, scores: str, asked: Asked) -> tuple[str, str]:
     """The best k of scores (B I), those of repeats raised and hidden ones left out."""
     if asked.extra is not None:

@@ -46,16 +46,20 @@ def without_users(model: Model) -> Model:
 
 
 def as_stored(model: Model, n_items: int, precision: str) -> Model:
-    """A copy of a model that reads item tables as the file stores them, item features folded in.
+    """A copy of a model that reads item tables as the file stores them, item features folded in; columns of item
+    vectors that are far larger than the rest, such as popularity, keep all their digits.
 
     Raises ConfigError where float16 cannot hold the numbers.
     """
     found = copy.deepcopy(model).eval()
     with torch.no_grad():
         if isinstance(found, Trainable):
-            found.fold(_stored(found.item_vectors(), precision))
-        for tensor in (*found.parameters(), *found.buffers()):
-            if tensor.is_floating_point() and is_table(tuple(tensor.shape), n_items + 1):
+            matrix = found.item_vectors().detach()
+            folded = _stored(matrix, precision)
+            loud = torch.from_numpy(outliers(matrix.numpy()))
+            found.fold(torch.where(loud, matrix, folded))
+        for name, tensor in found.state_dict().items():
+            if tensor.is_floating_point() and is_table(tuple(tensor.shape), n_items + 1) and ".matrix" not in name:
                 tensor.copy_(_stored(tensor, precision))
     return found
 

@@ -15,7 +15,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED
 from recsys.export.columns import EVENT, Clock, Column, Standardise
 from recsys.export.nodes import OPSET
-from recsys.models.base import Model, Trainable
+from recsys.models.base import ClosedForm, Model, Trainable
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,11 @@ class Pairs(nn.Module):
 
 
 def trace(model: Model, columns: list[Column], dataset: Dataset) -> Traced:
-    """The graph of a model for histories of any length from 1, in batches of any size."""
+    """The graph of a model for histories of any length from 1, in batches of any size; an empty one where scores
+    are sums of rows.
+    """
+    if isinstance(model, ClosedForm) and model.rows() is not None:
+        return Traced(GraphProto(), {column.input: column for column in columns if column.input == EVENT})
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     events = {0: batch, 1: length}
     shapes = [events if column.part == "events" else {0: batch} for column in columns]
@@ -127,4 +131,10 @@ def _export(module: nn.Module, examples: tuple[Tensor, ...], names: list[str], s
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    proto: ModelProto = program.model_proto
+    for value in proto.graph.input:  # what is fixed is not refused by the exporter
+        if not value.type.tensor_type.shape.dim[0].dim_param:
+            raise TypeError(
+                f"the model fixes the size of the batch; let it ask x.shape[0] for it, not len(x) ({value})"
+            )
+    return proto

@@ -39,5 +39,6 @@ class AttentionBias(nn.Module):
 def time_buckets(now: Int[Tensor, "B Q"], then: Int[Tensor, "B N"]) -> Int[Tensor, "B Q N"]:
     """The logarithm of the seconds between, whole; 0 for the start token at position 0, which has no time."""
     seconds = (now[:, :, None] - then[:, None]).clamp(min=0)
-    buckets = (seconds + 1).double().log2().long().clamp(max=N_BUCKETS - 1)
+    # the half keeps whole powers of two off the edges, where another runtime's logarithm may fall short
+    buckets = (seconds.double() + 1.5).log2().long().clamp(max=N_BUCKETS - 1)
     return buckets * (torch.arange(then.shape[1], device=then.device) > 0)

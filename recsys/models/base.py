@@ -79,6 +79,12 @@ class ClosedForm(Model):
     def fit(self, dataset: Dataset, part: str) -> None:
         """Learn from every event before `part` (validation or test)."""
 
+    def rows(self) -> Float[Tensor, "I I"] | None:
+        """What each distinct item of a history adds to the scores, where they are that sum; None elsewhere. An
+        exported file then reads these rows alone.
+        """
+        return None
+
 
 class Trainable(Model):
     """A model trained by gradient, which scores item vectors for query vectors.

@@ -37,6 +37,10 @@ class EASE(ClosedForm):
         precision.fill_diagonal_(0)
         self.weights.zero_()[1:, 1:] = precision
 
+    def rows(self) -> Float[Tensor, "I I"]:
+        """The weights."""
+        return self.weights
+
     def forward(
         self,
         user: Columns,  # noqa: ARG002

@@ -110,7 +110,7 @@ class SASRec(Trainable):
         of the request, which earlier queries must not know.
         """
         n = x.shape[1]
-        everywhere = torch.arange(n, device=x.device).expand(len(x), n)
+        everywhere = torch.arange(n, device=x.device).expand(x.shape[0], n)
         times = None if then is None else nn.functional.pad(then, (1, 0))
         for block, bias in zip(self.blocks[:-1], self.biases[:-1], strict=True):
             x = block(x, None, bias(everywhere, times, times, n))

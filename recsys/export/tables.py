@@ -75,8 +75,10 @@ def _stored(table: Tensor, precision: str) -> Tensor:
 
 
 def quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An int8 matrix (I E) and the scale (I,) of each row."""
-    scale = np.maximum(np.abs(matrix).max(axis=1), 1e-12) / 127
+    """An int8 matrix (I E) and the scale (I,) of each row; of seven bits, since processors before 2019 add two
+    products with eight in sixteen bits, and would cut them off.
+    """
+    scale = np.maximum(np.abs(matrix).max(axis=1), 1e-12) / 63
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 
 

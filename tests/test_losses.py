@@ -64,6 +64,21 @@ def test_softmax_gradcheck_in_float64():
     assert torch.autograd.gradcheck(loss, (queries, items, slot_scores))
 
 
+def test_softmax_multiplies_in_bfloat16_under_autocast():
+    found, expected = question(), question()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = Softmax(7)(asked(*found))
+    reference = Softmax(7)(asked(*expected))
+    loss.backward()
+    reference.backward()
+    assert loss.dtype == torch.float32
+    assert loss != reference
+    torch.testing.assert_close(loss, reference, rtol=1e-2, atol=0)
+    for mine, theirs in ((found[0], expected[0]), (found[1], expected[1]), (found[5][1], expected[5][1])):
+        assert mine.grad.dtype == torch.float32
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=0.05, atol=0.05)
+
+
 def test_one_table_for_input_and_output_collects_both_gradients():
     table = torch.randn(11, 4, dtype=torch.float64, requires_grad=True)
     history, target = torch.tensor([1, 5, 9]), torch.tensor([5, 9, 2])

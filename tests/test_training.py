@@ -106,6 +106,15 @@ def test_killed_and_resumed_equals_uninterrupted_and_the_seed_decides(log_file, 
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("model", ["two_tower", "sasrec", "ncf"])
+def test_bfloat16_learns_the_planted_order(log_file, tmp_path, model):
+    more = ["trainer.precision=bf16-mixed", "trainer.max_epochs=10", "optimizer.lr=0.01", "baselines=none"]
+    found = run(words(log_file, tmp_path / "run", f"model={model}", *more))
+    assert found.returncode == 0, found.stderr
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["test"]["hr@10"] > 0.6
+
+
 def test_resume_takes_no_other_setting(finished):
     found = run([sys.executable, str(SCRIPTS / "train.py"), f"resume={finished[0]}", "seed=2"])
     assert found.returncode == 1

@@ -44,7 +44,9 @@ class Softmax(nn.Module):
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
-    """Takes the gradient in the forward pass, while a chunk of logits is still in the cache."""
+    """Takes the gradient in the forward pass, while a chunk of logits is still in the cache; under autocast the
+    products are of its type, all between them float32.
+    """
 
     @staticmethod
     def forward(
@@ -58,28 +60,36 @@ class _ChunkedSoftmax(torch.autograd.Function):
         weight: Tensor,
         chunk: int,
     ) -> Tensor:
-        total = queries.new_zeros(())
-        of_queries, of_items = torch.empty_like(queries), torch.zeros_like(items)
+        kinds = [None if x is None else x.dtype for x in (queries, items, slot_scores)]
+        queries, items, full = _as_multiplied(queries, items)
+        total = queries.new_zeros((), dtype=full)
+        of_queries, of_items = torch.empty_like(queries), torch.zeros_like(items, dtype=full)
         of_slots = None if slot_scores is None else torch.empty_like(slot_scores)
         starts = range(0, len(queries), chunk)
         edges = torch.searchsorted(target_query, torch.tensor([*starts, len(queries)], device=target.device)).tolist()
-        mass = queries.new_zeros(len(queries)).index_add_(0, target_query, weight)
+        weight = weight.to(full)
+        mass = total.new_zeros(len(queries)).index_add_(0, target_query, weight)
         for n, start in enumerate(starts):
             rows, mine = slice(start, start + chunk), slice(edges[n], edges[n + 1])
-            logits = queries[rows] @ items.T
+            logits = _product(queries[rows], items.T, full)
             if slot_items is not None and slot_scores is not None:
-                logits.scatter_add_(1, slot_items[rows], slot_scores[rows])
+                logits.scatter_add_(1, slot_items[rows], slot_scores[rows].to(full))
             logits[:, 0] = -torch.inf
             log_p = logits.log_softmax(dim=1)
             at = (target_query[mine] - start, target[mine])
             total -= (weight[mine] * log_p[at]).sum()
             gradient = log_p.exp_().mul_(mass[rows, None])
             gradient.index_put_(at, -weight[mine], accumulate=True)
-            torch.mm(gradient, items, out=of_queries[rows])
-            of_items.addmm_(gradient.T, queries[rows])
+            share = gradient.to(queries.dtype)
+            torch.mm(share, items, out=of_queries[rows])
+            if share is gradient:
+                of_items.addmm_(gradient.T, queries[rows])
+            else:
+                of_items += _product(share.T, queries[rows], full)
             if of_slots is not None and slot_items is not None:
                 of_slots[rows] = gradient.gather(1, slot_items[rows])
-        ctx.save_for_backward(of_queries, of_items, *([] if of_slots is None else [of_slots]))
+        found = zip((of_queries, of_items, of_slots), kinds, strict=True)
+        ctx.save_for_backward(*(gradient.to(kind) for gradient, kind in found if gradient is not None))
         return total
 
     @staticmethod
@@ -87,3 +97,16 @@ class _ChunkedSoftmax(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         of_queries, of_items, *of_slots = (grad_output * saved for saved in ctx.saved_tensors)
         return of_queries, of_items, *(of_slots or [None]), None, None, None, None, None
+
+
+def _as_multiplied(queries: Tensor, items: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
+    """Both in the type of products, which is autocast's where it is on, and the type of sums."""
+    device = queries.device.type
+    if not torch.is_autocast_enabled(device):
+        return queries, items, items.dtype
+    kind = torch.get_autocast_dtype(device)
+    return queries.to(kind), items.to(kind), torch.float32
+
+
+def _product(a: Tensor, b: Tensor, kind: torch.dtype) -> Tensor:
+    return (a @ b).to(kind)

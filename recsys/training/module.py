@@ -106,8 +106,10 @@ def quieten() -> None:
 
 
 def score(model: nn.Module, batch: Batch) -> Tensor:
-    """Scores (B, I) of a batch on the model's own device."""
-    return model(batch.user, batch.history, batch.events, batch.request)
+    """Scores (B, I) of a batch on the model's own device, never in bfloat16, whose ties would cost ranks."""
+    with torch.autocast(batch.history.device.type, enabled=False):
+        scores: Tensor = model(batch.user, batch.history, batch.events, batch.request)
+    return scores
 
 
 def hash_seed(*numbers: int) -> int:

@@ -37,13 +37,7 @@ class Words:
     """types of events whose items count as seen; none: all"""
 
 
-def compose(
-    model: Model,
-    traced: Traced,
-    words: Words,
-    max_history: int | None,
-    int8: bool,
-) -> ModelProto:
+def compose(model: Model, traced: Traced, words: Words, max_history: int | None, int8: bool) -> ModelProto:
     """The whole graph of a model whose tables are as stored; `max_history` None reads all of a history.
 
     Raises ConfigError for duplicate ids, and for a file that would be over 2 GB.
@@ -53,9 +47,33 @@ def compose(
     g = Nodes()
     n = len(words.items) + 1
     history, deny, allow = _numbers(g, words.items)
-    recognised = g.op("Greater", history, g.ints(0))
     padded = g.op("Pad", history, g.ints(0, 0, 0, 1))  # so that there is a slot in an empty history
     cut = Cut(g, padded, max_history)
+    answer = _answer(g, model, traced, cut, words)
+    k = g.op("Max", "k", g.ints(0))
+    extra = answer[1] if len(answer) > 1 else None
+    asked = Asked(n, k, _hide(g, history, deny, words), allow, cut.items, extra)
+    if isinstance(model, Trainable):
+        table = model.item_vectors().detach().numpy()
+        scores, items = rank(g, _way(g, model, table), answer[0], asked, table if int8 else None)
+    else:
+        scores, items = rank_scores(g, answer[0], asked)
+    _name_results(g, scores, items, k, words.items)
+    g.named("recognised", "Greater", history, g.ints(0))
+    g.named("known", "Squeeze", cut.known, g.ints(1))
+    outputs = output_values()
+    if isinstance(model, Trainable) and model.dot_product:
+        g.named("user_vector", "Identity", answer[0])
+        outputs.append(typed("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
+    _store_tables(g, n)
+    return _model(g, list(traced.columns.values()), outputs)
+
+
+def _answer(g: Nodes, model: Model, traced: Traced, cut: Cut, words: Words) -> list[str]:
+    """What the traced graph answers, or the sums of rows: query vectors and what repeats add, or scores."""
+    rows = model.rows() if isinstance(model, ClosedForm) else None
+    if rows is not None:
+        return [sum_of_rows(g, g.constant(rows.numpy(), "items.rows"), cut.items)]
     inputs = {"history": cut.items}
     for name, column in traced.columns.items():
         value = _coded(g, column, words)
@@ -63,39 +81,16 @@ def compose(
             value = cut.take(value, column.width > 1)
         one_code = column.kind == "category" and column.width == 1
         inputs[name] = g.op("Unsqueeze", value, g.ints(-1)) if one_code else value
-    rows = model.rows() if isinstance(model, ClosedForm) else None
-    if rows is None:
-        answer = g.insert(traced.graph, inputs)
-    else:
-        answer = [sum_of_rows(g, g.constant(rows.numpy(), "items.rows"), cut.items)]
+    return g.insert(traced.graph, inputs)
+
+
+def _hide(g: Nodes, history: str, deny: str, words: Words) -> str:
+    """(B S) items to leave out of the lists, 0 among them."""
     seen = history
     if words.targets:
         seen = g.op("Mul", seen, _encoded(g, EVENT, words.targets, [1] * len(words.targets)))
     exclude = g.cast(g.op("Unsqueeze", "exclude_seen", g.ints(1)), TensorProto.INT64)
-    hide = g.op("Pad", g.op("Concat", g.op("Mul", seen, exclude), deny, axis=1), g.ints(0, 0, 0, 1))
-    k = g.op("Max", "k", g.ints(0))
-    extra = answer[1] if len(answer) > 1 else None
-    asked = Asked(n, k, hide, allow, cut.items, extra)
-    if isinstance(model, Trainable):
-        table = model.item_vectors().detach().numpy()
-        way = _way(g, model, table)
-        scores, items = rank(g, way, answer[0], asked, table if int8 else None)
-    else:
-        scores, items = rank_scores(g, answer[0], asked)
-    _name_results(g, scores, items, k, words.items)
-    g.named("recognised", "Identity", recognised)
-    g.named("known", "Squeeze", cut.known, g.ints(1))
-    outputs = [
-        typed("items", TensorProto.STRING, ["batch", "k"]),
-        typed("scores", TensorProto.FLOAT, ["batch", "k"]),
-        typed("known", TensorProto.INT64, ["batch"]),
-        typed("recognised", TensorProto.BOOL, ["batch", "length"]),
-    ]
-    if isinstance(model, Trainable) and model.dot_product:
-        g.named("user_vector", "Identity", answer[0])
-        outputs.append(typed("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
-    _store_tables(g, n)
-    return _model(g, list(traced.columns.values()), outputs)
+    return g.op("Pad", g.op("Concat", g.op("Mul", seen, exclude), deny, axis=1), g.ints(0, 0, 0, 1))
 
 
 def input_values(columns: Sequence[Column]) -> list[ValueInfoProto]:
@@ -107,6 +102,16 @@ def input_values(columns: Sequence[Column]) -> list[ValueInfoProto]:
         typed("exclude_seen", TensorProto.BOOL, ["batch"]),
         typed("deny", TensorProto.STRING, ["batch", "denied"]),
         typed("allow", TensorProto.STRING, ["allowed"]),
+    ]
+
+
+def output_values() -> list[ValueInfoProto]:
+    """The outputs that every graph has."""
+    return [
+        typed("items", TensorProto.STRING, ["batch", "k"]),
+        typed("scores", TensorProto.FLOAT, ["batch", "k"]),
+        typed("known", TensorProto.INT64, ["batch"]),
+        typed("recognised", TensorProto.BOOL, ["batch", "length"]),
     ]
 
 

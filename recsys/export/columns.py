@@ -4,6 +4,7 @@ N rows of any shape, W values a cell.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -141,8 +142,6 @@ def _shifts(zone: str) -> tuple[list[int], list[int]]:
 
 
 def _offset(zone: str, seconds: int) -> int:
-    from datetime import UTC, datetime
-
     moment = datetime.fromtimestamp(seconds, UTC).astimezone(ZoneInfo(zone))
     return int(moment.utcoffset().total_seconds())  # type: ignore[union-attr]
 

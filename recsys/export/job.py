@@ -21,6 +21,7 @@ from recsys.export.reference import Drawn, Reference
 from recsys.export.tables import as_stored, check_precision, effective, without_users
 from recsys.export.traced import trace
 from recsys.models.base import ClosedForm, Model
+from recsys.models.embedding import UserRow
 from recsys.run import Run, atomic
 from recsys.serving.recommender import Recommender
 from recsys.training.compare import model_name
@@ -49,9 +50,11 @@ def export(run: Run, config: DictConfig) -> None:
         Recommender(path).self_test()
         size = path.stat().st_size
     said = manifest["precision"]
+    rows = any(isinstance(child, UserRow) for child in model.children())
+    unknown = ", whom it does not know: users=true keeps their ids" if rows and not config.users else ""
     print(  # noqa: T201 - the command's answer
         f"{run.folder / FILE}: {size / 2**20:.1f} MiB, {said['tables']}, top 10 overlap {said['overlap@10']:.4f}, "
-        f"ndcg@10 {said['file']['ndcg@10']:.4f} through the file on {said['n_users']:,} test users"
+        f"ndcg@10 {said['file']['ndcg@10']:.4f} through the file on {said['n_users']:,} test users{unknown}"
     )
 
 

@@ -112,7 +112,7 @@ class Recommender:
     def _answers(self, feeds: dict[str, np.ndarray], histories: list[list[str]]) -> list[Recommendation]:
         names = ["items", "scores", "known", "recognised"]
         items, scores, known, recognised = self._session.run(names, feeds)
-        found = np.isfinite(scores).sum(axis=1)
+        found = (scores != -np.inf).sum(axis=1)
         return [
             Recommendation(
                 items[row, : found[row]].tolist(),

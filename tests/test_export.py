@@ -286,6 +286,12 @@ def test_ids_that_read_alike_are_refused():
         compose(None, None, Words(["1", "1"]), None, False)
 
 
+def test_a_file_over_the_limit_of_the_format_is_refused(dataset, monkeypatch):
+    monkeypatch.setattr("recsys.export.graph.LARGEST", 1000)
+    with pytest.raises(ConfigError, match="over the 2 GiB of one"):
+        written(made("popularity", dataset), dataset)
+
+
 def test_numbers_too_large_for_half_precision_are_refused(dataset):
     model = made("sasrec", dataset)
     with torch.no_grad():

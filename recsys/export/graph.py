@@ -199,7 +199,8 @@ def _store_tables(g: Nodes, n: int) -> None:
 
 
 def _model(g: Nodes, columns: list[Column], outputs: list[ValueInfoProto]) -> ModelProto:
-    size = sum(part.ByteSize() for part in (*g.constants.values(), *g.nodes))  # raw ids are in nodes too
+    size = sum(tensor.ByteSize() for tensor in g.constants.values())
+    size += sum(node.ByteSize() for node in g.nodes)  # raw ids are there too
     if size > LARGEST:
         raise ConfigError(f"the file would be {size / 2**30:.1f} GiB, over the 2 GiB of one .onnx; lower model.dim")
     graph = helper.make_graph(g.nodes, "recsys", input_values(columns), outputs, list(g.constants.values()))

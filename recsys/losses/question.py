@@ -4,13 +4,14 @@ M queries, T targets, I items with padding (item 0), C candidates, D dimensions,
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """The part of a trainable model that losses call."""
 

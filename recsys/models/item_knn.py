@@ -20,7 +20,7 @@ class ItemKNN(ClosedForm):
     """
 
     def __init__(
-        self, facts: Facts, neighbours: int = 100, shrinkage: float = 10.0, half_life: float | None = None
+        self, facts: Facts, neighbours: int = 100, shrinkage: float = 10.0, half_life: float | None = 1.0
     ) -> None:
         super().__init__()
         self.shrinkage, self.half_life = shrinkage, half_life

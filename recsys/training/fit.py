@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from recsys.config import ConfigError, build, check
 from recsys.data.dataset import Dataset
-from recsys.models.base import Facts, Model, Trainable
+from recsys.models.base import Facts, Model, TooLargeError, Trainable
 from recsys.run import Run
 from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
 from recsys.training.loaders import Loaders
@@ -39,8 +39,13 @@ def load_dataset(config: DictConfig) -> Dataset:
 
 
 def make_model(node: DictConfig, dataset: Dataset, max_history: int) -> Model:
-    """The model of a configuration; ConfigError if it needs an order that the split destroys."""
-    model: Model = build(node, facts=Facts.of(dataset, max_history))
+    """The model of a configuration; ConfigError if it refuses a setting, or needs an order that the split destroys."""
+    try:
+        model: Model = build(node, facts=Facts.of(dataset, max_history))
+    except TooLargeError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     if model.order_aware and not dataset.ordered:
         raise ConfigError(f"{type(model).__name__} learns from order, which this split shuffles; choose another split")
     return model

@@ -292,6 +292,14 @@ def test_a_file_over_the_limit_of_the_format_is_refused(dataset, monkeypatch):
         written(made("popularity", dataset), dataset)
 
 
+def test_one_item_is_a_catalogue(tmp_path):
+    log = planted_log().assign(item="only", timestamp=lambda log: range(len(log)))
+    data = prepared(tmp_path, log, exclude_seen=False)
+    for name in ("popularity", "item_knn", "sasrec", "ncf"):
+        file = Recommender(written(made(name, data), data)[0])
+        assert file.recommend(["only"]).items == ["only"]
+
+
 def test_numbers_too_large_for_half_precision_are_refused(dataset):
     model = made("sasrec", dataset)
     with torch.no_grad():

@@ -154,26 +154,26 @@ def check_ranking(
     if n_users is not None and n_users < len(batches.users):
         chosen = np.random.default_rng(0).choice(len(batches.users), n_users, replace=False)
         batches.users = batches.users[np.sort(chosen)]
-    shared = [0, 0]
+    k, shared = min(10, dataset.n_items), [0, 0]
 
     def both(batch: Batch) -> Tensor:
         own, file = model(batch.user, batch.history, batch.events, batch.request), scorer(batch)
         hide_seen(own, batch)
-        tenth = own.topk(min(10, own.shape[1]), dim=1).values[:, -1:]
-        ten = file.topk(min(10, file.shape[1]), dim=1)
+        tenth = own.topk(k, dim=1).values[:, -1:]
+        ten = file.topk(k, dim=1)
         listed = ten.values.isfinite()
         same = own.gather(1, ten.indices) >= tenth - 1e-6 * tenth.abs()  # a tie may be broken either way
         shared[0] += int((same & listed).sum())
         shared[1] += int(listed.sum())
         return file
 
-    file = evaluate(both, dataset, batches, (10,))
-    own = evaluate(lambda b: model(b.user, b.history, b.events, b.request), dataset, batches, (10,))
+    file = evaluate(both, dataset, batches, (k,))
+    own = evaluate(lambda b: model(b.user, b.history, b.events, b.request), dataset, batches, (k,))
     overlap = shared[0] / max(shared[1], 1)
-    ndcg, wanted = file.metrics["ndcg@10"], own.metrics["ndcg@10"]
+    ndcg, wanted = file.metrics[f"ndcg@{k}"], own.metrics[f"ndcg@{k}"]
     if shared[1] - shared[0] > max((1 - OVERLAP[precision]) * shared[1], 2):  # a swap is much among few users
         raise CheckError(f"the top 10 overlap the model's by {overlap:.4f} < {OVERLAP[precision]} in {precision}")
     if abs(ndcg - wanted) > max(NDCG * wanted, 1 / file.n_users):
-        raise CheckError(f"NDCG@10 is {ndcg:.4f} through the file and {wanted:.4f} by the model")
+        raise CheckError(f"NDCG@{k} is {ndcg:.4f} through the file and {wanted:.4f} by the model")
     shown = {name: value for name, value in file.metrics.items() if "@" in name}
-    return {"overlap@10": overlap, "ndcg@10": wanted, "file": shown, "n_users": file.n_users}
+    return {"overlap@10": overlap, f"ndcg@{k}": wanted, "file": shown, "n_users": file.n_users}

@@ -50,11 +50,12 @@ def export(run: Run, config: DictConfig) -> None:
         Recommender(path).self_test()
         size = path.stat().st_size
     said = manifest["precision"]
+    ndcg = next(name for name in said["file"] if name.startswith("ndcg"))
     rows = any(isinstance(child, UserRow) for child in model.children())
     unknown = ", whom it does not know: users=true keeps their ids" if rows and not config.users else ""
     print(  # noqa: T201 - the command's answer
         f"{run.folder / FILE}: {size / 2**20:.1f} MiB, {said['tables']}, top 10 overlap {said['overlap@10']:.4f}, "
-        f"ndcg@10 {said['file']['ndcg@10']:.4f} through the file on {said['n_users']:,} test users{unknown}"
+        f"{ndcg} {said['file'][ndcg]:.4f} through the file on {said['n_users']:,} test users{unknown}"
     )
 
 

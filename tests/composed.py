@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsys.config import config_dir
 
 MODELS = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
-LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml"))
+LOSSES = sorted(path.stem for path in (config_dir() / "loss").glob("*.yaml") if path.stem != "sampled_softmax_64")
 EXPERIMENTS = sorted(path.stem for path in (config_dir() / "experiment").glob("*.yaml"))
 TRAINABLE = ["ncf", "sasrec", "two_tower"]
 

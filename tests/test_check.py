@@ -64,8 +64,8 @@ def test_wheel_works_elsewhere(tmp_path):
 def words(log, folder, *more):
     return [
         sys.executable, "-W", "ignore", str(ROOT / "scripts/train.py"), "data=csv", f"data.path={log}", "threads=1",
-        f"data.folder={log.parent}/prepared", "ks=[10]", "model=sasrec", "baselines=none", "trainer.max_epochs=30",
-        "export=false", f"hydra.run.dir={folder}", *more,
+        f"data.folder={log.parent}/prepared", "ks=[10]", "model=sasrec", "baselines=none", "trainer.max_epochs=60",
+        "patience=100", "batches.batch_size=16", "export=false", f"hydra.run.dir={folder}", *more,
     ]  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_killed_at_any_moment_again_and_again_ends_with_the_same_bits(tmp_path):
     while not (folder / "metrics.json").exists():
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(timeout=None if kills >= 6 else draw.uniform(3, 12))
+            process.wait(timeout=None if kills >= 6 else draw.uniform(3, 8))
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()

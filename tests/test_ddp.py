@@ -44,6 +44,7 @@ def test_two_ranks_and_four_accumulated_batches_equal_one_big_batch(train, model
     assert others["validation"]["ndcg@10"] == pytest.approx(metrics["validation"]["ndcg@10"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_two_ranks_learn_what_one_learns(train):
     _, alone = train("alone", "model=sasrec", "trainer.max_epochs=12", "batches.batch_size=8")
     _, both = train("both", "model=sasrec", "trainer.max_epochs=12", "batches.batch_size=4", "trainer=ddp")

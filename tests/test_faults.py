@@ -23,6 +23,7 @@ def left_behind(folder):
     return [path.relative_to(folder).as_posix() for path in files if path.parent != folder]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", REFUSED, ids=lambda fault: fault.name)
 def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, fault):
     answer = ask(fault, tmp_path)
@@ -33,6 +34,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(tmp_path, fault):
     assert f"| {fault.name} | error: " in PAGE, "python -m tests.faults > docs/faults.md"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", COUNTED, ids=lambda fault: fault.name)
 def test_what_can_be_used_is_kept_and_the_rest_counted(tmp_path, fault):
     answer = ask(fault, tmp_path)

@@ -92,6 +92,8 @@ def test_unknown_users_with_other_histories_get_other_lists(name, word, data):
     batch.user["id"] = batch.user["id"] * 0
     batch.history = torch.zeros_like(batch.history)
     batch.history[0, 0], batch.history[1, 0] = 2, 5
+    if data.event is not None:
+        batch.events["event"][:, 0] = 1 + data.event.values.index("purchase")
     scores = score(model, batch)
     assert not torch.equal(scores[0], scores[1])
 

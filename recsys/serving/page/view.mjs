@@ -1,0 +1,85 @@
+/** What stands on the page. Raw ids are other people's text: they only ever become `textContent`. */
+
+const number = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 });
+
+/** The one element with this id. */
+export const part = (id) => document.getElementById(id);
+
+/** Tiles of items, each with how often it was picked; `act(item)` when one is pressed. */
+export function showItems(items, picked, act) {
+  fit(part("items"), items.length, () => button("tile", "mark", "name", "times"), (row, place) => {
+    const times = picked.filter((item) => item === items[place]).length;
+    fill(row, { name: items[place], times: times > 0 ? `× ${times}` : "" });
+    mark(row, items[place]);
+    row.firstChild.onclick = () => act(items[place]);
+  });
+}
+
+/** The history as chips, oldest first; `act(place)` when one is pressed. */
+export function showHistory(history, unknown, act) {
+  fit(part("history"), history.length, () => button("chip", "name", "cross"), (row, place) => {
+    const strange = unknown.includes(history[place]);
+    fill(row, { name: history[place], cross: "×" });
+    row.firstChild.classList.toggle("strange", strange);
+    row.firstChild.title = strange ? "The model does not know this item" : "";
+    row.firstChild.setAttribute("aria-label", `Remove ${history[place]}${strange ? ", unknown to the model" : ""}`);
+    row.firstChild.onclick = () => act(place);
+  });
+  part("none").hidden = history.length > 0;
+  part("clear").disabled = history.length === 0;
+}
+
+/** The ranked list with its scores as bars, which start at 0, or at the lowest score below it. */
+export function showAnswers({ items, scores }, act) {
+  const low = Math.min(0, ...scores);
+  const span = Math.max(...scores) - low || 1;
+  fit(part("answers"), items.length, () => button("answer", "mark", "name", "score", "bar"), (row, place) => {
+    fill(row, { name: items[place], score: number.format(scores[place]) });
+    mark(row, items[place]);
+    row.firstChild.style.setProperty("--share", (scores[place] - low) / span);
+    row.firstChild.onclick = () => act(items[place]);
+  });
+}
+
+/** A sentence, where there is one. */
+export function say(id, text, isError = false) {
+  part(id).textContent = text;
+  part(id).hidden = text === "";
+  part(id).classList.toggle("error", isError);
+}
+
+/** Gives a list as many rows as wanted and updates them in place, so that the keyboard's focus stays where it is. */
+function fit(list, length, make, update) {
+  const focused = [...list.children].findIndex((row) => row.contains(document.activeElement));
+  while (list.children.length > length) list.lastChild.remove();
+  while (list.children.length < length) list.append(make());
+  [...list.children].forEach(update);
+  if (focused >= length) list.lastChild?.firstChild.focus();
+}
+
+function button(name, ...spans) {
+  const row = document.createElement("li");
+  const pressed = document.createElement("button");
+  pressed.type = "button";
+  pressed.className = name;
+  pressed.append(...spans.map((span) => Object.assign(document.createElement("span"), { className: span })));
+  row.append(pressed);
+  return row;
+}
+
+function fill(row, texts) {
+  for (const [name, text] of Object.entries(texts)) row.querySelector(`.${name}`).textContent = text;
+}
+
+/** The sign of an item, by which the eye finds it again: the end of its id in its own colour. */
+function mark(row, item) {
+  const sign = row.querySelector(".mark");
+  sign.textContent = [...item].slice(-2).join("");
+  sign.ariaHidden = "true";
+  sign.style.setProperty("--hue", hue(item));
+}
+
+/** A colour that an item always has, in degrees. */
+function hue(item) {
+  return [...item].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 997, 7) % 360;
+}

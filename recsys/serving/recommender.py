@@ -96,12 +96,12 @@ class Recommender:
         """
         one = not (_is_list(history) and len(history) > 0 and all(_is_list(row) for row in history))
         if one:
-            return self.answer([self.question(history, user, context, k, exclude_seen, deny)], allow)[0]
+            return self.answer([self.question(history, user, context, k, exclude_seen, deny)], allowed(allow))[0]
         n = len(history)
         flags = exclude_seen if _is_list(exclude_seen) else [exclude_seen] * n
         rows = [_rows(*both, n) for both in (("user", user), ("context", context), ("deny", deny))]
         columns = zip(history, rows[0], rows[1], [k] * n, _rows("exclude_seen", flags, n), rows[2], strict=True)
-        return self.answer([self.question(*each) for each in columns], allow)
+        return self.answer([self.question(*each) for each in columns], allowed(allow))
 
     def question(
         self,
@@ -123,8 +123,8 @@ class Recommender:
         k = min(int(k), self._manifest["n_items"])
         return Question(own, _ids("deny", [] if deny is None else deny), exclude, k, columns)
 
-    def answer(self, questions: Sequence[Question], allow: Sequence[Any] | None = None) -> list[Recommendation]:
-        """An answer to each question, all computed at once; `allow` is shared."""
+    def answer(self, questions: Sequence[Question], allow: Sequence[str] = ()) -> list[Recommendation]:
+        """An answer to each question, all computed at once; `allow` is shared, and empty where all items may be."""
         items, scores, known, recognised = self._session.run(
             ["items", "scores", "known", "recognised"],
             {
@@ -132,7 +132,7 @@ class Recommender:
                 "k": np.array([max(question.k for question in questions)]),
                 "exclude_seen": np.array([question.exclude_seen for question in questions]),
                 "deny": _padded([question.deny for question in questions]),
-                "allow": _padded([_allowed(allow)])[0],
+                "allow": _padded([allow])[0],
                 **{name: _stacked(name, column, questions) for name, column in self._columns.items()},
             },
         )
@@ -170,6 +170,15 @@ class Recommender:
         return {"timestamp": time.time(), **person, **{name: v for name, v in context.items() if v is not None}}
 
 
+def allowed(allow: Sequence[Any] | None) -> list[str]:
+    """Allowed items as `answer` takes them; RequestError for none, which would leave nothing to recommend."""
+    if allow is None:
+        return []
+    if len(allowed := _ids("allow", allow)) == 0:
+        raise RequestError("allow is empty, so nothing could be recommended; use None to allow all items")
+    return allowed
+
+
 def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, (list, tuple, np.ndarray))
 
@@ -198,14 +207,6 @@ def _text(name: str, value: Any) -> str:
     return text
 
 
-def _allowed(allow: Sequence[Any] | None) -> list[str]:
-    if allow is None:
-        return []
-    if len(allowed := _ids("allow", allow)) == 0:
-        raise RequestError("allow is empty, so nothing could be recommended; use None to allow all items")
-    return allowed
-
-
 def _rows(name: str, given: Any, n: int) -> list[Any]:
     """One value a user."""
     if given is None:
@@ -215,7 +216,7 @@ def _rows(name: str, given: Any, n: int) -> list[Any]:
     return list(given)
 
 
-def _padded(rows: list[list[str]]) -> np.ndarray:
+def _padded(rows: Sequence[Sequence[str]]) -> np.ndarray:
     found = np.full((len(rows), max(map(len, rows))), "", object)
     for row, values in enumerate(rows):
         found[row, : len(values)] = values

@@ -22,7 +22,7 @@ Job = Callable[[DictConfig], object]
 
 def main() -> None:
     """`recsys COMMAND …`: the command's words are Hydra's."""
-    commands = {"train": train, "evaluate": evaluate, "export": export}
+    commands = {"train": train, "evaluate": evaluate, "export": export, "serve": serve}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         words = f"usage: recsys {{{','.join(commands)}}} [group=choice] [key=value] …; recsys train --help"
         sys.exit(0 if sys.argv[1:] in (["--help"], ["-h"]) and print(words) is None else words)  # noqa: T201
@@ -44,6 +44,11 @@ def evaluate() -> None:
 def export() -> None:
     """Write the one file of a trained run that serves it."""
     _hydra(_export, "export")
+
+
+def serve() -> None:
+    """Answer over HTTP from one exported file."""
+    _hydra(_serve, "serve")
 
 
 def _train(config: DictConfig) -> None:
@@ -76,6 +81,15 @@ def _export(config: DictConfig) -> None:
     from recsys.run import Run
 
     _write_file(Run.open(config.run), config)
+
+
+def _serve(config: DictConfig) -> None:
+    try:
+        from recsys.serving.job import serve as job
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error.name} is not installed; run: pip install 'recsys[serve]'") from error
+
+    job(**OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
 
 def _write_file(run: "Run", config: DictConfig) -> None:

@@ -6,6 +6,7 @@ B users asked at once, L slots of the longest history.
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -29,6 +30,17 @@ class Recommendation(NamedTuple):
     """events of the history that the file knows; 0: the list is that of a newcomer"""
     unknown: list[str]
     """raw ids of the history that it does not know"""
+
+
+class Question(NamedTuple):
+    """What one user asks, checked: everything but the allowed items."""
+
+    history: list[str]
+    deny: list[str]
+    exclude_seen: bool
+    k: int
+    columns: dict[str, Any]
+    """one value by the name of an input, or a list of one an event"""
 
 
 class Recommender:
@@ -83,23 +95,57 @@ class Recommender:
         Unknown ids are left out and reported. Raises RequestError.
         """
         one = not (_is_list(history) and len(history) > 0 and all(_is_list(row) for row in history))
-        histories = [_ids("history", row) for row in ([history] if one else history)]
-        n = len(histories)
-        users, contexts, denied = (
-            [given] if one else _rows(name, given, n)
-            for name, given in (("user", user), ("context", context), ("deny", deny))
+        if one:
+            return self.answer([self.question(history, user, context, k, exclude_seen, deny)], allowed(allow))[0]
+        n = len(history)
+        flags = exclude_seen if _is_list(exclude_seen) else [exclude_seen] * n
+        rows = [_rows(*both, n) for both in (("user", user), ("context", context), ("deny", deny))]
+        columns = zip(history, rows[0], rows[1], [k] * n, _rows("exclude_seen", flags, n), rows[2], strict=True)
+        return self.answer([self.question(*each) for each in columns], allowed(allow))
+
+    def question(
+        self,
+        history: Sequence[Any] = (),
+        user: Any = None,
+        context: Any = None,
+        k: int = 10,
+        exclude_seen: bool | None = None,
+        deny: Sequence[Any] | None = None,
+    ) -> Question:
+        """One user's question as `answer` takes it; RequestError for what `recommend` would not take."""
+        own, given = _ids("history", history), self._given(user, context)
+        exclude = self._manifest["exclude_seen"] if exclude_seen is None else exclude_seen
+        if not _is_whole(k) or k < 1:
+            raise RequestError(f"k={k!r} is no whole number from 1")
+        if not isinstance(exclude, bool):
+            raise RequestError(f"exclude_seen={exclude_seen!r} is neither true nor false")
+        columns = {name: _cells(name, column, given, own) for name, column in self._columns.items()}
+        k = min(int(k), self._manifest["n_items"])
+        return Question(own, _ids("deny", [] if deny is None else deny), exclude, k, columns)
+
+    def answer(self, questions: Sequence[Question], allow: Sequence[str] = ()) -> list[Recommendation]:
+        """An answer to each question, all computed at once; `allow` is shared, and empty where all items may be."""
+        items, scores, known, recognised = self._session.run(
+            ["items", "scores", "known", "recognised"],
+            {
+                "history": _padded([question.history for question in questions]),
+                "k": np.array([max(question.k for question in questions)]),
+                "exclude_seen": np.array([question.exclude_seen for question in questions]),
+                "deny": _padded([question.deny for question in questions]),
+                "allow": _padded([allow])[0],
+                **{name: _stacked(name, column, questions) for name, column in self._columns.items()},
+            },
         )
-        rows = [self._given(*both) for both in zip(users, contexts, strict=True)]
-        feeds = {
-            "history": _padded(histories),
-            "k": np.array([self._size(k)], np.int64),
-            "exclude_seen": self._flags(exclude_seen, n),
-            "deny": _padded([_ids("deny", [] if row is None else row) for row in denied]),
-            "allow": _padded([self._allowed(allow)])[0],
-            **{name: _column(name, column, rows, histories) for name, column in self._columns.items()},
-        }
-        answers = self._answers(feeds, histories)
-        return answers[0] if one else answers
+        found = (scores != -np.inf).sum(axis=1).tolist()
+        return [
+            Recommendation(
+                items[row, : min(found[row], q.k)].tolist(),
+                scores[row, : min(found[row], q.k)].tolist(),
+                int(known[row]),
+                [item for item, ok in zip(q.history, recognised[row], strict=False) if not ok and item],
+            )
+            for row, q in enumerate(questions)
+        ]
 
     def self_test(self) -> None:
         """Ask the golden request; RuntimeError if the answer differs from the one in the manifest."""
@@ -108,39 +154,6 @@ class Recommender:
         same = found.items == wanted["items"] and np.allclose(found.scores, wanted["scores"], 1e-3, 1e-4)
         if not same:
             raise RuntimeError(f"the golden request gives {found}, not {wanted}: this runtime computes otherwise")
-
-    def _answers(self, feeds: dict[str, np.ndarray], histories: list[list[str]]) -> list[Recommendation]:
-        names = ["items", "scores", "known", "recognised"]
-        items, scores, known, recognised = self._session.run(names, feeds)
-        found = (scores != -np.inf).sum(axis=1)
-        return [
-            Recommendation(
-                items[row, : found[row]].tolist(),
-                scores[row, : found[row]].tolist(),
-                int(known[row]),
-                [item for item, ok in zip(ids, recognised[row], strict=False) if not ok and item],
-            )
-            for row, ids in enumerate(histories)
-        ]
-
-    def _size(self, k: int) -> int:
-        if not _is_whole(k) or k < 1:
-            raise RequestError(f"k={k!r} is no whole number from 1")
-        return min(int(k), self._manifest["n_items"])
-
-    def _flags(self, given: Any, n: int) -> np.ndarray:
-        value = self._manifest["exclude_seen"] if given is None else given
-        flags = [value] * n if isinstance(value, bool) else list(value) if _is_list(value) else None
-        if flags is None or len(flags) != n or not all(isinstance(flag, bool) for flag in flags):
-            raise RequestError(f"exclude_seen={given!r} is neither true, false nor a list of {n} of them")
-        return np.array(flags, bool)
-
-    def _allowed(self, allow: Sequence[str] | None) -> list[str]:
-        if allow is None:
-            return []
-        if len(allowed := _ids("allow", allow)) == 0:
-            raise RequestError("allow is empty, so nothing could be recommended; use None to allow all items")
-        return allowed
 
     def _given(self, user: Any, context: Any) -> dict[str, Any]:
         """The columns that one user's question names, and its time."""
@@ -155,6 +168,15 @@ class Recommender:
             if name not in self._columns:
                 raise RequestError(f"'{name}' is no input of the file; it takes: {', '.join(self._columns) or 'none'}")
         return {"timestamp": time.time(), **person, **{name: v for name, v in context.items() if v is not None}}
+
+
+def allowed(allow: Sequence[Any] | None) -> list[str]:
+    """Allowed items as `answer` takes them; RequestError for none, which would leave nothing to recommend."""
+    if allow is None:
+        return []
+    if len(allowed := _ids("allow", allow)) == 0:
+        raise RequestError("allow is empty, so nothing could be recommended; use None to allow all items")
+    return allowed
 
 
 def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
@@ -194,30 +216,44 @@ def _rows(name: str, given: Any, n: int) -> list[Any]:
     return list(given)
 
 
-def _padded(rows: list[list[str]]) -> np.ndarray:
+def _padded(rows: Sequence[Sequence[str]]) -> np.ndarray:
     found = np.full((len(rows), max(map(len, rows))), "", object)
     for row, values in enumerate(rows):
         found[row, : len(values)] = values
     return found
 
 
-def _column(name: str, column: Columns, rows: list[dict[str, Any]], histories: list[list[str]]) -> np.ndarray:
+def _cells(name: str, column: Columns, given: Mapping[str, Any], history: list[str]) -> Any:
+    """The value of a column for a question, or a list of one an event; those not given take their default."""
+    default = given["timestamp"] if column["type"] == "int64" else column["default"]
+    width = _width(column)
+    read = partial(_several, width=width[0]) if width else READ[column["type"]]
+    values = _aligned(name, given.get(name), history) if column["of"] == "event" else [given.get(name)]
+    found = [read(name, default if value is None else value) for value in values]
+    return found if column["of"] == "event" else found[0]
+
+
+def _several(name: str, value: Any, width: int) -> list[str]:
+    """The first values of a cell, filled up to the width of the column."""
+    found = [_text(name, part) for part in (value if _is_list(value) else [value])][:width]
+    return found + [""] * (width - len(found))
+
+
+def _width(column: Columns) -> list[int]:
+    """How many values a cell holds, where it is a list."""
+    return [size for size in column["shape"][-1:] if isinstance(size, int)]
+
+
+def _stacked(name: str, column: Columns, questions: Sequence[Question]) -> np.ndarray:
     """(B L) of a column of events, (B) of another one; with a last axis where a cell holds several values."""
     of_event = column["of"] == "event"
-    width = [column["shape"][-1]] if isinstance(column["shape"][-1], int) else []
-    longest = max(map(len, histories)) if of_event else 1
-    found: np.ndarray = np.full((len(rows), longest, *width), *EMPTY[column["type"]])
-    for row, (given, history) in enumerate(zip(rows, histories, strict=True)):
-        default = given["timestamp"] if column["type"] == "int64" else column["default"]
-        cells = _aligned(name, given.get(name), history) if of_event else [given.get(name)]
-        for place, cell in enumerate(cells):
-            value = default if cell is None else cell
-            if width:
-                several = [_text(name, part) for part in (value if _is_list(value) else [value])][: width[0]]
-                found[row, place, : len(several)] = several
-            else:
-                found[row, place] = READ[column["type"]](name, value)
-    return found if of_event else found[:, 0]
+    slots = [max(len(question.history) for question in questions)] if of_event else []
+    found: np.ndarray = np.full((len(questions), *slots, *_width(column)), *EMPTY[column["type"]])
+    for row, question in enumerate(questions):
+        cells = question.columns[name]
+        if cells != []:
+            found[(row, slice(len(cells))) if of_event else row] = cells
+    return found
 
 
 def _aligned(name: str, given: Any, history: list[str]) -> Sequence[Any]:

@@ -1,0 +1,154 @@
+"""One exported file over HTTP."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.security import APIKeyHeader
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from recsys.serving.artefact import Artefact
+from recsys.serving.batching import Batcher, FullError
+from recsys.serving.body import BodyLimit
+from recsys.serving.messages import Answer, Asked, Limits, Problem, Similar, answered, checked
+from recsys.serving.recommender import RequestError
+from recsys.serving.watching import Metrics, Watch
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": why}
+    for status, why in {
+        401: "no or another API key",
+        413: "the body is too large",
+        422: "the question cannot be answered",
+        503: "too many questions wait; ask again after the seconds in Retry-After",
+    }.items()
+}
+KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="where the server was given a key")
+EXAMPLE = {"one": {"value": {"history": ["1029743"], "k": 5}}, "many": {"value": [{"history": ["1029743"]}, {}]}}
+
+
+class Server:
+    """What the endpoints share."""
+
+    def __init__(self, artefact: Artefact, limits: Limits, api_key: str | None = None) -> None:
+        self.artefact, self.limits, self.api_key = artefact, limits, api_key
+        self.metrics = Metrics()
+        self.batcher = Batcher(limits.batch, limits.waiting, self.metrics.batches.observe)
+
+    async def ask(self, asked: list[Asked]) -> list[Answer]:
+        """Answers in order; raises RequestError and FullError."""
+        recommender = self.artefact.recommender
+        if not 0 < len(asked) <= self.limits.questions:
+            raise RequestError(f"{len(asked)} questions were asked; ask 1 to {self.limits.questions} at a time")
+        found = await self.batcher.ask(recommender, [checked(recommender, one, self.limits) for one in asked])
+        self.metrics.newcomers.inc(sum(one.known == 0 for one in found))
+        self.metrics.unknown.inc(sum(len(one.unknown) for one in found))
+        return [answered(one) for one in found]
+
+
+def create_app(artefact: Artefact, limits: Limits, api_key: str | None = None, watch: float | None = None) -> FastAPI:
+    """The application without the page; settings as in configs/serve.yaml."""
+    server = Server(artefact, limits, api_key)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watching = asyncio.create_task(artefact.watch(watch)) if watch else None
+        yield
+        if watching:
+            watching.cancel()
+
+    app = FastAPI(title="recsys", summary="Ranked items for raw ids", version=version("recsys"), lifespan=lifespan)
+    app.state.server = server
+    app.include_router(questions)
+    app.include_router(operation)
+    app.add_middleware(BodyLimit, most=limits.body)
+    app.add_middleware(Watch, metrics=server.metrics)
+    for kind, handler in HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+    return app
+
+
+def server_of(request: Request) -> Server:
+    """The server that a request was sent to."""
+    found: Server = request.app.state.server
+    return found
+
+
+def check_key(request: Request, given: Annotated[str | None, Security(KEY)]) -> None:
+    """Raises 401 where a key is asked for and another or none is given."""
+    wanted = server_of(request).api_key
+    if wanted is not None and not secrets.compare_digest((given or "").encode(), wanted.encode()):
+        raise HTTPException(401, "give the server's key in the header X-API-Key")
+
+
+questions = APIRouter(dependencies=[Depends(check_key)], responses=PROBLEMS)
+operation = APIRouter()
+
+
+@questions.post("/recommend")
+async def recommend(
+    request: Request, asked: Annotated[Asked | list[Asked], Body(openapi_examples=EXAMPLE)]
+) -> Answer | list[Answer]:
+    """The best items after a history, or for a list of questions a list of answers."""
+    found = await server_of(request).ask(asked if isinstance(asked, list) else [asked])
+    return found if isinstance(asked, list) else found[0]
+
+
+@questions.post("/similar")
+async def similar(request: Request, asked: Similar) -> Answer:
+    """What is recommended after this one item."""
+    one = Asked(history=[asked.item], k=asked.k, exclude_seen=True)
+    return (await server_of(request).ask([one]))[0]
+
+
+@questions.get("/describe")
+async def describe(request: Request) -> dict[str, Any]:
+    """What the file says of itself: inputs with their defaults, model, metrics, versions, licence."""
+    return server_of(request).artefact.recommender.describe()
+
+
+@questions.post("/reload", responses={409: {"model": Problem, "description": "the new file is not usable"}})
+async def reload(request: Request) -> dict[str, str]:
+    """Load the file at the server's path again, while the old one answers."""
+    server = server_of(request)
+    try:
+        await server.artefact.reload()
+    except Exception as error:
+        raise HTTPException(409, f"the old file goes on: {error}") from error
+    server.metrics.reloads.inc()
+    return {"status": "reloaded"}
+
+
+@operation.get("/health")
+async def health() -> dict[str, str]:
+    """That questions are answered."""
+    return {"status": "ok"}
+
+
+@operation.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Prometheus' text format."""
+    return Response(generate_latest(server_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 422)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    reasons = [f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()[:3]]
+    return JSONResponse({"detail": "; ".join(reasons)}, 422)
+
+
+async def _busy(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "1"})
+
+
+HANDLERS = {RequestError: _refused, RequestValidationError: _invalid, FullError: _busy}

@@ -1,0 +1,57 @@
+"""The file being served: loaded, tested on its golden request, and swapped for a newer one of the same name."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from recsys.serving.recommender import Recommender
+
+log = logging.getLogger(__name__)
+Stamp = tuple[int, int, int]
+
+
+class Artefact:
+    """One path and what was loaded from it last."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self.path, self.threads = path, threads
+        self._stamp: Stamp | None = None
+        self.recommender = self._load()
+        self._turn = asyncio.Lock()
+
+    async def reload(self) -> None:
+        """Load the path again; the old file answers until the new one has passed its test, and goes on where it
+        does not: then raises what loading raises.
+        """
+        async with self._turn:
+            self.recommender = await asyncio.to_thread(self._load)
+        log.info("reloaded", extra={"path": str(self.path)})
+
+    async def watch(self, seconds: float) -> None:
+        """Reload whenever another file has taken the path, for ever; one that cannot be loaded is tried once."""
+        while True:
+            await asyncio.sleep(seconds)
+            if not self.is_stale():
+                continue
+            try:
+                await self.reload()
+            except Exception as error:
+                log.error("not reloaded", extra={"path": str(self.path), "reason": str(error)})
+
+    def is_stale(self) -> bool:
+        """Whether another file has taken the path since."""
+        return self._seen() not in (None, self._stamp)
+
+    def _load(self) -> Recommender:
+        self._stamp = self._seen()
+        recommender = Recommender(self.path, self.threads)
+        recommender.self_test()
+        return recommender
+
+    def _seen(self) -> Stamp | None:
+        """What tells the file at the path from another; None while there is none."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size

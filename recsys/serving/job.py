@@ -1,0 +1,51 @@
+"""From settings to a running server."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from recsys.config import ConfigError
+from recsys.serving.app import create_app
+from recsys.serving.artefact import Artefact
+from recsys.serving.messages import Limits
+from recsys.serving.recommender import RequestError
+from recsys.serving.shop import page
+from recsys.serving.watching import JsonLines
+
+
+def serve(
+    artefact: str,
+    host: str,
+    port: int,
+    threads: int,
+    api_key: str | None,
+    watch: float | None,
+    runtime: str,
+    limits: dict[str, Any],
+) -> None:
+    """Answer until told to stop: SIGTERM and SIGINT let requests under way end first. Raises ConfigError."""
+    bounds = Limits(**limits)
+    try:
+        app = create_app(Artefact(Path(artefact), threads), bounds, api_key, watch)
+    except (RequestError, RuntimeError) as error:
+        raise ConfigError(str(error)) from error
+    app.state.runtime = Path(runtime)
+    app.include_router(page)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(JsonLines())
+    logging.getLogger("recsys").info(
+        "serving", extra={"artefact": artefact, "host": host, "port": port, "pid": os.getpid()}
+    )
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=bounds.seconds,
+        timeout_keep_alive=bounds.seconds,
+    )

@@ -1,0 +1,84 @@
+"""What is said over HTTP: questions, answers, problems, and how large a question may be."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+
+from recsys.serving.recommender import Question, Recommendation, Recommender, RequestError, allowed
+
+Id = StrictStr | StrictInt
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The `limits` of configs/serve.yaml."""
+
+    history: int = 2000
+    ids: int = 10_000
+    k: int = 1000
+    questions: int = 256
+    body: int = 4_194_304
+    waiting: int = 1024
+    batch: int = 64
+    seconds: int = 10
+
+
+class Asked(BaseModel):
+    """One user's question; what is left out takes its default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    history: list[Id] = Field(default=[], description="raw ids, oldest first", examples=[["1029743"]])
+    user: Id | dict[str, Any] | None = Field(default=None, description="raw id, or the user's columns by name")
+    context: dict[str, Any] | None = Field(default=None, description="the other inputs that /describe lists, by name")
+    k: StrictInt = Field(default=10, ge=1, description="items of the list")
+    exclude_seen: StrictBool | None = Field(
+        default=None, description="leave out the history; null: as trained"
+    )
+    allow: list[Id] | None = Field(default=None, description="raw ids to choose from; null: all")
+    deny: list[Id] | None = Field(default=None, description="raw ids to leave out")
+
+
+class Similar(BaseModel):
+    """One item; the answer is what goes with it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item: Id
+    k: StrictInt = Field(default=10, ge=1)
+
+
+class Answer(BaseModel):
+    """The list for one question, best first; shorter than k where fewer items remain."""
+
+    items: list[str]
+    scores: list[float]
+    known: int = Field(description="events of the history that the model knows; 0: the list of a newcomer")
+    unknown: list[str] = Field(description="raw ids of the history that it does not know")
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    detail: str
+
+
+def answered(found: Recommendation) -> Answer:
+    """A recommendation in the words of the API."""
+    return Answer.model_construct(**found._asdict())
+
+
+def checked(recommender: Recommender, asked: Asked, limits: Limits) -> tuple[Question, list[str]]:
+    """A question and its allowed items as a recommender takes them; RequestError for what it cannot answer."""
+    sizes = {
+        "history": (len(asked.history), limits.history),
+        "allow": (len(asked.allow or ()), limits.ids),
+        "deny": (len(asked.deny or ()), limits.ids),
+        "k": (asked.k, limits.k),
+    }
+    for name, (size, most) in sizes.items():
+        if size > most:
+            raise RequestError(f"{name} is {size:,}; at most {most:,} are answered")
+    parts = asked.history, asked.user, asked.context, asked.k, asked.exclude_seen, asked.deny
+    return recommender.question(*parts), allowed(asked.allow)

@@ -1,0 +1,4 @@
+from recsys.cli import serve
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,315 @@
+"""The page in a real browser: who answers, what leaves the browser, and the same items from Python, Node and Chromium.
+
+Skips, saying so, where Chromium, Selenium or what `npm install` brings is missing.
+"""
+
+import base64
+import shutil
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from recsys.data.features import Features
+from recsys.data.schema import Columns
+from recsys.data.sources import FrameSource
+from recsys.data.splits import GlobalTime
+from recsys.serving.recommender import Recommender
+from tests.planted import planted_baskets, planted_items, planted_users, prepared
+from tests.serving import (
+    INSTALL,
+    NODE_RUNTIME,
+    NOW,
+    RUNTIME,
+    Serving,
+    node_answers,
+    planted_file,
+    random_questions,
+)
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven with selenium: pip install selenium")
+Keys, Wait = webdriver.Keys, pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+pytestmark = pytest.mark.slow
+in_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER and RUNTIME.is_dir()), reason=f"needs chromium, chromedriver and `{INSTALL}`"
+)
+in_node = pytest.mark.skipif(
+    not (shutil.which("node") and NODE_RUNTIME.is_dir()), reason=f"needs node and `{INSTALL}`"
+)
+
+ON_DEVICE = """
+const [questions, done] = arguments;
+import(location.origin + "/page/device.mjs")
+  .then(({ openDevice }) => openDevice())
+  .then((engine) => Promise.all(questions.map((question) => engine.recommend(question))))
+  .then(done, (error) => done(String(error)));
+"""
+OPEN_BYTES = """
+const [text, done] = arguments;
+const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+Promise.all(["device", "engine"].map((name) => import(`${location.origin}/page/${name}.mjs`)))
+  .then(async ([{ loadRuntime }, { Engine }]) => Engine.open(await loadRuntime(), bytes))
+  .then(() => done("opened"), (error) => done(error.message));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as driver:
+        driver.set_script_timeout(60)
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def path(dataset, tmp_path_factory):
+    return planted_file(tmp_path_factory.mktemp("ring"), "sasrec", dataset)
+
+
+@pytest.fixture(scope="module")
+def served(path):
+    with Serving(path) as served:
+        yield served
+
+
+@pytest.fixture
+def shop_page(browser, served):
+    browser.get(served.url)
+    wait(browser, lambda: texts(browser, ".answer .name"))
+    wait(browser, lambda: part(browser, "[value=device]").is_enabled())
+    return browser
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory):
+    """A shop whose users have an age and several tags each."""
+    users = planted_users()
+    users["tags"] = [[f"t{user % 3}", f"t{user % 2}"] for user in range(len(users))]
+    return prepared(
+        tmp_path_factory.mktemp("tagged"),
+        FrameSource(planted_baskets(), planted_items(), users),
+        GlobalTime(),
+        columns=Columns(basket="basket"),
+        features=Features(user=["age", "tags"], item=["aisle"], context=["hour"]),
+        exclude_seen=False,
+    )
+
+
+def wait(driver, condition):
+    return Wait(driver, 30, poll_frequency=0.05).until(lambda _: condition())
+
+
+def part(driver, selector):
+    return driver.find_element("css selector", selector)
+
+
+def texts(driver, selector):
+    return driver.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map((found) => found.textContent)", selector
+    )
+
+
+def pick(driver, place):
+    """Press a tile and wait for the list that follows."""
+    before = texts(driver, ".answer .score")
+    driver.find_elements("css selector", ".tile")[place].click()
+    wait(driver, lambda: texts(driver, ".answer .score") != before)
+
+
+def choose_device(driver):
+    part(driver, "[value=device]").click()
+    wait(driver, lambda: "answers here" in part(driver, "#where").text)
+    wait(driver, lambda: "on this device" in part(driver, "#took").text)
+
+
+MODELS = [("two_tower", "tagged"), ("sasrec", "mixed"), ("item_knn", "dataset")]
+
+
+@in_browser
+@in_node
+@pytest.mark.parametrize(("name", "data"), MODELS)
+def test_python_node_and_chromium_give_the_same_items_for_100_random_histories(name, data, browser, request, tmp_path):
+    path = planted_file(tmp_path, name, request.getfixturevalue(data))
+    python = Recommender(path)
+    questions = random_questions(python.describe(), python.recommend(k=99).items)
+    wanted = [python.recommend(**question) for question in questions]
+    assert sum(len(answer.items) for answer in wanted) > 300
+    assert any(answer.unknown for answer in wanted)
+    with Serving(path) as served:
+        browser.get(served.url)
+        chromium = browser.execute_async_script(ON_DEVICE, questions)
+    assert isinstance(chromium, list), chromium
+    for found in (chromium, node_answers(path, questions)):
+        for one, other in zip(found, wanted, strict=True):
+            assert {**one, "scores": None} == {**other._asdict(), "scores": None}
+            np.testing.assert_allclose(one["scores"], other.scores, rtol=1e-4, atol=1e-4)
+
+
+@in_node
+def test_node_fills_in_defaults_and_may_open_a_file_with_users(shop, tmp_path):
+    path = planted_file(tmp_path, "two_tower", shop, "model.user_id=true", users=True)
+    wanted = Recommender(path).recommend(["i03"], user="u03", context={"timestamp": NOW})
+    (found,) = node_answers(path, [{"history": ["i03"], "user": "u03", "context": {"timestamp": NOW}}])
+    assert found["items"] == wanted.items
+    assert len(node_answers(path, [["i03", "i05"]])[0]["items"]) == 10
+
+
+@in_browser
+def test_picking_items_changes_the_list_and_the_history_can_be_taken_back(shop_page):
+    newcomers = texts(shop_page, ".answer .name")
+    pick(shop_page, 3)
+    pick(shop_page, 7)
+    items = texts(shop_page, ".tile .name")
+    assert texts(shop_page, ".chip .name") == [items[3], items[7]]
+    assert texts(shop_page, ".tile .times")[3] == "× 1"
+    assert texts(shop_page, ".answer .name") != newcomers
+    assert len(texts(shop_page, ".answer .name")) == 10
+    part(shop_page, ".chip").click()
+    wait(shop_page, lambda: texts(shop_page, ".chip .name") == [items[7]])
+    part(shop_page, "#clear").click()
+    wait(shop_page, lambda: texts(shop_page, ".answer .name") == newcomers)
+    assert not shop_page.get_log("browser"), "the console is silent: no error, nothing against the policy"
+
+
+@in_browser
+def test_the_switch_and_the_number_change_the_list(shop_page):
+    pick(shop_page, 0)
+    item = texts(shop_page, ".chip .name")[0]
+    part(shop_page, "#size").send_keys(Keys.CONTROL + "a", Keys.NULL, "25", Keys.TAB)
+    wait(shop_page, lambda: len(texts(shop_page, ".answer")) == 24)
+    assert item not in texts(shop_page, ".answer .name")
+    part(shop_page, "#exclude").click()
+    wait(shop_page, lambda: len(texts(shop_page, ".answer")) == 25)
+    assert item in texts(shop_page, ".answer .name")
+
+
+@in_browser
+def test_both_engines_answer_alike_and_on_device_nothing_leaves_the_browser(shop_page, served):
+    assert "sent to the server" in part(shop_page, "#where").text
+    pick(shop_page, 3)
+    by_server = texts(shop_page, ".answer .name")
+    choose_device(shop_page)
+    assert texts(shop_page, ".answer .name") == by_server
+    fetched = "return performance.getEntriesByType('resource').length"
+    before, known = shop_page.execute_script(fetched), len(served.asked)
+    shop_page.set_network_conditions(offline=True, latency=0, throughput=-1)
+    try:
+        for place in (5, 8, 13):
+            pick(shop_page, place)
+    finally:
+        shop_page.delete_network_conditions()
+    assert len(texts(shop_page, ".chip")) == 4
+    assert shop_page.execute_script(fetched) == before
+    assert served.asked[known:] == []
+    sent = [body for path, body in served.asked if path == "/recommend"]
+    assert any(texts(shop_page, ".chip .name")[0] in body for body in sent), "the record sees what is sent"
+
+
+@in_browser
+def test_everything_comes_from_the_server_of_the_page(shop_page, served):
+    choose_device(shop_page)
+    addresses = shop_page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert any(address.endswith(".wasm") for address in addresses)
+    assert all(address.startswith(served.url) for address in addresses)
+
+
+@in_browser
+def test_a_file_that_holds_user_ids_is_refused_by_server_page_and_engine(browser, shop, tmp_path):
+    path = planted_file(tmp_path, "two_tower", shop, "model.user_id=true", users=True)
+    with Serving(path) as served:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{served.url}model.onnx")
+        with refused.value as response:
+            assert response.code == 403
+            assert b"user ids" in response.read()
+        browser.get(served.url)
+        wait(browser, lambda: "knows user ids" in part(browser, "#reason").text)
+        assert not part(browser, "[value=device]").is_enabled()
+        pick(browser, 0)
+        said = browser.execute_async_script(OPEN_BYTES, base64.b64encode(path.read_bytes()).decode())
+    assert "holds user ids, so it must not leave the server" in said
+
+
+@in_browser
+def test_without_the_runtime_the_page_says_how_to_get_it_and_the_server_answers(browser, path, tmp_path):
+    with Serving(path, runtime=tmp_path / "nowhere") as served:
+        browser.get(served.url)
+        wait(browser, lambda: "npm install onnxruntime-web" in part(browser, "#reason").text)
+        assert not part(browser, "[value=device]").is_enabled()
+        pick(browser, 0)
+
+
+@in_browser
+def test_a_key_is_asked_for_once(browser, path):
+    with Serving(path, api_key="secret") as served:
+        browser.get(served.url)
+        for key, title in (("wrong", "asks for a key"), ("secret", "refused")):
+            wait(browser, lambda title=title: title in part(browser, "#door-title").text)
+            part(browser, "#key").send_keys(key, Keys.ENTER)
+        wait(browser, lambda: texts(browser, ".answer"))
+        browser.refresh()
+        wait(browser, lambda: texts(browser, ".answer"))
+        choose_device(browser)
+
+
+@in_browser
+def test_ids_are_text_and_unknown_ones_are_marked(shop_page):
+    part(shop_page, "#id").send_keys("<img src=x>", Keys.ENTER)
+    wait(shop_page, lambda: texts(shop_page, ".strange .name") == ["<img src=x>"])
+    assert not shop_page.find_elements("css selector", "main img")
+    assert "for a newcomer" in part(shop_page, "#said").text
+
+
+@in_browser
+def test_the_keyboard_alone_picks_removes_and_chooses(shop_page):
+    def press(*keys):
+        webdriver.ActionChains(shop_page).send_keys(*keys).perform()
+
+    def shift_tab():
+        webdriver.ActionChains(shop_page).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
+
+    def step_to(selector, step=lambda: press(Keys.TAB)):
+        for _ in range(40):
+            if shop_page.execute_script("return document.activeElement.matches(arguments[0])", selector):
+                return
+            step()
+        raise AssertionError(f"no {selector} within 40 steps")
+
+    step_to("[name=engine]")
+    press(Keys.ARROW_RIGHT)
+    wait(shop_page, lambda: "on this device" in part(shop_page, "#took").text)
+    step_to(".tile")
+    press(Keys.ENTER, Keys.TAB, Keys.SPACE)
+    wait(shop_page, lambda: len(texts(shop_page, ".chip")) == 2)
+    assert shop_page.execute_script("return document.activeElement.className") == "tile"
+    assert "after 2 known events" in wait(shop_page, lambda: part(shop_page, "#said").text)
+    step_to(".chip", shift_tab)
+    press(Keys.ENTER)
+    wait(shop_page, lambda: len(texts(shop_page, ".chip")) == 1)
+    assert shop_page.execute_script("return document.activeElement.className") == "chip"
+
+
+@in_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_all_without_scrolling_sideways(shop_page, scheme):
+    screen = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    shop_page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    preferred = [{"name": "prefers-color-scheme", "value": scheme}]
+    shop_page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": preferred})
+    try:
+        pick(shop_page, 0)
+        part(shop_page, "#id").send_keys("an id that is far too long for a phone " * 3, Keys.ENTER)
+        wait(shop_page, lambda: texts(shop_page, ".strange"))
+        assert shop_page.execute_script("return document.documentElement.scrollWidth") == 360
+        bright = shop_page.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, bright[4:-1].split(","))) > 384) == (scheme == "light")
+    finally:
+        shop_page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        shop_page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -34,5 +34,9 @@ test: lint
 check: test
 	$(BIN)/python -m pytest -m slow
 
+# for the page and its tests, and for docs/node
+node_modules:
+	npm install --no-save --ignore-scripts onnxruntime-web@1.30.0 onnxruntime-node@1.30.0
+
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -36,9 +36,7 @@ pytestmark = pytest.mark.slow
 in_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER and RUNTIME.is_dir()), reason=f"needs chromium, chromedriver and `{INSTALL}`"
 )
-in_node = pytest.mark.skipif(
-    not (shutil.which("node") and NODE_RUNTIME.is_dir()), reason=f"needs node and `{INSTALL}`"
-)
+in_node = pytest.mark.skipif(not (shutil.which("node") and NODE_RUNTIME.is_dir()), reason=f"needs node and `{INSTALL}`")
 
 ON_DEVICE = """
 const [questions, done] = arguments;

@@ -43,9 +43,10 @@ async function choose(name) {
     await refresh();
   } catch (error) {
     state.device = undefined;
+    say("reason", `Not on this device: ${error.message}`);
+    if (state.name !== name) return;
     radio(name).checked = false; // nothing is sent elsewhere unasked
     say("where", WHERE.nobody);
-    say("reason", `Not on this device: ${error.message}`);
   }
 }
 

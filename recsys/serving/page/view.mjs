@@ -1,6 +1,6 @@
 /** What stands on the page. Raw ids are other people's text: they only ever become `textContent`. */
 
-const number = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 4 });
+const number = new Intl.NumberFormat(undefined, { minimumSignificantDigits: 4, maximumSignificantDigits: 4 });
 
 /** The one element with this id. */
 export const part = (id) => document.getElementById(id);
@@ -11,6 +11,7 @@ export function showItems(items, picked, act) {
     const times = picked.filter((item) => item === items[place]).length;
     fill(row, { name: items[place], times: times > 0 ? `× ${times}` : "" });
     mark(row, items[place]);
+    row.firstChild.title = `Add ${items[place]} to your history`;
     row.firstChild.onclick = () => act(items[place]);
   });
 }
@@ -36,6 +37,7 @@ export function showAnswers({ items, scores }, act) {
   fit(part("answers"), items.length, () => button("answer", "mark", "name", "score", "bar"), (row, place) => {
     fill(row, { name: items[place], score: number.format(scores[place]) });
     mark(row, items[place]);
+    row.firstChild.title = `Add ${items[place]} to your history`;
     row.firstChild.style.setProperty("--share", (scores[place] - low) / span);
     row.firstChild.onclick = () => act(items[place]);
   });

@@ -4,6 +4,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,8 @@ from recsys.data.features import Features
 from recsys.data.schema import Columns
 from recsys.data.sources import FrameSource
 from recsys.data.splits import GlobalTime
+from recsys.export.job import exported
+from tests.contracts.test_models import made
 from tests.planted import planted_baskets, planted_items, planted_log, planted_mixed, planted_users, prepared
 
 torch.set_num_threads(1)
@@ -43,6 +47,22 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Views, carts and purchases, of which the purchases are predicted."""
     columns, folder = Columns(event="event"), tmp_path_factory.mktemp("mixed")
     return prepared(folder, planted_mixed(), columns=columns, target_events=["purchase"], exclude_seen=False)
+
+
+@pytest.fixture(scope="session")
+def artefact(shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A function from a model's name, and whether users are known, to its file for the shop, exported once."""
+    folder = tmp_path_factory.mktemp("files")
+
+    @cache
+    def exported_once(name: str, users: bool = False) -> Path:
+        about = {"model": name, "licence": None, "metrics": {}}
+        proto, _ = exported(made(name, shop), shop, 20, "float16", users, None, about)
+        path = folder / f"{name}_{users}.onnx"
+        path.write_bytes(proto.SerializeToString())
+        return path
+
+    return exported_once
 
 
 @pytest.fixture

@@ -10,20 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsys.export.job import exported
 from recsys.serving import recommender
 from recsys.serving.recommender import Recommendation, Recommender, RequestError
-from tests.contracts.test_models import made
 
 NOW = 1_700_000_000
 
 
 @pytest.fixture(scope="module")
-def path(shop, tmp_path_factory):
-    proto, _ = exported(made("two_tower", shop), shop, 20, "float16", False, None, {"model": "two_tower"})
-    path = tmp_path_factory.mktemp("file") / "model.onnx"
-    path.write_bytes(proto.SerializeToString())
-    return path
+def path(artefact):
+    return artefact("two_tower")
 
 
 @pytest.fixture(scope="module")
@@ -168,11 +163,9 @@ def test_the_golden_request_guards_against_another_runtime(path):
 
 
 @pytest.mark.slow
-def test_onnxruntime_and_numpy_alone_serve_the_file(shop, tmp_path):
+def test_onnxruntime_and_numpy_alone_serve_the_file(artefact, tmp_path):
     """In a new environment, with the module copied beside the file, and by the README's script without it."""
-    proto, _ = exported(made("sasrec", shop), shop, 20, "float16", False, None, {"model": "sasrec"})
-    path = tmp_path / "model.onnx"
-    path.write_bytes(proto.SerializeToString())
+    path = shutil.copy(artefact("sasrec"), tmp_path / "model.onnx")
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", "numpy", "onnxruntime"], check=True)

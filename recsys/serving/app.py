@@ -15,14 +15,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from recsys.serving.artefact import Artefact
 from recsys.serving.batching import Batcher, FullError
-from recsys.serving.body import BodyLimit
-from recsys.serving.messages import Answer, Asked, Limits, Problem, Similar, answered, checked
+from recsys.serving.messages import Answer, Asked, Limits, OneOrMany, Problem, Similar, answered, checked
 from recsys.serving.recommender import RequestError
 from recsys.serving.watching import Metrics, Watch
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": why}
     for status, why in {
+        400: "the body is no JSON",
         401: "no or another API key",
         413: "the body is too large",
         422: "the question cannot be answered",
@@ -30,6 +30,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="where the server was given a key")
+FORMS = {"one", "many", "str", "int"}
+"""parts of a place that stand for a form the value might have taken"""
 EXAMPLE = {"one": {"value": {"history": ["1029743"], "k": 5}}, "many": {"value": [{"history": ["1029743"]}, {}]}}
 
 
@@ -63,11 +65,11 @@ def create_app(artefact: Artefact, limits: Limits, api_key: str | None = None, w
         if watching:
             watching.cancel()
 
-    app = FastAPI(title="recsys", summary="Ranked items for raw ids", version=version("recsys"), lifespan=lifespan)
+    about: Any = {"title": "recsys", "summary": "Ranked items for raw ids", "version": version("recsys")}
+    app = FastAPI(**about, lifespan=lifespan, max_body_size=limits.body)
     app.state.server = server
-    app.include_router(questions)
+    app.include_router(questions, dependencies=[Depends(check_key)] if api_key else [])
     app.include_router(operation)
-    app.add_middleware(BodyLimit, most=limits.body)
     app.add_middleware(Watch, metrics=server.metrics)
     for kind, handler in HANDLERS.items():
         app.add_exception_handler(kind, handler)
@@ -80,20 +82,20 @@ def server_of(request: Request) -> Server:
     return found
 
 
-def check_key(request: Request, given: Annotated[str | None, Security(KEY)]) -> None:
+async def check_key(request: Request, given: Annotated[str | None, Security(KEY)]) -> None:
     """Raises 401 where a key is asked for and another or none is given."""
     wanted = server_of(request).api_key
     if wanted is not None and not secrets.compare_digest((given or "").encode(), wanted.encode()):
         raise HTTPException(401, "give the server's key in the header X-API-Key")
 
 
-questions = APIRouter(dependencies=[Depends(check_key)], responses=PROBLEMS)
+questions = APIRouter(responses=PROBLEMS)
 operation = APIRouter()
 
 
 @questions.post("/recommend")
 async def recommend(
-    request: Request, asked: Annotated[Asked | list[Asked], Body(openapi_examples=EXAMPLE)]
+    request: Request, asked: Annotated[OneOrMany, Body(openapi_examples=EXAMPLE)]
 ) -> Answer | list[Answer]:
     """The best items after a history, or for a list of questions a list of answers."""
     found = await server_of(request).ask(asked if isinstance(asked, list) else [asked])
@@ -142,9 +144,11 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """The first mistake only: the others are often the same one again."""
     assert isinstance(error, RequestValidationError)
-    reasons = [f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors()[:3]]
-    return JSONResponse({"detail": "; ".join(reasons)}, 422)
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in FORMS)
+    return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422)
 
 
 async def _busy(_: Request, error: Exception) -> JSONResponse:

@@ -1,9 +1,9 @@
 """What is said over HTTP: questions, answers, problems, and how large a question may be."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
 
 from recsys.serving.recommender import Question, Recommendation, Recommender, RequestError, allowed
 
@@ -33,11 +33,17 @@ class Asked(BaseModel):
     user: Id | dict[str, Any] | None = Field(default=None, description="raw id, or the user's columns by name")
     context: dict[str, Any] | None = Field(default=None, description="the other inputs that /describe lists, by name")
     k: StrictInt = Field(default=10, ge=1, description="items of the list")
-    exclude_seen: StrictBool | None = Field(
-        default=None, description="leave out the history; null: as trained"
-    )
+    exclude_seen: StrictBool | None = Field(default=None, description="leave out the history; null: as trained")
     allow: list[Id] | None = Field(default=None, description="raw ids to choose from; null: all")
     deny: list[Id] | None = Field(default=None, description="raw ids to leave out")
+
+
+def _form(value: Any) -> str:
+    return "many" if isinstance(value, list) else "one"
+
+
+OneOrMany = Annotated[Annotated[Asked, Tag("one")] | Annotated[list[Asked], Tag("many")], Discriminator(_form)]
+"""told apart before they are read, so that a mistake is explained once"""
 
 
 class Similar(BaseModel):

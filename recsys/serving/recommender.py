@@ -56,7 +56,11 @@ class Recommender:
         source = path if isinstance(path, bytes) else str(path)
         if isinstance(source, str) and not Path(source).is_file():
             raise RequestError(f"there is no file '{source}'; export a run first")
-        self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            name = "the file" if isinstance(source, bytes) else f"'{source}'"
+            raise RequestError(f"{name} is no model that this runtime can read: {error}") from error
         text = self._session.get_modelmeta().custom_metadata_map.get("manifest")
         if text is None:
             raise RequestError("the file has no manifest: it was not written by `recsys export`")

@@ -17,7 +17,7 @@ from recsys.data.sources import FrameSource
 from recsys.data.splits import GlobalTime
 from recsys.serving.recommender import Recommender
 from tests.planted import planted_baskets, planted_items, planted_users, prepared
-from tests.serving import (
+from tests.runtimes import (
     INSTALL,
     NODE_RUNTIME,
     NOW,

@@ -76,8 +76,8 @@ def _question(rng, inputs, ids):
     history = rng.choice(ids, rng.integers(0, 30)).tolist()
     columns = {
         "timestamp": NOW + int(rng.integers(10**6)),
-        "history_timestamp": sorted((NOW - rng.integers(0, 10**7, len(history))).tolist()),
-        "history_event": rng.choice(["view", "cart", "purchase"], len(history)).tolist(),
+        "history_timestamp": [None, sorted((NOW - rng.integers(0, 10**7, len(history))).tolist())][rng.integers(2)],
+        "history_event": [None, rng.choice(["view", "cart", "purchase"], len(history)).tolist()][rng.integers(2)],
         "age": [None, 20, 33.5][rng.integers(3)],
         "tags": [None, [], "t0", ["t1", "?"], ["t0", "t1", "t2", "t0"]][rng.integers(5)],
     }

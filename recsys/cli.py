@@ -22,7 +22,7 @@ Job = Callable[[DictConfig], object]
 
 def main() -> None:
     """`recsys COMMAND …`: the command's words are Hydra's."""
-    commands = {"train": train, "evaluate": evaluate, "export": export, "serve": serve}
+    commands = {"train": train, "evaluate": evaluate, "export": export, "serve": serve, "recommend": recommend}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         words = f"usage: recsys {{{','.join(commands)}}} [group=choice] [key=value] …; recsys train --help"
         sys.exit(0 if sys.argv[1:] in (["--help"], ["-h"]) and print(words) is None else words)  # noqa: T201
@@ -49,6 +49,11 @@ def export() -> None:
 def serve() -> None:
     """Answer over HTTP from one exported file."""
     _hydra(_serve, "serve")
+
+
+def recommend() -> None:
+    """Lists for a Parquet file of users."""
+    _hydra(_recommend, "recommend")
 
 
 def _train(config: DictConfig) -> None:
@@ -90,6 +95,15 @@ def _serve(config: DictConfig) -> None:
         raise ConfigError(f"{error.name} is not installed; run: pip install 'recsys[serve]'") from error
 
     job(**OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+
+
+def _recommend(config: DictConfig) -> None:
+    from recsys.run import Run
+    from recsys.serving.scoring import recommend as job
+
+    asked = {"k": config.k, "exclude_seen": config.exclude_seen}
+    paths = Run.open(config.run), Path(config.users), Path(config.out)
+    job(*paths, asked, config.timestamp, config.batch_size, config.threads)
 
 
 def _write_file(run: "Run", config: DictConfig) -> None:

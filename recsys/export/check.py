@@ -115,7 +115,7 @@ class FileScorer:
         """(B, I) scores."""
         history = self.raw[batch.history.numpy()]
         lengths = (batch.history > 0).sum(dim=1).tolist()
-        columns = {column.input: self._raw(column, batch) for column in self.columns}
+        columns = {column.input: self._spoken(column, batch) for column in self.columns}
         deny: list[list[str]] = [[] for _ in lengths]
         for row, item in zip(*(part.tolist() for part in batch.seen or ()), strict=True):
             deny[row].append(self.raw[item])
@@ -129,19 +129,11 @@ class FileScorer:
             scores[row, [self.number[item] for item in found.items]] = torch.tensor(found.scores)
         return scores
 
-    def _raw(self, column: Column, batch: Batch) -> list[Any]:
-        """A column of a batch in the words of the source."""
+    def _spoken(self, column: Column, batch: Batch) -> list[Any]:
         values = getattr(batch, column.part)[column.name].numpy()
-        values = values[:, 0] if column.part == "request" else values
         if column.kind == "id":
             return [self.user_of.get(row, "") for row in values.tolist()]
-        if column.encoder is not None and column.kind == "number":
-            values = values[..., 0] * column.encoder.deviation + column.encoder.mean
-        elif column.encoder is not None:
-            text = np.array(["", *column.encoder.values], object)[values]
-            values = text if column.width > 1 else text[..., 0]
-        cells: list[Any] = values.tolist()
-        return cells
+        return column.spoken(values[:, 0] if column.part == "request" else values)
 
 
 def check_ranking(

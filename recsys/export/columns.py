@@ -73,6 +73,15 @@ class Column:
         }[self.kind]
         return {"type": kind, "shape": self.dims, "default": default, "of": of, "meaning": meaning}
 
+    def spoken(self, coded: np.ndarray) -> list[Any]:
+        """Coded values (…, W), or times, in the words of the source."""
+        if self.encoder is None:
+            return coded.tolist()
+        if self.kind == "number":
+            return (coded[..., 0] * self.encoder.deviation + self.encoder.mean).tolist()
+        text = np.array(["", *self.encoder.values], object)[coded]
+        return (text if self.width > 1 else text[..., 0]).tolist()
+
 
 def columns_of(dataset: Dataset) -> list[Column]:
     """Every column that models of this dataset are given; ConfigError if a name cannot be an input's."""

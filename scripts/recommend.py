@@ -1,0 +1,4 @@
+from recsys.cli import recommend
+
+if __name__ == "__main__":
+    recommend()

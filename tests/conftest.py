@@ -1,12 +1,14 @@
 """Fixtures that many tests share: prepared datasets with a planted answer, and where public files lie."""
 
 import os
+import shutil
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,3 +74,22 @@ def public() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("RECSYS_DATA names no folder of public data")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A driver of headless Chromium, which can load onnxruntime-web; skips, saying so, where that cannot be."""
+    from tests.runtimes import INSTALL, RUNTIME
+
+    webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven with selenium")
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver and RUNTIME.is_dir()):
+        pytest.skip(f"needs chromium, chromedriver and `{INSTALL}`")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as found:
+        found.set_script_timeout(60)
+        yield found

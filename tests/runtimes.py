@@ -1,7 +1,5 @@
 """A server in this process that remembers what it was asked, and questions of every kind."""
 
-import json
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -18,7 +16,6 @@ from tests.contracts.test_models import made
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / "node_modules/onnxruntime-web/dist"
-NODE_RUNTIME = ROOT / "node_modules/onnxruntime-node"
 INSTALL = "npm install --no-save --ignore-scripts onnxruntime-web onnxruntime-node"
 NOW = 1_700_000_000
 
@@ -90,12 +87,3 @@ def _question(rng, inputs, ids):
         "deny": rng.choice(ids, rng.integers(0, 4)).tolist(),
         "allow": rng.choice(ids, 6).tolist() if rng.random() < 0.3 else None,
     }
-
-
-def node_answers(path, questions):
-    """What docs/node/recommend.mjs prints."""
-    lines = "\n".join(map(json.dumps, questions))
-    command = ["node", ROOT / "docs/node/recommend.mjs", path]
-    found = subprocess.run(command, input=lines, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    return [json.loads(line) for line in found.stdout.splitlines()]

@@ -1,50 +1,20 @@
-"""The page in a real browser: who answers, what leaves the browser, and the same items from Python, Node and Chromium.
+"""The page in a real browser: who answers, what leaves the browser, and whether everybody can use it.
 
 Skips, saying so, where Chromium, Selenium or what `npm install` brings is missing.
 """
 
 import base64
-import shutil
 import urllib.error
 import urllib.request
 
-import numpy as np
 import pytest
 
-from recsys.data.features import Features
-from recsys.data.schema import Columns
-from recsys.data.sources import FrameSource
-from recsys.data.splits import GlobalTime
-from recsys.serving.recommender import Recommender
-from tests.planted import planted_baskets, planted_items, planted_users, prepared
-from tests.runtimes import (
-    INSTALL,
-    NODE_RUNTIME,
-    NOW,
-    RUNTIME,
-    Serving,
-    node_answers,
-    planted_file,
-    random_questions,
-)
+from tests.runtimes import Serving, planted_file
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven with selenium: pip install selenium")
 Keys, Wait = webdriver.Keys, pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
 pytestmark = pytest.mark.slow
-in_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER and RUNTIME.is_dir()), reason=f"needs chromium, chromedriver and `{INSTALL}`"
-)
-in_node = pytest.mark.skipif(not (shutil.which("node") and NODE_RUNTIME.is_dir()), reason=f"needs node and `{INSTALL}`")
 
-ON_DEVICE = """
-const [questions, done] = arguments;
-import(location.origin + "/page/device.mjs")
-  .then(({ openDevice }) => openDevice())
-  .then((engine) => Promise.all(questions.map((question) => engine.recommend(question))))
-  .then(done, (error) => done(String(error)));
-"""
 OPEN_BYTES = """
 const [text, done] = arguments;
 const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -52,18 +22,6 @@ Promise.all(["device", "engine"].map((name) => import(`${location.origin}/page/$
   .then(async ([{ loadRuntime }, { Engine }]) => Engine.open(await loadRuntime(), bytes))
   .then(() => done("opened"), (error) => done(error.message));
 """
-
-
-@pytest.fixture(scope="module")
-def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,900"):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options, webdriver.ChromeService(DRIVER)) as driver:
-        driver.set_script_timeout(60)
-        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -83,21 +41,6 @@ def shop_page(browser, served):
     wait(browser, lambda: texts(browser, ".answer .name"))
     wait(browser, lambda: part(browser, "[value=device]").is_enabled())
     return browser
-
-
-@pytest.fixture(scope="module")
-def tagged(tmp_path_factory):
-    """A shop whose users have an age and several tags each."""
-    users = planted_users()
-    users["tags"] = [[f"t{user % 3}", f"t{user % 2}"] for user in range(len(users))]
-    return prepared(
-        tmp_path_factory.mktemp("tagged"),
-        FrameSource(planted_baskets(), planted_items(), users),
-        GlobalTime(),
-        columns=Columns(basket="basket"),
-        features=Features(user=["age", "tags"], item=["aisle"], context=["hour"]),
-        exclude_seen=False,
-    )
 
 
 def wait(driver, condition):
@@ -127,39 +70,6 @@ def choose_device(driver):
     wait(driver, lambda: "on this device" in part(driver, "#took").text)
 
 
-MODELS = [("two_tower", "tagged"), ("sasrec", "mixed"), ("item_knn", "dataset")]
-
-
-@in_browser
-@in_node
-@pytest.mark.parametrize(("name", "data"), MODELS)
-def test_python_node_and_chromium_give_the_same_items_for_100_random_histories(name, data, browser, request, tmp_path):
-    path = planted_file(tmp_path, name, request.getfixturevalue(data))
-    python = Recommender(path)
-    questions = random_questions(python.describe(), python.recommend(k=99).items)
-    wanted = [python.recommend(**question) for question in questions]
-    assert sum(len(answer.items) for answer in wanted) > 300
-    assert any(answer.unknown for answer in wanted)
-    with Serving(path) as served:
-        browser.get(served.url)
-        chromium = browser.execute_async_script(ON_DEVICE, questions)
-    assert isinstance(chromium, list), chromium
-    for found in (chromium, node_answers(path, questions)):
-        for one, other in zip(found, wanted, strict=True):
-            assert {**one, "scores": None} == {**other._asdict(), "scores": None}
-            np.testing.assert_allclose(one["scores"], other.scores, rtol=1e-4, atol=1e-4)
-
-
-@in_node
-def test_node_fills_in_defaults_and_may_open_a_file_with_users(shop, tmp_path):
-    path = planted_file(tmp_path, "two_tower", shop, "model.user_id=true", users=True)
-    wanted = Recommender(path).recommend(["i03"], user="u03", context={"timestamp": NOW})
-    (found,) = node_answers(path, [{"history": ["i03"], "user": "u03", "context": {"timestamp": NOW}}])
-    assert found["items"] == wanted.items
-    assert len(node_answers(path, [["i03", "i05"]])[0]["items"]) == 10
-
-
-@in_browser
 def test_picking_items_changes_the_list_and_the_history_can_be_taken_back(shop_page):
     newcomers = texts(shop_page, ".answer .name")
     pick(shop_page, 3)
@@ -176,7 +86,6 @@ def test_picking_items_changes_the_list_and_the_history_can_be_taken_back(shop_p
     assert not shop_page.get_log("browser"), "the console is silent: no error, nothing against the policy"
 
 
-@in_browser
 def test_the_switch_and_the_number_change_the_list(shop_page):
     pick(shop_page, 0)
     item = texts(shop_page, ".chip .name")[0]
@@ -188,7 +97,6 @@ def test_the_switch_and_the_number_change_the_list(shop_page):
     assert item in texts(shop_page, ".answer .name")
 
 
-@in_browser
 def test_both_engines_answer_alike_and_on_device_nothing_leaves_the_browser(shop_page, served):
     assert "sent to the server" in part(shop_page, "#where").text
     pick(shop_page, 3)
@@ -210,7 +118,6 @@ def test_both_engines_answer_alike_and_on_device_nothing_leaves_the_browser(shop
     assert any(texts(shop_page, ".chip .name")[0] in body for body in sent), "the record sees what is sent"
 
 
-@in_browser
 def test_everything_comes_from_the_server_of_the_page(shop_page, served):
     choose_device(shop_page)
     addresses = shop_page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)")
@@ -218,7 +125,6 @@ def test_everything_comes_from_the_server_of_the_page(shop_page, served):
     assert all(address.startswith(served.url) for address in addresses)
 
 
-@in_browser
 def test_a_file_that_holds_user_ids_is_refused_by_server_page_and_engine(browser, shop, tmp_path):
     path = planted_file(tmp_path, "two_tower", shop, "model.user_id=true", users=True)
     with Serving(path) as served:
@@ -235,7 +141,6 @@ def test_a_file_that_holds_user_ids_is_refused_by_server_page_and_engine(browser
     assert "holds user ids, so it must not leave the server" in said
 
 
-@in_browser
 def test_without_the_runtime_the_page_says_how_to_get_it_and_the_server_answers(browser, path, tmp_path):
     with Serving(path, runtime=tmp_path / "nowhere") as served:
         browser.get(served.url)
@@ -244,7 +149,6 @@ def test_without_the_runtime_the_page_says_how_to_get_it_and_the_server_answers(
         pick(browser, 0)
 
 
-@in_browser
 def test_a_key_is_asked_for_once(browser, path):
     with Serving(path, api_key="secret") as served:
         browser.get(served.url)
@@ -257,7 +161,6 @@ def test_a_key_is_asked_for_once(browser, path):
         choose_device(browser)
 
 
-@in_browser
 def test_ids_are_text_and_unknown_ones_are_marked(shop_page):
     part(shop_page, "#id").send_keys("<img src=x>", Keys.ENTER)
     wait(shop_page, lambda: texts(shop_page, ".strange .name") == ["<img src=x>"])
@@ -265,7 +168,6 @@ def test_ids_are_text_and_unknown_ones_are_marked(shop_page):
     assert "for a newcomer" in part(shop_page, "#said").text
 
 
-@in_browser
 def test_the_keyboard_alone_picks_removes_and_chooses(shop_page):
     def press(*keys):
         webdriver.ActionChains(shop_page).send_keys(*keys).perform()
@@ -294,7 +196,6 @@ def test_the_keyboard_alone_picks_removes_and_chooses(shop_page):
     assert shop_page.execute_script("return document.activeElement.className") == "chip"
 
 
-@in_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_all_without_scrolling_sideways(shop_page, scheme):
     screen = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}

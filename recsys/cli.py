@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys.config import ConfigError, complete, config_dir, one_line
+from recsys.config import ConfigError, build, complete, config_dir, one_line
 
 if TYPE_CHECKING:
     from recsys.run import Run
@@ -22,7 +22,7 @@ Job = Callable[[DictConfig], object]
 
 def main() -> None:
     """`recsys COMMAND …`: the command's words are Hydra's."""
-    commands = {"train": train, "evaluate": evaluate, "export": export, "serve": serve, "recommend": recommend}
+    commands = {command.__name__: command for command in (train, evaluate, export, serve, recommend, benchmark)}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         words = f"usage: recsys {{{','.join(commands)}}} [group=choice] [key=value] …; recsys train --help"
         sys.exit(0 if sys.argv[1:] in (["--help"], ["-h"]) and print(words) is None else words)  # noqa: T201
@@ -54,6 +54,11 @@ def serve() -> None:
 def recommend() -> None:
     """Lists for a Parquet file of users."""
     _hydra(_recommend, "recommend")
+
+
+def benchmark() -> None:
+    """Figures of docs/benchmarks.md."""
+    _hydra(_benchmark, "benchmark")
 
 
 def _train(config: DictConfig) -> None:
@@ -98,12 +103,17 @@ def _serve(config: DictConfig) -> None:
 
 
 def _recommend(config: DictConfig) -> None:
+    from recsys.bulk import recommend as job
     from recsys.run import Run
-    from recsys.serving.scoring import recommend as job
 
     asked = {"k": config.k, "exclude_seen": config.exclude_seen}
     paths = Run.open(config.run), Path(config.users), Path(config.out)
     job(*paths, asked, config.timestamp, config.batch_size, config.threads)
+
+
+def _benchmark(config: DictConfig) -> None:
+    for line in build(config.task):
+        print(line)  # noqa: T201 - the command's answer
 
 
 def _write_file(run: "Run", config: DictConfig) -> None:
@@ -156,3 +166,7 @@ def _in_resumed_folder() -> None:
     if len(words) > 1:
         sys.exit(f"error: resume= takes the run's own configuration; leave out {' '.join(set(words) - set(resumed))}")
     sys.argv.append(f"hydra.run.dir={resumed[0].partition('=')[2]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -302,3 +302,10 @@ def test_files_of_the_page_and_of_no_other_folder(client, path):
     assert "npm install" in client.get("/runtime/nothing").json()["detail"]
     assert client.get("/model.onnx").content == path.read_bytes()
     assert "default-src 'self'" in client.get("/").headers["Content-Security-Policy"]
+
+
+def test_a_browser_that_has_a_file_is_not_sent_it_again(client):
+    for name in ("/", "/page/page.css", "/model.onnx"):
+        first = client.get(name)
+        again = client.get(name, headers={"If-None-Match": first.headers["ETag"]})
+        assert (first.status_code, again.status_code) == (200, 304)

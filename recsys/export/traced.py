@@ -93,7 +93,7 @@ def trace(model: Model, columns: list[Column], dataset: Dataset) -> Traced:
     shapes = [events if column.part == "events" else {0: batch} for column in columns]
     named = {f"column_{n}": column for n, column in enumerate(columns)}
     examples = torch.ones(3, 5, dtype=torch.long), *map(_example, columns)
-    proto = _export(Question(model, columns, dataset), examples, ["history", *named], (events, tuple(shapes)))
+    proto = to_onnx(Question(model, columns, dataset), examples, ["history", *named], (events, tuple(shapes)))
     read = {name for node in proto.graph.node for name in node.input}
     return Traced(
         proto.graph, {name: column for name, column in named.items() if name in read or column.input == EVENT}
@@ -103,7 +103,7 @@ def trace(model: Model, columns: list[Column], dataset: Dataset) -> Traced:
 def trace_pairs(model: Trainable, width: int) -> GraphProto:
     """The graph of a model's `score`, inputs `query` and `items` of this width."""
     shapes = ({0: torch.export.Dim("batch")}, {0: torch.export.Dim("candidates")})
-    return _export(Pairs(model), (torch.zeros(3, width), torch.zeros(5, width)), ["query", "items"], shapes).graph
+    return to_onnx(Pairs(model), (torch.zeros(3, width), torch.zeros(5, width)), ["query", "items"], shapes).graph
 
 
 def _example(column: Column) -> Tensor:
@@ -113,7 +113,7 @@ def _example(column: Column) -> Tensor:
     return torch.zeros(*slots, column.width, dtype=torch.long) if column.encoder else torch.ones(slots).long()
 
 
-def _export(module: nn.Module, examples: tuple[Tensor, ...], names: list[str], shapes: object) -> ModelProto:
+def to_onnx(module: nn.Module, examples: tuple[Tensor, ...], names: list[str], shapes: object) -> ModelProto:
     """The exporter's answer without its many remarks."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     logging.getLogger("onnxscript").setLevel(logging.ERROR)

@@ -1,5 +1,6 @@
 """From settings to a running server."""
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -39,6 +40,8 @@ def serve(
     logging.getLogger("recsys").info(
         "serving", extra={"artefact": artefact, "host": host, "port": port, "pid": os.getpid()}
     )
+    gc.collect()
+    gc.freeze()  # what stays for ever is not looked through again in the middle of a request
     uvicorn.run(
         app,
         host=host,

@@ -143,12 +143,12 @@ class Recommender:
         found = (scores != -np.inf).sum(axis=1).tolist()
         return [
             Recommendation(
-                items[row, : min(found[row], q.k)].tolist(),
-                scores[row, : min(found[row], q.k)].tolist(),
+                items[row, : min(found[row], question.k)].tolist(),
+                scores[row, : min(found[row], question.k)].tolist(),
                 int(known[row]),
-                [item for item, ok in zip(q.history, recognised[row], strict=False) if not ok and item],
+                _unknown(question.history, recognised[row]),
             )
-            for row, q in enumerate(questions)
+            for row, question in enumerate(questions)
         ]
 
     def self_test(self) -> None:
@@ -195,11 +195,14 @@ def _ids(name: str, given: Any) -> list[str]:
     """Raw ids as text."""
     if not _is_list(given):
         raise RequestError(f"{name}={given!r:.80} is no list of raw ids")
-    for value in given:
-        if not (isinstance(value, str) or _is_whole(value)):
-            kind = type(value).__name__
-            raise RequestError(f"{name} holds {value!r:.80}, a {kind}; raw ids are text or whole numbers")
-    return [_text(name, value) for value in given]
+    return [value if type(value) is str and value.isascii() else _id(name, value) for value in given]
+
+
+def _id(name: str, value: Any) -> str:
+    if not (isinstance(value, str) or _is_whole(value)):
+        kind = type(value).__name__
+        raise RequestError(f"{name} holds {value!r:.80}, a {kind}; raw ids are text or whole numbers")
+    return _text(name, value)
 
 
 def _text(name: str, value: Any) -> str:
@@ -218,6 +221,11 @@ def _rows(name: str, given: Any, n: int) -> list[Any]:
     if not _is_list(given) or len(given) != n:
         raise RequestError(f"{name} must be a list of {n}, one for each history")
     return list(given)
+
+
+def _unknown(history: list[str], recognised: np.ndarray) -> list[str]:
+    known = recognised[: len(history)]
+    return [] if known.all() else [item for item, ok in zip(history, known, strict=True) if not ok and item]
 
 
 def _padded(rows: Sequence[Sequence[str]]) -> np.ndarray:

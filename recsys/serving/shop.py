@@ -4,35 +4,37 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
 
 from recsys.serving.app import check_key, server_of
 
 FOLDER = Path(__file__).parent / "page"
 POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; frame-ancestors 'none'"
+INSTALL = "npm install --no-save --ignore-scripts onnxruntime-web"
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 
 page = APIRouter(include_in_schema=False)
 
 
 @page.get("/")
-async def index() -> FileResponse:
+async def index(request: Request) -> Response:
     """The page."""
-    return FileResponse(FOLDER / "index.html", headers=HEADERS)
+    return _sent(request, FOLDER / "index.html")
 
 
 @page.get("/page/{name}")
-async def part(name: str) -> FileResponse:
+async def part(request: Request, name: str) -> Response:
     """A file of the page."""
-    return FileResponse(_inside(FOLDER, name, "there is no such file"), headers=HEADERS)
+    return _sent(request, _inside(FOLDER, name, "there is no such file"))
 
 
 @page.get("/runtime/{name}")
-async def runtime(request: Request, name: str) -> FileResponse:
+async def runtime(request: Request, name: str) -> Response:
     """A file of onnxruntime-web."""
     folder: Path = request.app.state.runtime
-    missing = f"'{folder}' has no {name}: run `npm install onnxruntime-web` where the server runs, or set runtime="
-    return FileResponse(_inside(folder, name, missing), headers=HEADERS)
+    missing = f"'{folder}' has no {name}: run `{INSTALL}` where the server runs, or set runtime="
+    return _sent(request, _inside(folder, name, missing))
 
 
 @page.get("/items", dependencies=[Depends(check_key)])
@@ -52,7 +54,14 @@ async def model(request: Request) -> Response:
         await artefact.reload()
     if artefact.recommender.describe()["users"]:
         raise HTTPException(403, "the file holds user ids and stays on the server; export it with users=false")
-    return FileResponse(artefact.path, media_type="application/octet-stream", headers=HEADERS)
+    return _sent(request, artefact.path)
+
+
+def _sent(request: Request, path: Path) -> Response:
+    """A file, or 304 to a browser that has it already."""
+    response = StaticFiles().file_response(path, path.stat(), request.scope)
+    response.headers.update(HEADERS)
+    return response
 
 
 def _inside(folder: Path, name: str, missing: str) -> Path:

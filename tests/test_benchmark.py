@@ -1,0 +1,56 @@
+"""Benchmarks run and count what they say they count; what they find is not for tests to say."""
+
+import inspect
+import json
+from dataclasses import asdict
+
+import pytest
+from omegaconf import OmegaConf
+
+from recsys.benchmark import artefact as answers
+from recsys.benchmark import http
+from recsys.benchmark.figures import cpu_ms
+from recsys.config import config_dir
+from recsys.serving.job import serve
+from recsys.serving.messages import Limits
+from tests.composed import composed
+
+
+def test_calls_take_turns():
+    order = []
+    spent = cpu_ms({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2, warm_up=1)
+    assert order == ["a", "b"] * 3
+    assert list(spent) == ["a", "b"]
+
+
+@pytest.mark.slow
+def test_an_answer_is_measured_in_every_precision():
+    said = answers.measure(n_items=60, rounds=2, check_users=20)
+    for name in ("bare", *answers.PRECISIONS):
+        assert any(line.startswith(f"batch 1, {name}: ") for line in said)
+    assert any("cold start" in line for line in said)
+
+
+def test_requests_are_counted_and_none_fails(artefact):
+    said = http.measure(str(artefact("sasrec")), connections=4, seconds=0.3, rounds=1)
+    assert "failed 0" in said[0]
+    assert "median ratio" in said[1]
+
+
+def test_refused_requests_count_as_failures(artefact):
+    with http.server(artefact("sasrec")) as (port, _):
+        found = http._asked(port, 2, 0.2, [["POST", "/recommend", {"k": 0}]])
+    assert found["failed"] > 0
+    json.dumps(found)
+
+
+def test_yaml_lists_every_setting_of_the_server():
+    config = OmegaConf.to_container(OmegaConf.load(config_dir() / "serve.yaml"))
+    assert set(inspect.signature(serve).parameters) == set(config) - {"defaults", "hydra"}
+    assert config["limits"] == asdict(Limits())
+
+
+@pytest.mark.parametrize(("task", "measure"), [("artefact", answers.measure), ("http", http.measure)])
+def test_yaml_lists_every_setting_of_a_benchmark(task, measure):
+    config = composed(f"task={task}", name="benchmark")
+    assert set(config.task) == set(inspect.signature(measure).parameters) | {"_target_"}

@@ -13,7 +13,6 @@ from tests.runtimes import Serving, planted_file
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven with selenium: pip install selenium")
 Keys, Wait = webdriver.Keys, pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
-pytestmark = pytest.mark.slow
 
 OPEN_BYTES = """
 const [text, done] = arguments;

@@ -1,8 +1,11 @@
 """The exported file, against plain torch and Python; what it refuses and what it leaves."""
 
 import json
+import subprocess
 import sys
+import time
 from functools import cache
+from pathlib import Path
 from unittest import mock
 from zoneinfo import ZoneInfo
 
@@ -29,12 +32,14 @@ from recsys.export.tables import as_stored, without_users
 from recsys.models.base import ClosedForm
 from recsys.run import Run
 from recsys.serving.recommender import Recommendation, Recommender
+from recsys.training.fit import load_dataset
 from recsys.training.job import train
 from tests.composed import MODELS, TRAINABLE, composed
 from tests.contracts.test_models import made
 from tests.planted import planted_log, prepared
 
 HISTORY = 20
+ROOT = Path(__file__).parents[1]
 
 
 @cache
@@ -290,6 +295,29 @@ def test_a_file_over_the_limit_of_the_format_is_refused(dataset, monkeypatch):
     monkeypatch.setattr("recsys.export.graph.LARGEST", 1000)
     with pytest.raises(ConfigError, match="over the 2 GiB of one"):
         written(made("popularity", dataset), dataset)
+
+
+@pytest.mark.slow
+def test_killed_while_it_writes_it_leaves_no_half_file(run):
+    command = [sys.executable, "-W", "ignore", str(ROOT / "scripts/export.py"), f"run={run.folder}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    while not (half := list(run.folder.glob(".model.onnx-*"))) and process.poll() is None:
+        time.sleep(0.0005)
+    process.kill()
+    process.wait()
+    assert half
+    assert not (run.folder / "model.onnx").exists()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    Recommender(run.folder / "model.onnx").self_test()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_holds_the_check_on_public_data_in_every_precision(name, public, tmp_path):
+    data = load_dataset(composed("data=movielens_100k", f"data.folder={tmp_path}"))
+    for precision in ("float32", "float16", "int8"):
+        _, manifest = written(made(name, data), data, precision)
+        assert manifest["precision"]["n_users"] == 943
 
 
 def test_one_item_is_a_catalogue(tmp_path):

@@ -4,13 +4,16 @@ import inspect
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from recsys.benchmark import artefact as answers
-from recsys.benchmark import http
+from recsys.benchmark import http, replay
 from recsys.benchmark.figures import cpu_ms
 from recsys.config import config_dir
+from recsys.export.traced import to_onnx
 from recsys.serving.job import serve
 from recsys.serving.messages import Limits
 from tests.composed import composed
@@ -29,6 +32,26 @@ def test_an_answer_is_measured_in_every_precision():
     for name in ("bare", *answers.PRECISIONS):
         assert any(line.startswith(f"batch 1, {name}: ") for line in said)
     assert any("cold start" in line for line in said)
+
+
+@pytest.mark.slow
+def test_an_answer_is_measured_beside_another_file(tmp_path):
+    """The other file is one of ours, with the inputs and the output of RePlay's."""
+
+    class Counted(torch.nn.Module):
+        def forward(self, item_id, padding_mask):
+            return (item_id * padding_mask).sum(dim=1, keepdim=True) + torch.arange(60.0)
+
+    names, shapes = ["item_id", "padding_mask"], ({0: torch.export.Dim("batch")},) * 2
+    proto = to_onnx(Counted(), (torch.ones(2, 200).long(), torch.ones(2, 200) > 0), names, shapes)
+    (tmp_path / "other.onnx").write_bytes(proto.SerializeToString())
+    said = replay.measure(str(tmp_path / "other.onnx"), n_items=60, rounds=2)
+    assert sum("÷ RePlay" in line for line in said) == 6
+    items, scores = replay.around(tmp_path / "other.onnx", np.array(["", *map(str, range(60))], object))(
+        ["59", "x", "57"]
+    )
+    assert items == ["58", *map(str, range(56, 47, -1))]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_requests_are_counted_and_none_fails(artefact):
@@ -50,7 +73,9 @@ def test_yaml_lists_every_setting_of_the_server():
     assert config["limits"] == asdict(Limits())
 
 
-@pytest.mark.parametrize(("task", "measure"), [("artefact", answers.measure), ("http", http.measure)])
+@pytest.mark.parametrize(
+    ("task", "measure"), [("artefact", answers.measure), ("http", http.measure), ("replay", replay.measure)]
+)
 def test_yaml_lists_every_setting_of_a_benchmark(task, measure):
     config = composed(f"task={task}", name="benchmark")
     assert set(config.task) == set(inspect.signature(measure).parameters) | {"_target_"}

@@ -32,6 +32,7 @@ from recsys.models.blocks import VanillaBlock
 from recsys.models.sasrec import SASRec
 
 LENGTH = 50
+Names = np.ndarray
 PRECISIONS = ("float32", "float16", "int8")
 
 
@@ -55,12 +56,12 @@ def measure(n_items: int, rounds: int, check_users: int) -> list[str]:
     with TemporaryDirectory() as folder:
         dataset = catalogue(n_items, Path(folder))
         model = clustered(dataset)
-        said, sessions = [], {"bare": _session(_bare(model))}
+        said, sessions = [], {"bare": session_of(_bare(model))}
         for precision in PRECISIONS:
             proto, manifest = exported(model, dataset, LENGTH, precision, False, check_users, {"model": "sasrec"})
             path = Path(folder) / f"{precision}.onnx"
             path.write_bytes(proto.SerializeToString())
-            sessions[precision] = _session(path.read_bytes())
+            sessions[precision] = session_of(path.read_bytes())
             overlap = manifest["precision"]["overlap@10"]
             said.append(f"{precision}: {path.stat().st_size / 2**20:.1f} MiB, top 10 overlap {overlap:.4f}")
         said.append(f"cold start of float16, import + load + first answer: {cold_start(path.parent):.2f} CPU-s")
@@ -86,10 +87,10 @@ def catalogue(n_items: int, folder: Path) -> Dataset:
     )  # fmt: skip
 
 
-def clustered(dataset: Dataset) -> SASRec:
+def clustered(dataset: Dataset, max_history: int = LENGTH) -> SASRec:
     """An untrained model whose items lie in √I clusters, as those of trained ones do."""
     torch.manual_seed(0)
-    model = SASRec(Facts.of(dataset, LENGTH), VanillaBlock, repeat=False).eval()
+    model = SASRec(Facts.of(dataset, max_history), VanillaBlock, repeat=False).eval()
     n = dataset.n_items
     centres = torch.randn(max(int(n**0.5), 2), 64)
     with torch.no_grad():
@@ -111,12 +112,29 @@ def cold_start(folder: Path) -> float:
     return float(np.median([float(done.stdout) for done in found]))
 
 
+def names_of(dataset: Dataset) -> Names:
+    """Raw ids by item number, "" for padding."""
+    return np.array(["", *dataset.raw_items().to_pylist()], object)
+
+
+def asked(history: Names) -> dict[str, np.ndarray]:
+    """The inputs of a file for histories of raw ids: ten items that are not among them."""
+    return {
+        "history": history,
+        "k": np.array([10]),
+        "exclude_seen": np.ones(len(history), bool),
+        "deny": np.zeros((len(history), 0), object),
+        "allow": np.zeros(0, object),
+    }
+
+
 def _bare(model: SASRec) -> bytes:
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
     return to_onnx(Bare(model), (torch.ones(3, 5, dtype=torch.long),), ["history"], (shape,)).SerializeToString()
 
 
-def _session(content: bytes) -> onnxruntime.InferenceSession:
+def session_of(content: bytes) -> onnxruntime.InferenceSession:
+    """One that computes on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -126,17 +144,10 @@ def _calls(
     sessions: dict[str, onnxruntime.InferenceSession], dataset: Dataset, batch: int
 ) -> dict[str, Callable[[], Any]]:
     numbers = np.random.default_rng(0).integers(1, dataset.n_items, (batch, LENGTH))
-    raw = np.array(["", *dataset.raw_items().to_pylist()], object)
-    asked = {
-        "history": raw[numbers],
-        "k": np.array([10]),
-        "exclude_seen": np.ones(batch, bool),
-        "deny": np.zeros((batch, 0), object),
-        "allow": np.zeros(0, object),
-    }
+    feeds = asked(names_of(dataset)[numbers])
 
     def call(name: str) -> Callable[[], Any]:
-        return lambda: sessions[name].run(["items", "scores"], asked)
+        return lambda: sessions[name].run(["items", "scores"], feeds)
 
     bare = {"bare": lambda: sessions["bare"].run(None, {"history": numbers})}
     return bare | {name: call(name) for name in PRECISIONS}

@@ -39,6 +39,8 @@ from tests.contracts.test_models import made
 from tests.planted import planted_log, prepared
 
 HISTORY = 20
+KINDS = ("ease", "ncf", "sasrec")
+"""sums of rows, a network, a product: the others take these ways too"""
 ROOT = Path(__file__).parents[1]
 
 
@@ -60,7 +62,9 @@ def sasrec_file(shop):
     return file_of("sasrec", shop)[0]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [name if name in KINDS else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_every_model_holds_the_check(name, shop):
     """The check compares scores and lists with torch for requests of every kind, and metrics on all test users."""
     content, manifest = file_of(name, shop)
@@ -91,7 +95,7 @@ def test_variants_hold_the_check(name, word, users, mixed):
     written(made(name, mixed, word), mixed, users=users)
 
 
-@pytest.mark.parametrize("name", ["sasrec", "two_tower"])
+@pytest.mark.parametrize("name", [pytest.param("sasrec", marks=pytest.mark.slow), "two_tower"])
 def test_eight_bits_choose_candidates_and_scores_stay_exact(name, shop, monkeypatch):
     monkeypatch.setattr(scoring, "CANDIDATES", 8)
     content, manifest = written(made(name, shop), shop, "int8")
@@ -99,7 +103,9 @@ def test_eight_bits_choose_candidates_and_scores_stay_exact(name, shop, monkeypa
     assert any(tensor.data_type == onnx.TensorProto.INT8 for tensor in onnx.load_from_string(content).graph.initializer)
 
 
-@pytest.mark.parametrize(("precision", "kind"), [("float16", "FLOAT16"), ("float32", "FLOAT")])
+@pytest.mark.parametrize(
+    ("precision", "kind"), [("float16", "FLOAT16"), pytest.param("float32", "FLOAT", marks=pytest.mark.slow)]
+)
 def test_the_item_matrix_is_stored_once(precision, kind, shop):
     content, _ = file_of("two_tower", shop, precision)
     tables = [t for t in onnx.load_from_string(content).graph.initializer if list(t.dims)[:1] == [shop.n_items + 1]]
@@ -320,6 +326,7 @@ def test_every_model_holds_the_check_on_public_data_in_every_precision(name, pub
         assert manifest["precision"]["n_users"] == 943
 
 
+@pytest.mark.slow
 def test_one_item_is_a_catalogue(tmp_path):
     log = planted_log().assign(item="only", timestamp=lambda log: range(len(log)))
     data = prepared(tmp_path, log, exclude_seen=False)

@@ -88,7 +88,7 @@ def test_a_folder_with_a_run_is_not_overwritten(finished, log_file):
     assert "already holds a run" in found.stderr
 
 
-@pytest.mark.parametrize("model", ["two_tower", "sasrec"])
+@pytest.mark.parametrize("model", [pytest.param("two_tower", marks=pytest.mark.slow), "sasrec"])
 def test_killed_and_resumed_equals_uninterrupted_and_the_seed_decides(log_file, tmp_path, model):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run(words(log_file, whole, f"model={model}")).returncode == 0

@@ -8,7 +8,7 @@ SHAPES = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
   tests/test_losses.py tests/test_evaluation.py tests/test_metrics.py tests/test_diversity.py tests/test_segments.py \
   tests/test_models.py tests/test_repeat.py tests/contracts
 
-.PHONY: train test lint check clean
+.PHONY: train serving test lint check clean
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -19,8 +19,14 @@ SHAPES = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
+.venv/serving: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable ".[serve]"
+	touch $@
+
 train: .venv/installed
 	$(BIN)/python scripts/train.py
+
+serving: .venv/serving
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

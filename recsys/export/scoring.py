@@ -15,6 +15,8 @@ CHUNK = 256
 """items that a network scores at a time: their hidden units stay in the cache"""
 CANDIDATES = 200
 """how many more than k items are scored again exactly after int8"""
+BLOCK = 64
+"""dimensions of a query that share a scale in 8 bits"""
 LOWEST = np.array(-np.inf, np.float32)
 
 
@@ -131,28 +133,24 @@ def _hidden(g: Nodes, scores: str, asked: Asked) -> str:
 
 
 def _coarse_then_exact(g: Nodes, matrix: str, query: str, asked: Asked, table: np.ndarray) -> tuple[str, str]:
-    """The best k among those that score best in 8 bits. A query has one scale a row, so that nobody's list depends
-    on who else is asked about; scores are compared within a row and stay in units of that scale. Columns far larger
-    than the rest, such as popularity, would leave these few steps and stay floats.
+    """The best k among those that score best in 8 bits, in which the runtime rounds each query by itself, so that
+    nobody's list depends on who else is asked about. Columns far larger than the rest, such as popularity, would leave
+    these few steps and stay floats.
     """
     loud = outliers(table)
-    small, scales = quantised(np.where(loud, 0, table))
-    quiet = g.op("Mul", query, g.constant(np.where(loud, 0, 1).astype(np.float32)))
-    largest = g.op("ReduceMax", g.op("Abs", quiet), g.ints(1))
-    tiny, steps = g.constant(np.array(1e-12, np.float32)), g.constant(np.array(127, np.float32))
-    unit = g.op("Div", g.op("Max", largest, tiny), steps)
-    middle = g.constant(np.array(128, np.float32))  # unsigned by signed is several times faster than signed by signed
-    rounded = g.cast(g.op("Add", g.op("Round", g.op("Div", quiet, unit)), middle), TensorProto.UINT8)
-    weights = g.constant(np.ascontiguousarray(small.T), "items_int8")
-    one, scale = g.constant(np.array(1, np.float32)), g.constant(scales, "items_scale")
-    zero = g.constant(np.array(128, np.uint8))
-    coarse = g.op("MatMulIntegerToFloat", rounded, weights, one, scale, zero, domain=MICROSOFT)
+    small, scales = quantised(table[:, ~loud])
+    width = -(-small.shape[1] // BLOCK) * BLOCK
+    padded = np.pad(small, ((0, 0), (0, width - small.shape[1])))
+    unsigned = (padded.astype(np.int16) + 128).astype(np.uint8).reshape(len(small), -1, BLOCK)
+    weights, steps = g.constant(unsigned, "items_int8"), g.constant(scales.repeat(width // BLOCK), "items_scale")
+    shape = {"K": small.shape[1], "N": len(small), "bits": 8, "block_size": BLOCK, "accuracy_level": 4}
+    quiet = g.op("Gather", query, g.constant(np.flatnonzero(~loud)), axis=1)
+    coarse = g.op("MatMulNBits", quiet, weights, steps, domain=MICROSOFT, **shape)
     if loud.any():
-        units = g.op("Div", g.op("Gather", query, g.constant(np.flatnonzero(loud)), axis=1), unit)
-        coarse = g.op("Gemm", units, g.constant(np.ascontiguousarray(table[:, loud]), "items_loud"), coarse, transB=1)
+        own = g.op("Gather", query, g.constant(np.flatnonzero(loud)), axis=1)
+        coarse = g.op("Gemm", own, g.constant(np.ascontiguousarray(table[:, loud]), "items_loud"), coarse, transB=1)
     if asked.extra is not None:
-        raised = g.op("Div", asked.extra, unit)
-        coarse = g.op("ScatterElements", coarse, asked.history, raised, axis=1, reduction="add")
+        coarse = g.op("ScatterElements", coarse, asked.history, asked.extra, axis=1, reduction="add")
     k = g.op("Min", asked.k, g.ints(asked.n))
     some = g.op("Min", g.op("Add", k, g.ints(CANDIDATES)), g.ints(asked.n))
     found, items = g.ops("TopK", _hidden(g, coarse, asked), some, n=2, axis=1)

@@ -11,7 +11,7 @@ from recsys.export.job import exported
 from recsys.serving.app import create_app
 from recsys.serving.artefact import Artefact
 from recsys.serving.messages import Limits
-from recsys.serving.shop import page
+from recsys.serving.shop import add_page
 from tests.contracts.test_models import made
 
 ROOT = Path(__file__).parents[1]
@@ -35,8 +35,7 @@ class Serving:
 
     def __init__(self, path, runtime=RUNTIME, api_key=None):
         self._app = create_app(Artefact(path, 1), Limits(), api_key)
-        self._app.state.runtime = runtime
-        self._app.include_router(page)
+        add_page(self._app, runtime)
         config = uvicorn.Config(self._recorded, port=0, log_config=None, lifespan="off", ws="none", interface="asgi3")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)

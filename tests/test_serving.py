@@ -16,7 +16,7 @@ from recsys.serving.artefact import Artefact
 from recsys.serving.batching import Batcher, FullError
 from recsys.serving.messages import Limits
 from recsys.serving.recommender import Recommender, allowed
-from recsys.serving.shop import page
+from recsys.serving.shop import add_page
 from recsys.serving.watching import JsonLines
 
 NOW = {"timestamp": 1_700_000_000}
@@ -30,8 +30,7 @@ def path(artefact, tmp_path):
 def client_of(path, runtime=None, **settings):
     limits = Limits(**settings.pop("limits", {}))
     app = create_app(Artefact(path, 1), limits, **settings)
-    app.state.runtime = runtime or path.parent
-    app.include_router(page)
+    add_page(app, runtime or path.parent)
     return TestClient(app, raise_server_exceptions=False)
 
 

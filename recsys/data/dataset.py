@@ -143,6 +143,10 @@ class Dataset:
         """Raw ids of items 1..; entry 0 is item 1."""
         return pq.read_table(self.folder / "items.parquet", columns=["item"])["item"]
 
+    def raw_users(self) -> pa.ChunkedArray:
+        """Raw ids of the users, in the order of their numbers."""
+        return pq.read_table(self.folder / "users.parquet", columns=["user"])["user"]
+
     @property
     def split_hash(self) -> str:
         """Identifies every event, its order and its part: equal hashes mean comparable metrics."""

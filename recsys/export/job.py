@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import onnx
 import pyarrow as pa
-import pyarrow.parquet as pq
 from omegaconf import DictConfig
 from onnx import ModelProto
 
@@ -105,7 +104,7 @@ def _words(dataset: Dataset, with_users: bool) -> Words:
     if not with_users:
         return Words(items, targets=targets)
     known = np.flatnonzero(dataset.user_rows)
-    raw = _text(pq.read_table(dataset.folder / "users.parquet", columns=["user"])["user"])
+    raw = _text(dataset.raw_users())
     return Words(items, [raw[row] for row in known], dataset.user_rows[known].tolist(), targets)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from recsys.data.batches import Reader
 from recsys.data.dataset import Dataset
@@ -19,8 +18,7 @@ class Past:
         known = [column for column in columns_of(dataset) if column.part != "request"]
         self.columns = [column for column in known if column.input in inputs]
         self.raw_items = np.array(["", *map(str, dataset.raw_items().to_pylist())], object)
-        raw_users = pq.read_table(dataset.folder / "users.parquet", columns=["user"])["user"].to_pylist()
-        self.number = {str(raw): number for number, raw in enumerate(raw_users)}
+        self.number = {str(raw): number for number, raw in enumerate(dataset.raw_users().to_pylist())}
 
     def of(self, user: str) -> dict[str, Any]:
         """A user's inputs by name; an empty history for whom the dataset does not know."""

@@ -13,7 +13,7 @@ from recsys.serving.app import create_app
 from recsys.serving.artefact import Artefact
 from recsys.serving.messages import Limits
 from recsys.serving.recommender import RequestError
-from recsys.serving.shop import page
+from recsys.serving.shop import add_page
 from recsys.serving.watching import JsonLines
 
 
@@ -33,8 +33,7 @@ def serve(
         app = create_app(Artefact(Path(artefact), threads), bounds, api_key, watch)
     except (RequestError, RuntimeError) as error:
         raise ConfigError(str(error)) from error
-    app.state.runtime = Path(runtime)
-    app.include_router(page)
+    add_page(app, Path(runtime))
     for handler in logging.getLogger().handlers:
         handler.setFormatter(JsonLines())
     logging.getLogger("recsys").info(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
@@ -15,6 +15,12 @@ INSTALL = "npm install --no-save --ignore-scripts onnxruntime-web"
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 
 page = APIRouter(include_in_schema=False)
+
+
+def add_page(app: FastAPI, runtime: Path) -> None:
+    """Give an app the page, which loads onnxruntime-web from the folder `runtime`."""
+    app.state.runtime = runtime
+    app.include_router(page)
 
 
 @page.get("/")

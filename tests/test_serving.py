@@ -291,6 +291,7 @@ def test_a_file_with_user_ids_stays_on_the_server(artefact):
 def test_a_file_with_user_ids_that_has_just_taken_over_stays_too(artefact, client, path):
     swap(artefact("ncf", users=True), path)
     assert client.get("/model.onnx").status_code == 403
+    assert "recsys_reloads_total 1.0" in client.get("/metrics").text
 
 
 def test_files_of_the_page_and_of_no_other_folder(client, path):

@@ -41,6 +41,7 @@ class Server:
     def __init__(self, artefact: Artefact, limits: Limits, api_key: str | None = None) -> None:
         self.artefact, self.limits, self.api_key = artefact, limits, api_key
         self.metrics = Metrics()
+        artefact.reloaded = self.metrics.reloads.inc
         self.batcher = Batcher(limits.batch, limits.waiting, self.metrics.batches.observe)
 
     async def ask(self, asked: list[Asked]) -> list[Answer]:
@@ -123,7 +124,6 @@ async def reload(request: Request) -> dict[str, str]:
         await server.artefact.reload()
     except Exception as error:
         raise HTTPException(409, f"the old file goes on: {error}") from error
-    server.metrics.reloads.inc()
     return {"status": "reloaded"}
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from recsys.serving.recommender import Recommender
@@ -15,6 +16,8 @@ class Artefact:
 
     def __init__(self, path: Path, threads: int) -> None:
         self.path, self.threads = path, threads
+        self.reloaded: Callable[[], object] = lambda: None
+        """called whenever another file has taken over"""
         self._stamp: Stamp | None = None
         self.recommender = self._load()
         self._turn = asyncio.Lock()
@@ -25,6 +28,7 @@ class Artefact:
         """
         async with self._turn:
             self.recommender = await asyncio.to_thread(self._load)
+        self.reloaded()
         log.info("reloaded", extra={"path": str(self.path)})
 
     async def watch(self, seconds: float) -> None:

@@ -12,53 +12,43 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys.config import ConfigError, build, complete, config_dir, one_line
+from recsys.config import ConfigError, build, complete, config_dir, extra, one_line
 
 if TYPE_CHECKING:
     from recsys.run import Run
 
 Job = Callable[[DictConfig], object]
+PLAIN = [
+    "hydra/help=plain",
+    "hydra/hydra_logging=none",
+    "hydra/job_logging=none",
+    "hydra.run.dir=.",
+    "hydra.output_subdir=null",
+]
+"""of commands that leave no folder of Hydra's"""
 
 
 def main() -> None:
-    """`recsys COMMAND …`: the command's words are Hydra's."""
-    commands = {command.__name__: command for command in (train, evaluate, export, serve, recommend, benchmark)}
-    if len(sys.argv) < 2 or sys.argv[1] not in commands:
-        words = f"usage: recsys {{{','.join(commands)}}} [group=choice] [key=value] …; recsys train --help"
-        sys.exit(0 if sys.argv[1:] in (["--help"], ["-h"]) and print(words) is None else words)  # noqa: T201
-    sys.argv = [f"recsys {sys.argv[1]}", *sys.argv[2:]]
-    commands[Path(sys.argv[0]).name.split()[-1]]()
+    """`recsys COMMAND …`: a command is a file of configs/, of one word or two, and its settings are Hydra's words."""
+    names = sorted(path.stem for path in config_dir().glob("*.yaml"))
+    words = sys.argv[1:]
+    name = next((name for name in ("_".join(words[:2]), *words[:1]) if name in names), None)
+    if name is None:
+        usage = (
+            f"usage: recsys {{{','.join(names).replace('_', ' ')}}} [group=choice] [key=value] …; recsys train --help"
+        )
+        sys.exit(0 if words in (["--help"], ["-h"]) and print(usage) is None else usage)  # noqa: T201
+    sys.argv = [f"recsys {name.replace('_', ' ')}", *words[1 + name.count("_") :]]
+    run_command(name)
 
 
-def train() -> None:
-    """Train a model, rank it beside the baselines, leave a run folder."""
-    _in_resumed_folder()
-    _hydra(_train, "train")
-
-
-def evaluate() -> None:
-    """Rank a trained run again."""
-    _hydra(_evaluate, "evaluate")
-
-
-def export() -> None:
-    """Write the one file of a trained run that serves it."""
-    _hydra(_export, "export")
-
-
-def serve() -> None:
-    """Answer over HTTP from one exported file."""
-    _hydra(_serve, "serve")
-
-
-def recommend() -> None:
-    """Lists for a Parquet file of users."""
-    _hydra(_recommend, "recommend")
-
-
-def benchmark() -> None:
-    """Figures of docs/benchmarks.md."""
-    _hydra(_benchmark, "benchmark")
+def run_command(name: str) -> None:
+    """The command's job, which is the function that its file names where it is none of ours below."""
+    if name == "train":
+        _in_resumed_folder()
+    else:
+        sys.argv[1:1] = PLAIN
+    _hydra(JOBS.get(name, _built), name)
 
 
 def _train(config: DictConfig) -> None:
@@ -94,10 +84,8 @@ def _export(config: DictConfig) -> None:
 
 
 def _serve(config: DictConfig) -> None:
-    try:
+    with extra("serve"):
         from recsys.serving.job import serve as job
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is not installed; run: pip install 'recsys[serve]'") from error
 
     job(**OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
@@ -111,8 +99,8 @@ def _recommend(config: DictConfig) -> None:
     job(*paths, asked, config.timestamp, config.batch_size, config.threads)
 
 
-def _benchmark(config: DictConfig) -> None:
-    for line in build(config.task):
+def _built(config: DictConfig) -> None:
+    for line in build(config) or ():
         print(line)  # noqa: T201 - the command's answer
 
 
@@ -167,6 +155,14 @@ def _in_resumed_folder() -> None:
         sys.exit(f"error: resume= takes the run's own configuration; leave out {' '.join(set(words) - set(resumed))}")
     sys.argv.append(f"hydra.run.dir={resumed[0].partition('=')[2]}")
 
+
+JOBS: dict[str, Job] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "export": _export,
+    "serve": _serve,
+    "recommend": _recommend,
+}
 
 if __name__ == "__main__":
     main()

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def complete(config: DictConfig) -> None:
     """Raises ConfigError for a setting that has to be given and was not."""
     for path in _missing(OmegaConf.to_container(config), ""):
         raise ConfigError(f"{path} is not set; write {path}=VALUE")
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """For imports of optional packages: ConfigError names the extra that brings the one that is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error.name} is not installed; run: pip install 'recsys[{name}]'") from error
 
 
 def one_line(error: Exception) -> str:

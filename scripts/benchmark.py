@@ -1,4 +1,4 @@
-from recsys.cli import benchmark
+from recsys.cli import run_command
 
 if __name__ == "__main__":
-    benchmark()
+    run_command("benchmark")

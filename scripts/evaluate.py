@@ -1,4 +1,4 @@
-from recsys.cli import evaluate
+from recsys.cli import run_command
 
 if __name__ == "__main__":
-    evaluate()
+    run_command("evaluate")

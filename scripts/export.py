@@ -1,4 +1,4 @@
-from recsys.cli import export
+from recsys.cli import run_command
 
 if __name__ == "__main__":
-    export()
+    run_command("export")

@@ -1,4 +1,4 @@
-from recsys.cli import recommend
+from recsys.cli import run_command
 
 if __name__ == "__main__":
-    recommend()
+    run_command("recommend")

@@ -1,4 +1,4 @@
-from recsys.cli import serve
+from recsys.cli import run_command
 
 if __name__ == "__main__":
-    serve()
+    run_command("serve")

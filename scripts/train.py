@@ -1,4 +1,4 @@
-from recsys.cli import train
+from recsys.cli import run_command
 
 if __name__ == "__main__":
-    train()
+    run_command("train")

@@ -58,7 +58,7 @@ def said(words: list[str]) -> tuple[str, int]:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(out),
         ):
-            cli.train()
+            cli.run_command("train")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
         out.write(f"{end.code}\n")

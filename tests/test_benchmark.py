@@ -78,4 +78,4 @@ def test_yaml_lists_every_setting_of_the_server():
 )
 def test_yaml_lists_every_setting_of_a_benchmark(task, measure):
     config = composed(f"task={task}", name="benchmark")
-    assert set(config.task) == set(inspect.signature(measure).parameters) | {"_target_"}
+    assert set(config) == set(inspect.signature(measure).parameters) | {"_target_"}

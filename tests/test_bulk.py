@@ -42,7 +42,7 @@ def recommend(run, users, out, *words):
     """What the command leaves in `out`, or the line with which it ends."""
     words = ["recsys", f"run={run.folder}", f"users={users}", f"out={out}", *words]
     with mock.patch.object(sys, "argv", words):
-        cli.recommend()
+        cli.run_command("recommend")
     return pq.read_table(out).to_pylist()
 
 

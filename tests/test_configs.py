@@ -9,6 +9,7 @@ from recsys.config import ConfigError, build, check, complete, config_dir, param
 from recsys.data.schema import DataError
 from tests.composed import EXPERIMENTS, MODELS, composed
 
+COMMANDS = [path.stem for path in sorted(config_dir().glob("*.yaml")) if "\n_target_: " in "\n" + path.read_text()]
 INJECTED = {"facts", "dataset", "split", "seed", "share", "params"}
 OWN = [path for path in sorted(config_dir().glob("*/*.yaml")) if "_target_: recsys." in path.read_text()]
 
@@ -40,6 +41,13 @@ def test_yaml_lists_every_setting_and_no_other(words, monkeypatch):
         expected = set(parameters(node["_target_"])) - INJECTED - {"path"}
         partial = {"dim"} if node.get("_partial_") else set()
         assert settings == expected - partial, node["_target_"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_lists_every_setting_of_its_function(name):
+    check(composed(name=name))
+    settings = {key for key in composed(name=name) if not key.startswith("_")}
+    assert settings == set(parameters(composed(name=name)._target_))
 
 
 @pytest.mark.parametrize("group", ["split", "batches", "loss", "optimizer", "trainer", "logger", "baselines"])

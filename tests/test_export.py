@@ -229,7 +229,7 @@ def test_a_failed_check_is_one_line_and_status_1(run, monkeypatch, capsys):
     monkeypatch.setattr("recsys.export.job.check_answers", mock.Mock(side_effect=CheckError("it is wrong")))
     monkeypatch.setattr(sys, "argv", ["recsys export", f"run={run.folder}"])
     with pytest.raises(SystemExit, match=r"gives no model.onnx: it is wrong; try precision=float32"):
-        cli.export()
+        cli.run_command("export")
 
 
 def test_an_unknown_precision_is_refused_before_anything_is_read(run):

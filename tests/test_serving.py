@@ -68,6 +68,27 @@ def test_answers_are_those_of_the_recommender(client, path):
         assert answer["scores"] == pytest.approx(found.scores, rel=1e-5)
 
 
+class Bans:
+    """A part that leaves out an item and says so."""
+
+    def __init__(self, item):
+        self.item = item
+
+    async def __call__(self, asked, then):
+        answers = await then([one.model_copy(update={"deny": [*(one.deny or ()), self.item]}) for one in asked])
+        for answer in answers:
+            answer.about["banned"] = [*answer.about.get("banned", ()), self.item]
+        return answers
+
+
+def test_parts_change_questions_and_answers_the_outermost_first(path):
+    with client_of(path, parts=[Bans("i03"), Bans("i04")]) as client:
+        answer = client.post("/recommend", json={"k": 40, "customer": "ada"}).json()
+        again = client.post("/recommend", json={"k": 40}).json()
+    assert not {"i03", "i04"} & set(answer["items"])
+    assert answer["about"] == again["about"] == {"banned": ["i04", "i03"]}
+
+
 def test_a_list_of_questions_gets_a_list_of_answers(client):
     answers = client.post("/recommend", json=[{"history": ["i03"], "k": 2}, {}]).json()
     assert [len(answer["items"]) for answer in answers] == [2, 10]

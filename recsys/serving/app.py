@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from recsys.serving.artefact import Artefact
 from recsys.serving.batching import Batcher, FullError
-from recsys.serving.messages import Answer, Asked, Limits, OneOrMany, Problem, Similar, answered, checked
+from recsys.serving.messages import Answer, Ask, Asked, Limits, OneOrMany, Part, Problem, Similar, answered, checked
 from recsys.serving.recommender import RequestError
 from recsys.serving.watching import Metrics, Watch
 
@@ -38,14 +39,19 @@ EXAMPLE = {"one": {"value": {"history": ["1029743"], "k": 5}}, "many": {"value":
 class Server:
     """What the endpoints share."""
 
-    def __init__(self, artefact: Artefact, limits: Limits, api_key: str | None = None) -> None:
+    def __init__(
+        self, artefact: Artefact, limits: Limits, api_key: str | None = None, parts: Sequence[Part] = ()
+    ) -> None:
         self.artefact, self.limits, self.api_key = artefact, limits, api_key
         self.metrics = Metrics()
         artefact.reloaded = self.metrics.reloads.inc
         self.batcher = Batcher(limits.batch, limits.waiting, self.metrics.batches.observe)
+        self.ask: Ask = self.ask_model
+        for part in reversed(parts):
+            self.ask = partial(part, then=self.ask)
 
-    async def ask(self, asked: list[Asked]) -> list[Answer]:
-        """Answers in order; raises RequestError and FullError."""
+    async def ask_model(self, asked: list[Asked]) -> list[Answer]:
+        """Answers in order, of the model alone; raises RequestError and FullError."""
         recommender = self.artefact.recommender
         if not 0 < len(asked) <= self.limits.questions:
             raise RequestError(f"{len(asked)} questions were asked; ask 1 to {self.limits.questions} at a time")
@@ -55,9 +61,15 @@ class Server:
         return [answered(one) for one in found]
 
 
-def create_app(artefact: Artefact, limits: Limits, api_key: str | None = None, watch: float | None = None) -> FastAPI:
-    """The application without the page; settings as in configs/serve.yaml."""
-    server = Server(artefact, limits, api_key)
+def create_app(
+    artefact: Artefact,
+    limits: Limits,
+    api_key: str | None = None,
+    watch: float | None = None,
+    parts: Sequence[Part] = (),
+) -> FastAPI:
+    """The application without the page; settings as in configs/serve.yaml, `parts` from the outermost one."""
+    server = Server(artefact, limits, api_key, parts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -69,7 +81,9 @@ def create_app(artefact: Artefact, limits: Limits, api_key: str | None = None, w
     about: Any = {"title": "recsys", "summary": "Ranked items for raw ids", "version": version("recsys")}
     app = FastAPI(**about, lifespan=lifespan, max_body_size=limits.body)
     app.state.server = server
-    app.include_router(questions, dependencies=[Depends(check_key)] if api_key else [])
+    guards = [Depends(check_key)] if api_key else []
+    for router in (questions, *(part.router for part in parts if hasattr(part, "router"))):
+        app.include_router(router, dependencies=guards)
     app.include_router(operation)
     app.add_middleware(Watch, metrics=server.metrics)
     for kind, handler in HANDLERS.items():

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from omegaconf import OmegaConf
 
-from recsys.config import ConfigError
+from recsys.config import ConfigError, build
 from recsys.serving.app import create_app
 from recsys.serving.artefact import Artefact
 from recsys.serving.messages import Limits
@@ -26,11 +27,13 @@ def serve(
     watch: float | None,
     runtime: str,
     limits: dict[str, Any],
+    parts: dict[str, Any],
 ) -> None:
     """Answer until told to stop: SIGTERM and SIGINT let requests under way end first. Raises ConfigError."""
     bounds = Limits(**limits)
+    around = [build(OmegaConf.create(part)) for part in parts.values()]
     try:
-        app = create_app(Artefact(Path(artefact), threads), bounds, api_key, watch)
+        app = create_app(Artefact(Path(artefact), threads), bounds, api_key, watch, around)
     except (RequestError, RuntimeError) as error:
         raise ConfigError(str(error)) from error
     add_page(app, Path(runtime))

@@ -1,7 +1,8 @@
 """What is said over HTTP: questions, answers, problems, and how large a question may be."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictInt, StrictStr, Tag
 
@@ -36,6 +37,7 @@ class Asked(BaseModel):
     exclude_seen: StrictBool | None = Field(default=None, description="leave out the history; null: as trained")
     allow: list[Id] | None = Field(default=None, description="raw ids to choose from; null: all")
     deny: list[Id] | None = Field(default=None, description="raw ids to leave out")
+    customer: Id | None = Field(default=None, description="who asks, for the server's parts; the model never reads it")
 
 
 def _form(value: Any) -> str:
@@ -62,6 +64,21 @@ class Answer(BaseModel):
     scores: list[float]
     known: int = Field(description="events of the history that the model knows; 0: the list of a newcomer")
     unknown: list[str] = Field(description="raw ids of the history that it does not know")
+    about: dict[str, Any] = Field(default={}, description="what the server's parts say of this list")
+
+
+Ask = Callable[[list[Asked]], Awaitable[list[Answer]]]
+
+
+class Part(Protocol):
+    """What a server does around its answers: it changes questions before it asks `then`, or answers after.
+
+    A part may be asked about many requests at once, and may have a `router` with endpoints of its own.
+    """
+
+    async def __call__(self, asked: list[Asked], then: Ask) -> list[Answer]:
+        """Answers in order."""
+        ...
 
 
 class Problem(BaseModel):
@@ -72,7 +89,7 @@ class Problem(BaseModel):
 
 def answered(found: Recommendation) -> Answer:
     """A recommendation in the words of the API."""
-    return Answer.model_construct(**found._asdict())
+    return Answer.model_construct(**found._asdict(), about={})
 
 
 def checked(recommender: Recommender, asked: Asked, limits: Limits) -> tuple[Question, list[str]]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from unittest import mock
 from zoneinfo import ZoneInfo
@@ -31,7 +32,7 @@ from recsys.export.reference import Drawn, Reference, Request
 from recsys.export.tables import as_stored, without_users
 from recsys.models.base import ClosedForm
 from recsys.run import Run
-from recsys.serving.recommender import Recommendation, Recommender
+from recsys.serving.recommender import Recommendation, Recommender, RequestError
 from recsys.training.fit import load_dataset
 from recsys.training.job import train
 from tests.composed import MODELS, TRAINABLE, composed
@@ -299,9 +300,44 @@ def test_ids_that_read_alike_are_refused():
 
 
 def test_a_file_over_the_limit_of_the_format_is_refused(dataset, monkeypatch):
-    monkeypatch.setattr("recsys.export.graph.LARGEST", 1000)
+    monkeypatch.setattr("recsys.export.external.LARGEST", 1000)
     with pytest.raises(ConfigError, match="over the 2 GiB of one"):
         written(made("popularity", dataset), dataset)
+
+
+def too_large_for_one(monkeypatch):
+    """Every graph seems too large for one file until its tables have left it."""
+    monkeypatch.setattr("recsys.export.external._size", mock.Mock(side_effect=cycle([2**31, 0])))
+    monkeypatch.setattr("recsys.export.external.BULKY", 1_000)
+
+
+def test_what_one_file_cannot_hold_lies_beside_it(run, monkeypatch, capsys):
+    export(run, composed(f"run={run.folder}", name="export"))
+    one = Recommender(run.folder / "model.onnx").recommend(["i03"])
+    too_large_for_one(monkeypatch)
+    export(run, composed(f"run={run.folder}", name="export"))
+    (first,) = run.folder.glob("model-*")
+    assert f"{first}, which has to lie beside it" in capsys.readouterr().out
+    served = Recommender(run.folder / "model.onnx")
+    assert served.recommend(["i03"]) == one
+    assert served.describe()["beside"] == first.name
+    export(run, composed(f"run={run.folder}", name="export"))
+    (second,) = run.folder.glob("model-*")
+    assert second != first
+    assert served.recommend(["i03"]) == one
+    second.unlink()
+    with pytest.raises(RequestError, match=f"{second.name}"):
+        Recommender(run.folder / "model.onnx")
+
+
+def test_an_export_that_fails_leaves_the_tables_of_the_last_one(run, monkeypatch):
+    too_large_for_one(monkeypatch)
+    export(run, composed(f"run={run.folder}", name="export"))
+    before = sorted(run.folder.glob("model*"))
+    monkeypatch.setattr("recsys.export.job.check_ranking", mock.Mock(side_effect=CheckError("it is wrong")))
+    with pytest.raises(ConfigError, match="it is wrong"):
+        export(run, composed(f"run={run.folder}", name="export"))
+    assert sorted(run.folder.glob("model*")) == before
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ B users, L history slots as asked, N slots of the cut history, m denied or allow
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from recsys.config import ConfigError
 from recsys.export.columns import EVENT, Column
+from recsys.export.external import move_tables
 from recsys.export.history import Cut
 from recsys.export.nodes import MICROSOFT, ML, ML_OPSET, OPSET, Nodes
 from recsys.export.scoring import CHUNK, Asked, Network, Product, rank, rank_scores, sum_of_rows, typed
@@ -20,8 +22,6 @@ from recsys.export.traced import Traced, trace_pairs
 from recsys.models.base import ClosedForm, Model, Trainable
 
 IR = 10
-LARGEST = 2**31 - 2**20
-"""bytes of a file that holds everything: protobuf's limit"""
 SMALLER: dict[int, type] = {TensorProto.FLOAT: np.float16, TensorProto.INT64: np.int32}
 KINDS = {np.int64: TensorProto.INT64, np.float64: TensorProto.DOUBLE, np.object_: TensorProto.STRING}
 
@@ -37,10 +37,13 @@ class Words:
     """types of events whose items count as seen; none: all"""
 
 
-def compose(model: Model, traced: Traced, words: Words, max_history: int | None, int8: bool) -> ModelProto:
-    """The whole graph of a model whose tables are as stored; `max_history` None reads all of a history.
+def compose(
+    model: Model, traced: Traced, words: Words, max_history: int | None, int8: bool, beside: Path | None = None
+) -> ModelProto:
+    """The whole graph of a model whose tables are as stored; `max_history` None reads all of a history. What would be
+    over 2 GiB leaves its tables in the file `beside`.
 
-    Raises ConfigError for duplicate ids, and for a file that would be over 2 GB.
+    Raises ConfigError for duplicate ids, and for what is too large where there is no such file.
     """
     if len(set(words.items)) < len(words.items) or "" in words.items:
         raise ConfigError("raw item ids are empty or occur twice as text; rename them in the source")
@@ -66,6 +69,7 @@ def compose(model: Model, traced: Traced, words: Words, max_history: int | None,
         g.named("user_vector", "Identity", answer[0])
         outputs.append(typed("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
     _store_tables(g, n)
+    move_tables(g, beside)
     return _model(g, list(traced.columns.values()), outputs)
 
 
@@ -199,10 +203,6 @@ def _store_tables(g: Nodes, n: int) -> None:
 
 
 def _model(g: Nodes, columns: list[Column], outputs: list[ValueInfoProto]) -> ModelProto:
-    size = sum(tensor.ByteSize() for tensor in g.constants.values())
-    size += sum(node.ByteSize() for node in g.nodes)  # raw ids are there too
-    if size > LARGEST:
-        raise ConfigError(f"the file would be {size / 2**30:.1f} GiB, over the 2 GiB of one .onnx; lower model.dim")
     graph = helper.make_graph(g.nodes, "recsys", input_values(columns), outputs, list(g.constants.values()))
     domains = {"": OPSET, ML: ML_OPSET, MICROSOFT: 1}
     used = {node.domain for node in _all_nodes(graph)}

@@ -2,7 +2,11 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import onnx
@@ -28,6 +32,8 @@ from recsys.training.fit import load_dataset, restore
 
 log = logging.getLogger(__name__)
 FILE = "model.onnx"
+TABLES = "model-{}.tables"
+"""of a file over 2 GiB"""
 
 
 def export(run: Run, config: DictConfig) -> None:
@@ -40,14 +46,16 @@ def export(run: Run, config: DictConfig) -> None:
     max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
     about = {"model": model_name(run.config), "licence": config.licence, "metrics": _metrics(run)}
     settings = config.precision, config.users, config.check_users
-    with atomic(run.folder / FILE) as path:
+    with _tables_beside(run.folder) as beside, atomic(run.folder / FILE) as path:
         try:
-            proto, manifest = exported(model, dataset, max_history, *settings, about)
+            proto, manifest = exported(model, dataset, max_history, *settings, about, beside)
         except CheckError as error:
             raise ConfigError(f"'{run.folder}' gives no {FILE}: {error}; try precision=float32") from error
         path.write_bytes(proto.SerializeToString())
         Recommender(path).self_test()
         size = path.stat().st_size
+    if manifest["beside"]:
+        print(f"its tables are in {run.folder / manifest['beside']}, which has to lie beside it")  # noqa: T201
     said = manifest["precision"]
     ndcg = next(name for name in said["file"] if name.startswith("ndcg"))
     rows = any(isinstance(child, UserRow) for child in model.children())
@@ -66,8 +74,10 @@ def exported(
     users: bool,
     check_users: int | None,
     about: dict[str, Any],
+    beside: Path | None = None,
 ) -> tuple[ModelProto, dict[str, Any]]:
-    """The checked file of a fitted model and its manifest; `about` is what only the run knows.
+    """The checked file of a fitted model and its manifest; `about` is what only the run knows, and `beside` a path for
+    the tables that one file cannot hold, which is written then only.
 
     Raises CheckError where it does not answer as the model does.
     """
@@ -77,11 +87,11 @@ def exported(
     every = columns_of(dataset)
     traced = trace(stored, every, dataset)
     words = _words(dataset, any(column.kind == "id" for column in traced.columns.values()))
-    proto = compose(stored, traced, words, max_history, tables == "int8")
+    proto = compose(stored, traced, words, max_history, tables == "int8", beside)
     used = list(traced.columns.values())
-    onnx.checker.check_model(proto, full_check=True)
-    manifest = about | facts(dataset, used, max_history)
-    asker = Asker(Recommender(written(proto, manifest).SerializeToString()))
+    outside = beside.name if beside is not None and beside.exists() else None
+    manifest = about | facts(dataset, used, max_history) | {"beside": outside}
+    asker = Asker(_opened(written(proto, manifest), beside if outside else None))
     n = check_answers(
         asker, Reference(stored, dataset, words, max_history), Drawn(dataset, words, max_history), tables != "int8"
     )
@@ -90,6 +100,34 @@ def exported(
     manifest["precision"] = {"asked": precision, "tables": tables, "requests_checked": n, **ranked}
     manifest["golden"] = _golden(asker.recommender, dataset, used, words)
     return written(proto, manifest), manifest
+
+
+def _opened(proto: ModelProto, beside: Path | None) -> Recommender:
+    """A valid file as it will be answered from: from memory, unless its tables lie outside."""
+    content = proto.SerializeToString()
+    if beside is None:
+        onnx.checker.check_model(content, full_check=True)
+        return Recommender(content)
+    path = beside.with_suffix(".onnx")
+    try:
+        path.write_bytes(content)
+        onnx.checker.check_model(path, full_check=True)
+        return Recommender(path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _tables_beside(folder: Path) -> Iterator[Path]:
+    """A new name for what one file cannot hold: a server may still read the old one, which goes when all went well."""
+    old, new = list(folder.glob(TABLES.format("*"))), folder / TABLES.format(uuid4().hex[:8])
+    try:
+        yield new
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+    for path in old:
+        path.unlink()
 
 
 def _golden(recommender: Recommender, dataset: Dataset, used: list[Column], words: Words) -> dict[str, Any]:

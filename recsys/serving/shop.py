@@ -58,8 +58,11 @@ async def model(request: Request) -> Response:
     artefact = server_of(request).artefact
     if artefact.is_stale():
         await artefact.reload()
-    if artefact.recommender.describe()["users"]:
+    said = artefact.recommender.describe()
+    if said["users"]:
         raise HTTPException(403, "the file holds user ids and stays on the server; export it with users=false")
+    if said.get("beside"):
+        raise HTTPException(403, "the file has tables of gigabytes beside it and stays on the server")
     return _sent(request, artefact.path)
 
 

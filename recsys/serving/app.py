@@ -16,7 +16,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from recsys.serving.artefact import Artefact
 from recsys.serving.batching import Batcher, FullError
-from recsys.serving.messages import Answer, Ask, Asked, Limits, OneOrMany, Part, Problem, Similar, answered, checked
+from recsys.serving.messages import (
+    Answer,
+    Ask,
+    Asked,
+    Limits,
+    OneOrMany,
+    Part,
+    Problem,
+    Similar,
+    answered,
+    bound,
+    checked,
+)
 from recsys.serving.recommender import RequestError
 from recsys.serving.watching import Metrics, Watch
 
@@ -46,16 +58,22 @@ class Server:
         self.metrics = Metrics()
         artefact.reloaded = self.metrics.reloads.inc
         self.batcher = Batcher(limits.batch, limits.waiting, self.metrics.batches.observe)
-        self.ask: Ask = self.ask_model
+        self._ask: Ask = self.ask_model
         for part in reversed(parts):
-            self.ask = partial(part, then=self.ask)
+            self._ask = partial(part, then=self._ask)
 
-    async def ask_model(self, asked: list[Asked]) -> list[Answer]:
-        """Answers in order, of the model alone; raises RequestError and FullError."""
-        recommender = self.artefact.recommender
+    async def ask(self, asked: list[Asked]) -> list[Answer]:
+        """Answers in order; raises RequestError and FullError."""
         if not 0 < len(asked) <= self.limits.questions:
             raise RequestError(f"{len(asked)} questions were asked; ask 1 to {self.limits.questions} at a time")
-        found = await self.batcher.ask(recommender, [checked(recommender, one, self.limits) for one in asked])
+        for one in asked:
+            bound(one, self.limits)
+        return await self._ask(asked)
+
+    async def ask_model(self, asked: list[Asked]) -> list[Answer]:
+        """Answers of the model alone, of any size: parts may ask for more than a request may."""
+        recommender = self.artefact.recommender
+        found = await self.batcher.ask(recommender, [checked(recommender, one) for one in asked])
         self.metrics.newcomers.inc(sum(one.known == 0 for one in found))
         self.metrics.unknown.inc(sum(len(one.unknown) for one in found))
         return [answered(one) for one in found]

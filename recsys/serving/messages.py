@@ -92,8 +92,8 @@ def answered(found: Recommendation) -> Answer:
     return Answer.model_construct(**found._asdict(), about={})
 
 
-def checked(recommender: Recommender, asked: Asked, limits: Limits) -> tuple[Question, list[str]]:
-    """A question and its allowed items as a recommender takes them; RequestError for what it cannot answer."""
+def bound(asked: Asked, limits: Limits) -> None:
+    """Raises RequestError for a question that is too large."""
     sizes = {
         "history": (len(asked.history), limits.history),
         "allow": (len(asked.allow or ()), limits.ids),
@@ -103,5 +103,9 @@ def checked(recommender: Recommender, asked: Asked, limits: Limits) -> tuple[Que
     for name, (size, most) in sizes.items():
         if size > most:
             raise RequestError(f"{name} is {size:,}; at most {most:,} are answered")
+
+
+def checked(recommender: Recommender, asked: Asked) -> tuple[Question, list[str]]:
+    """A question and its allowed items as a recommender takes them; RequestError for what it cannot answer."""
     parts = asked.history, asked.user, asked.context, asked.k, asked.exclude_seen, asked.deny
     return recommender.question(*parts), allowed(asked.allow)

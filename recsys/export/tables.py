@@ -37,7 +37,9 @@ def effective(model: Model, precision: str) -> str:
 
 
 def without_users(model: Model) -> Model:
-    """A copy of a model that takes everybody for unknown and holds nothing of any one user."""
+    """A model that takes everybody for unknown and holds nothing of any one user: a copy, if it held something."""
+    if not any(isinstance(child, UserRow) for child in model.children()):
+        return model.eval()
     found = copy.deepcopy(model).eval()
     for name, child in list(found.named_children()):
         if isinstance(child, UserRow):

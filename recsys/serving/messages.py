@@ -38,6 +38,7 @@ class Asked(BaseModel):
     allow: list[Id] | None = Field(default=None, description="raw ids to choose from; null: all")
     deny: list[Id] | None = Field(default=None, description="raw ids to leave out")
     customer: Id | None = Field(default=None, description="who asks, for the server's parts; the model never reads it")
+    facts: dict[str, Any] = Field(default={}, description="values by name for the server's rules, such as a region")
 
 
 def _form(value: Any) -> str:

@@ -2,11 +2,11 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-# tensor shapes and types of every call, checked on the parts that compute
-SHAPES = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
-  --jaxtyping-packages=recsys,tests.checking.checked -k "not mixed" \
-  tests/test_losses.py tests/test_evaluation.py tests/test_metrics.py tests/test_diversity.py tests/test_segments.py \
-  tests/test_models.py tests/test_repeat.py tests/contracts
+# the parts that compute run with tensor shapes and types of every call checked
+COMPUTING = tests/test_losses.py tests/test_evaluation.py tests/test_metrics.py tests/test_diversity.py \
+  tests/test_segments.py tests/test_models.py tests/test_repeat.py tests/contracts
+CHECKED = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
+  --jaxtyping-packages=recsys,tests.checking.checked
 
 .PHONY: train serving test lint check clean
 
@@ -34,8 +34,8 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow" -n auto
-	$(BIN)/python -m pytest -n auto $(SHAPES)
+	$(BIN)/python -m pytest -m "not slow" -n auto $(addprefix --ignore=,$(COMPUTING))
+	$(BIN)/python -m pytest -m "not slow" -n auto $(CHECKED) $(COMPUTING)
 
 check: test
 	$(BIN)/python -m pytest -m slow

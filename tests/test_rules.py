@@ -194,7 +194,7 @@ def test_the_list_is_that_of_filters_before_the_ranking(artefact, path, pool):
     assert answer["items"] == wanted.items
     assert answer["scores"] == pytest.approx(wanted.scores, rel=1e-5)
     assert answer["about"]["rules"][:3] == ["in_stock", "region", "age"]
-    assert answer["about"]["chances"] == [1.0] * 10
+    assert answer["about"]["propensities"] == dict.fromkeys(answer["items"], 1.0)
 
 
 def test_what_rules_cannot_read_is_the_request_s_fault(artefact, path):

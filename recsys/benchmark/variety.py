@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -34,8 +37,7 @@ def measure(run: str, columns: Sequence[str], relevances: Sequence[float], pool:
     if isinstance(model, ClosedForm):
         model.load_state_dict(trained.load_weights())
     max_history = None if isinstance(model, ClosedForm) else trained.config.batches.max_history
-    table = ItemTable(dataset.folder / "items.parquet")
-    found = []
+    table, found = _table(dataset, columns), []
     for relevance in relevances:
         rule = Diversify(columns, relevance)
         scorer = _rearranged(lambda batch: score(model, batch), table, rule, pool)
@@ -44,6 +46,16 @@ def measure(run: str, columns: Sequence[str], relevances: Sequence[float], pool:
     if plot is not None:
         _draw(found, Path(plot), dataset)
     return [f"relevance {each[0]:.2f}: ndcg@10 {each[1]:.4f}, diversity@10 {each[2]:.4f}" for each in found]
+
+
+def _table(dataset: Dataset, columns: Sequence[str]) -> ItemTable:
+    """The codes of item features, a row an item by number."""
+    features = dataset.features("item")
+    codes = {name: features[name][1 : dataset.n_items + 1, 0] for name in columns}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "items.parquet"
+        pq.write_table(pa.table({"item": np.arange(dataset.n_items), **codes}), path)
+        return ItemTable(path)
 
 
 def _rearranged(scorer: Scorer, table: ItemTable, rule: Diversify, pool: int) -> Scorer:

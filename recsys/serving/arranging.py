@@ -64,11 +64,11 @@ class Arranging:
             except (TypeError, ValueError) as error:
                 raise RequestError(f"rule {name} cannot read the request's facts: {error}") from error
         places = found.order[:k]
+        items = [answer.items[place] for place in places]
         about = {**answer.about, "rules": list(self.rules)}
-        if self._explores:
-            about["chances"] = found.chances[:k].tolist()
-        chosen = {"items": [answer.items[place] for place in places], "scores": scores[places].tolist()}
-        return answer.model_copy(update={**chosen, "about": about})
+        if self._explores:  # by item, so that a part further out may move items
+            about["propensities"] = dict(zip(items, found.chances[:k].tolist(), strict=True))
+        return answer.model_copy(update={"items": items, "scores": scores[places].tolist(), "about": about})
 
     def _wider(self, one: Asked, size: int) -> Asked:
         seen = False if self._sells_again and one.exclude_seen is None else one.exclude_seen

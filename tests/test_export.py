@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from functools import cache
-from itertools import cycle
 from pathlib import Path
 from unittest import mock
 from zoneinfo import ZoneInfo
@@ -306,8 +305,8 @@ def test_a_file_over_the_limit_of_the_format_is_refused(dataset, monkeypatch):
 
 
 def too_large_for_one(monkeypatch):
-    """Every graph seems too large for one file until its tables have left it."""
-    monkeypatch.setattr("recsys.export.external._size", mock.Mock(side_effect=cycle([2**31, 0])))
+    """As if one file could hold little more than nodes and ids."""
+    monkeypatch.setattr("recsys.export.external.LARGEST", 30_000)
     monkeypatch.setattr("recsys.export.external.BULKY", 1_000)
 
 

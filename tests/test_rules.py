@@ -222,16 +222,16 @@ def test_rules_that_the_table_cannot_serve_are_refused_at_the_start(path, rules,
 
 def test_a_new_table_takes_over_and_a_broken_one_does_not(tmp_path, caplog):
     path = tmp_path / "items.csv"
-    path.write_text("item,stock\na,1\nb,0\n")
+    path.write_text("item,stock\n01,1\nb,0\n")
     part = arranging(path, in_stock=Between("stock", least=1))
-    answer = Answer(items=["a", "b"], scores=[2.0, 1.0], known=0, unknown=[])
+    answer = Answer(items=["01", "b"], scores=[2.0, 1.0], known=0, unknown=[])
 
     def stocked():
         part.table.refresh()
         return part.arrange(answer, 2, [], {}).items
 
-    assert stocked() == ["a"]
-    (tmp_path / "new").write_text("item,stock\na,0\nb,1\n")
+    assert stocked() == ["01"]
+    (tmp_path / "new").write_text("item,stock\n01,0\nb,1\n")
     (tmp_path / "new").replace(path)
     assert stocked() == ["b"]
     path.write_text("item,stock\na,1\na,1\n")

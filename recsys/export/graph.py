@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from recsys.config import ConfigError
 from recsys.export.columns import EVENT, Column
-from recsys.export.external import move_tables
+from recsys.export.external import tensors
 from recsys.export.history import Cut
 from recsys.export.nodes import MICROSOFT, ML, ML_OPSET, OPSET, Nodes
 from recsys.export.scoring import CHUNK, Asked, Network, Product, rank, rank_scores, sum_of_rows, typed
@@ -22,7 +22,7 @@ from recsys.export.traced import Traced, trace_pairs
 from recsys.models.base import ClosedForm, Model, Trainable
 
 IR = 10
-SMALLER: dict[int, type] = {TensorProto.FLOAT: np.float16, TensorProto.INT64: np.int32}
+SMALLER: dict[np.dtype, type] = {np.dtype(np.float32): np.float16, np.dtype(np.int64): np.int32}
 KINDS = {np.int64: TensorProto.INT64, np.float64: TensorProto.DOUBLE, np.object_: TensorProto.STRING}
 
 
@@ -69,8 +69,7 @@ def compose(
         g.named("user_vector", "Identity", answer[0])
         outputs.append(typed("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
     _store_tables(g, n)
-    move_tables(g, beside)
-    return _model(g, list(traced.columns.values()), outputs)
+    return _model(g, list(traced.columns.values()), outputs, beside)
 
 
 def _answer(g: Nodes, model: Model, traced: Traced, cut: Cut, words: Words) -> list[str]:
@@ -85,7 +84,7 @@ def _answer(g: Nodes, model: Model, traced: Traced, cut: Cut, words: Words) -> l
             value = cut.take(value, column.width > 1)
         one_code = column.kind == "category" and column.width == 1
         inputs[name] = g.op("Unsqueeze", value, g.ints(-1)) if one_code else value
-    return g.insert(traced.graph, inputs)
+    return g.insert(traced.graph, inputs, traced.tables)
 
 
 def _hide(g: Nodes, history: str, deny: str, words: Words) -> str:
@@ -182,28 +181,29 @@ def _store_tables(g: Nodes, n: int) -> None:
     them as it loads the file.
     """
     widened = Nodes(g)
-    for name, tensor in list(g.constants.items()):
-        if tensor.data_type not in SMALLER or not is_table(tuple(tensor.dims), n):
+    for name, array in list(g.constants.items()):
+        if array.dtype not in SMALLER or not is_table(array.shape, n):
             continue
-        array = numpy_helper.to_array(tensor)
-        small: np.ndarray = array.astype(SMALLER[tensor.data_type])
+        small: np.ndarray = array.astype(SMALLER[array.dtype])
         exact = (small == array).all(axis=0)
         if exact.mean() < 0.5:
             continue
         del g.constants[name]
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
         stored = g.constant(np.ascontiguousarray(small[:, exact]), f"{name}.stored")
         if exact.all():
-            widened.named(name, "Cast", stored, to=tensor.data_type)
+            widened.named(name, "Cast", stored, to=kind)
             continue
         rest = g.constant(np.ascontiguousarray(array[:, ~exact]), f"{name}.rest")
-        both = widened.op("Concat", widened.cast(stored, tensor.data_type), rest, axis=1)
+        both = widened.op("Concat", widened.cast(stored, kind), rest, axis=1)
         order = np.argsort(np.concatenate([np.flatnonzero(exact), np.flatnonzero(~exact)]))
         widened.named(name, "Gather", both, g.constant(order), axis=1)
     g.nodes[:0] = widened.nodes
 
 
-def _model(g: Nodes, columns: list[Column], outputs: list[ValueInfoProto]) -> ModelProto:
-    graph = helper.make_graph(g.nodes, "recsys", input_values(columns), outputs, list(g.constants.values()))
+def _model(g: Nodes, columns: list[Column], outputs: list[ValueInfoProto], beside: Path | None) -> ModelProto:
+    constants = tensors(g.constants, g.nodes, beside)
+    graph = helper.make_graph(g.nodes, "recsys", input_values(columns), outputs, constants)
     domains = {"": OPSET, ML: ML_OPSET, MICROSOFT: 1}
     used = {node.domain for node in _all_nodes(graph)}
     opsets = [helper.make_opsetid(name, number) for name, number in domains.items() if name in used]

@@ -4,10 +4,11 @@ Values are named by text, as in the file.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
 OPSET, ML_OPSET = 20, 3
 ML = "ai.onnx.ml"
@@ -19,7 +20,7 @@ class Nodes:
 
     def __init__(self, parent: "Nodes | None" = None) -> None:
         self.nodes: list[NodeProto] = []
-        self.constants: dict[str, TensorProto] = parent.constants if parent else {}
+        self.constants: dict[str, np.ndarray] = parent.constants if parent else {}
         self._names: list[int] = parent._names if parent else [0]
         self._known: dict[Any, str] = parent._known if parent else {}
 
@@ -50,7 +51,7 @@ class Nodes:
         key = (array.shape, array.dtype.str, array.tobytes()) if array.nbytes < 256 and array.dtype != object else None
         if key is None or key not in self._known or name is not None:
             name = name or self.name("c")
-            self.constants[name] = numpy_helper.from_array(array, name)
+            self.constants[name] = array
             self._known[key or name] = name
             return name
         return self._known[key]
@@ -68,15 +69,17 @@ class Nodes:
         ]
         return helper.make_graph(self.nodes, self.name("body"), list(inputs), values)
 
-    def insert(self, graph: GraphProto, inputs: Mapping[str, str]) -> list[str]:
-        """The outputs of another graph whose inputs are taken from here; its names get a prefix of their own."""
+    def insert(
+        self, graph: GraphProto, inputs: Mapping[str, str], tables: Mapping[str, np.ndarray] = MappingProxyType({})
+    ) -> list[str]:
+        """The outputs of another graph whose inputs are taken from here; its names get a prefix of their own. `tables`
+        are constants that it names and does not hold.
+        """
         prefix = self.name("g")
         rename = {"": "", **inputs}
-        for tensor in graph.initializer:
-            rename[tensor.name] = f"{prefix}.{tensor.name}"
-            copied = self.constants.setdefault(rename[tensor.name], TensorProto())
-            copied.CopyFrom(tensor)
-            copied.name = rename[tensor.name]
+        for name, array in {**{t.name: numpy_helper.to_array(t) for t in graph.initializer}, **tables}.items():
+            rename[name] = f"{prefix}.{name}"
+            self.constants[rename[name]] = array
         self.nodes += [_renamed(node, rename, prefix) for node in graph.node]
         return [rename[value.name] for value in graph.output]
 

@@ -7,15 +7,21 @@ import logging
 import warnings
 from dataclasses import dataclass
 
+import numpy as np
+import onnx_ir
 import torch
 from onnx import GraphProto, ModelProto
 from torch import Tensor, nn
+from torch.onnx import ONNXProgram
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED
 from recsys.export.columns import EVENT, Clock, Column, Standardise
 from recsys.export.nodes import OPSET
 from recsys.models.base import ClosedForm, Model, Trainable
+
+BULKY = 2**20
+"""bytes of a constant that protobuf is spared"""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class Traced:
 
     graph: GraphProto
     columns: dict[str, Column]
+    tables: dict[str, np.ndarray]
+    """constants that are too large for protobuf to be fast or able, by the names that the graph has for them"""
 
 
 class Question(nn.Module):
@@ -87,16 +95,20 @@ def trace(model: Model, columns: list[Column], dataset: Dataset) -> Traced:
     are sums of rows.
     """
     if isinstance(model, ClosedForm) and model.rows() is not None:
-        return Traced(GraphProto(), {column.input: column for column in columns if column.input == EVENT})
+        return Traced(GraphProto(), {column.input: column for column in columns if column.input == EVENT}, {})
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     events = {0: batch, 1: length}
     shapes = [events if column.part == "events" else {0: batch} for column in columns]
     named = {f"column_{n}": column for n, column in enumerate(columns)}
     examples = torch.ones(3, 5, dtype=torch.long), *map(_example, columns)
-    proto = to_onnx(Question(model, columns, dataset), examples, ["history", *named], (events, tuple(shapes)))
+    program = _exported(Question(model, columns, dataset), examples, ["history", *named], (events, tuple(shapes)))
+    tables = _taken(program)
+    proto = _checked(program.model_proto)
     read = {name for node in proto.graph.node for name in node.input}
     return Traced(
-        proto.graph, {name: column for name, column in named.items() if name in read or column.input == EVENT}
+        proto.graph,
+        {name: column for name, column in named.items() if name in read or column.input == EVENT},
+        tables,
     )
 
 
@@ -114,6 +126,11 @@ def _example(column: Column) -> Tensor:
 
 
 def to_onnx(module: nn.Module, examples: tuple[Tensor, ...], names: list[str], shapes: object) -> ModelProto:
+    """The graph of a module with all it holds."""
+    return _checked(_exported(module, examples, names, shapes).model_proto)
+
+
+def _exported(module: nn.Module, examples: tuple[Tensor, ...], names: list[str], shapes: object) -> ONNXProgram:
     """The exporter's answer without its many remarks."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
@@ -131,7 +148,21 @@ def to_onnx(module: nn.Module, examples: tuple[Tensor, ...], names: list[str], s
             verbose=False,
         )
     assert program is not None
-    proto: ModelProto = program.model_proto
+    return program
+
+
+def _taken(program: ONNXProgram) -> dict[str, np.ndarray]:
+    """The large constants of a graph, which keeps their names and an empty array for each."""
+    found: dict[str, np.ndarray] = {}
+    for name, value in program.model.graph.initializers.items():
+        held = value.const_value
+        if held is not None and held.nbytes >= BULKY:
+            found[name] = held.numpy()
+            value.const_value = onnx_ir.tensor(np.zeros(0, found[name].dtype), name=name)
+    return found
+
+
+def _checked(proto: ModelProto) -> ModelProto:
     for value in proto.graph.input:  # what is fixed is not refused by the exporter
         if not value.type.tensor_type.shape.dim[0].dim_param:
             raise TypeError(

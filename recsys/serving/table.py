@@ -78,9 +78,8 @@ class ItemTable:
 
     def _load(self) -> None:
         stamp = self._seen()
-        read = pyarrow.parquet.read_table if self.path.suffix == ".parquet" else pyarrow.csv.read_csv
         try:
-            self._table: pa.Table = read(self.path)
+            self._table: pa.Table = self._read()
         except pa.ArrowInvalid as error:
             raise ConfigError(f"'{self.path}' is no table of items: {error}") from error
         ids = self._texts(self.item)[:-1]
@@ -89,6 +88,12 @@ class ItemTable:
         self._known.clear()
         self._row = {item: row for row, item in enumerate(ids)}
         self._stamp = stamp
+
+    def _read(self) -> pa.Table:
+        if self.path.suffix == ".parquet":
+            return pyarrow.parquet.read_table(self.path)
+        as_text = pyarrow.csv.ConvertOptions(column_types={self.item: pa.string()})  # 0007 is no number
+        return pyarrow.csv.read_csv(self.path, convert_options=as_text)
 
     def _seen(self) -> tuple[int, int]:
         try:

@@ -18,7 +18,9 @@ def assign(name: str, unit: str, shares: Mapping[str, float], traffic: float = 1
     if draw(f"{name}/traffic", unit) >= traffic:
         return None
     place = draw(name, unit)
-    return next((v for v, end in zip(shares, accumulate(shares.values()), strict=True) if place < end), list(shares)[-1])
+    return next(
+        (v for v, end in zip(shares, accumulate(shares.values()), strict=True) if place < end), list(shares)[-1]
+    )
 
 
 def draw(salt: str, unit: str) -> float:

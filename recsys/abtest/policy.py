@@ -68,7 +68,9 @@ def doubly_robust(
 def _weighted(reward: npt.ArrayLike, logged: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Array, Array]:
     rewards, chances, wanted = (np.asarray(column, float) for column in (reward, logged, target))
     if not len(rewards) == len(chances) == len(wanted) > 1:
-        raise ValueError(f"{len(rewards)} rewards, {len(chances)} logged and {len(wanted)} target chances; give as many")
+        raise ValueError(
+            f"{len(rewards)} rewards, {len(chances)} logged and {len(wanted)} target chances; give as many"
+        )
     bad = np.flatnonzero(~((chances > 0) & (chances <= 1) & (wanted >= 0) & (wanted <= 1)))
     if len(bad):
         row = bad[0]

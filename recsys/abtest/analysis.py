@@ -143,12 +143,26 @@ def _effects(frame: pd.DataFrame, variant: str, design: Design, name: str) -> li
     plain = {f"plain {each}": metric(each, **settings) for each in design.covariates if each in tests}
     found: Any = tt.Experiment(tests | plain, variant).analyze(frame, design.control)
     return [
-        _effect(name, each, found[each], found.get(f"plain {each}"), units, design, tests[each].solve_power(frame)[0])
+        _effect(
+            name,
+            each,
+            found[each],
+            found.get(f"plain {each}"),
+            units,
+            design,
+            _detectable(frame, each, design, settings),
+        )
         for each in names
     ]
 
 
-def _effect(variant: str, name: str, found: Any, plain: Any, units: int, design: Design, power: Any) -> Effect:
+def _detectable(frame: pd.DataFrame, name: str, design: Design, settings: Mapping[str, Any]) -> float:
+    # normal: the non-central t of large samples is no number in SciPy
+    test = metric(name, design.covariates.get(name), **{**settings, "use_t": False})
+    return abs(float(test.solve_power(frame)[0].rel_effect_size))
+
+
+def _effect(variant: str, name: str, found: Any, plain: Any, units: int, design: Design, detectable: float) -> Effect:
     p = found.pvalue if design.live is None else p_value(found.statistic, units, design.live, design.alpha)
     return Effect(
         variant,
@@ -163,7 +177,7 @@ def _effect(variant: str, name: str, found: Any, plain: Any, units: int, design:
         p,
         p,
         0.0 if plain is None else 1 - (_width(found) / _width(plain)) ** 2,
-        abs(power.rel_effect_size),
+        detectable,
     )
 
 

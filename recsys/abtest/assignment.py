@@ -6,7 +6,7 @@ Standard library only.
 import hashlib
 import hmac
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 
@@ -36,12 +36,18 @@ def pseudonym(unit: str, key: str | None) -> str:
     return hmac.new(key.encode(), unit.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:32]
 
 
-def mistake(shares: Mapping[str, float], traffic: float = 1.0) -> str | None:
-    """What is wrong with shares or traffic, in a sentence; None where nothing is."""
-    if len(shares) < 2:
-        return f"shares={dict(shares)} has fewer than two variants; write shares={{control: 0.5, treatment: 0.5}}"
-    if any(not share > 0 for share in shares.values()) or not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
-        return f"shares={dict(shares)} add up to {sum(shares.values()):g}; give positive ones that add up to 1"
-    if not 0 < traffic <= 1:
-        return f"traffic={traffic} is no share of the units; give one above 0, at most 1"
-    return None
+def planned(variants: Sequence[str], shares: Sequence[float] | None = None, traffic: float = 1.0) -> dict[str, float]:
+    """The share of each variant, equal ones where none are given; ConfigError for what is no plan."""
+    given = [1 / max(len(variants), 1)] * len(variants) if shares is None else list(shares)
+    wrong = None
+    if len(variants) < 2 or len(set(variants)) < len(variants):
+        wrong = f"variants={list(variants)} are no two different ones; control comes first"
+    elif len(given) != len(variants) or min(given) <= 0 or not math.isclose(sum(given), 1, abs_tol=1e-6):
+        wrong = f"shares={given} are not one for each of variants={list(variants)}, positive, that add up to 1"
+    elif not 0 < traffic <= 1:
+        wrong = f"traffic={traffic} is no share of the units; give one above 0, at most 1"
+    if wrong:
+        from recsys.config import ConfigError
+
+        raise ConfigError(wrong)
+    return dict(zip(variants, given, strict=True))

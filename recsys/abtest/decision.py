@@ -5,14 +5,20 @@ import pandas as pd
 from recsys.abtest.analysis import MISMATCH, Analysis, Design, Effect
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "not shown"
+KINDS = (BETTER, WORSE, UNCLEAR)
 HELD, BROKEN, OPEN = "held", "broken", "not known yet"
+BLOCKED = (
+    f"No decision: so unequal groups come by chance less than once in {1 / MISMATCH:,.0f} tests. Units are lost or "
+    "counted twice in one of them, and every figure would be off. Look for redirects, crashes, bots and filters "
+    "that touch one variant only, for units that changed variant, and whether all were exposed by the same rule."
+)
 
 
 def lines(analysis: Analysis, design: Design) -> list[str]:
     """Counts, a table and a decision for each variant; the counts alone where they are not those planned."""
     said = [_counts(analysis, design)]
     if analysis.blocked:
-        return [*said, _blocked(analysis)]
+        return [*said, BLOCKED]
     said.append(_table(analysis, design))
     variants = dict.fromkeys(effect.variant for effect in analysis.effects)
     return said + [decision([e for e in analysis.effects if e.variant == name], design) for name in variants]
@@ -27,7 +33,7 @@ def verdict(effect: Effect, design: Design) -> str:
 
 
 def guarded(effect: Effect, tolerated: float) -> str:
-    """Whether a guardrail holds: its interval lies on the good side of the tolerated change, on the other, or over it."""
+    """Whether a guardrail holds: its interval is on the good side of the tolerated change, the other, or over it."""
     low, high = effect.relative_low - tolerated, effect.relative_high - tolerated
     if tolerated > 0:  # it must not rise by more
         low, high = -high, -low
@@ -58,18 +64,15 @@ def decision(effects: list[Effect], design: Design) -> str:
     return _nothing(name, metrics[UNCLEAR], design)
 
 
-KINDS = (BETTER, WORSE, UNCLEAR)
-
-
 def _nothing(name: str, effects: list[Effect], design: Design) -> str:
     powers = ", ".join(f"{e.metric} {e.detectable:.1%}" for e in effects)
     go_on = (
         "go on looking, or stop" if design.live else "do not run on until it looks better: that finds what is not there"
     )
     return (
-        f"No difference is shown between {name} and {design.control}: {_said(effects)}. That is no proof of none: a test "
-        f"of this size finds, in {design.power:.0%} of cases, a change of {powers} or more. Keep {design.control} or the "
-        f"simpler of the two; {go_on}."
+        f"No difference is shown between {name} and {design.control}: {_said(effects)}. That is no proof of none: a "
+        f"test of this size finds, in {design.power:.0%} of cases, a change of {powers} or more. "
+        f"Keep {design.control} or the simpler of the two; {go_on}."
     )
 
 
@@ -87,14 +90,6 @@ def _counts(analysis: Analysis, design: Design) -> str:
     counts = ", ".join(f"{name} {count:,}" for name, count in analysis.counts.items())
     planned = "/".join(f"{100 * design.shares[name]:g}" for name in analysis.counts)
     return f"units: {counts}; planned {planned} %, p = {analysis.mismatch:.2g}"
-
-
-def _blocked(analysis: Analysis) -> str:
-    return (
-        f"No decision: so unequal groups come by chance less than once in {1 / MISMATCH:,.0f} tests. Units are lost or "
-        "counted twice in one of them, and every figure would be off. Look for redirects, crashes, bots and filters "
-        "that touch one variant only, for units that changed variant, and whether all were exposed by the same rule."
-    )
 
 
 def _table(analysis: Analysis, design: Design) -> str:

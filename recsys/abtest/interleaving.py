@@ -31,7 +31,7 @@ class Preference(NamedTuple):
 
 
 def team_draft(first: Sequence[str], second: Sequence[str], k: int, random: Random) -> Drafted:
-    """Up to `k` items: the ranking that has had fewer turns, or after a coin either, adds its best item not yet there."""
+    """Up to `k` items: the ranking with fewer turns, or by a coin either, adds its best item not yet there."""
     rankings, drafted, turns = (first, second), Drafted([], [], []), [0, 0]
     taken: set[str] = set()
     while len(drafted.items) < k:

@@ -37,7 +37,7 @@ def read(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def places(path: str | Path) -> Iterator[dict[str, Any]]:
-    """A row for each item shown: time, unit, test, variant, item, place (from 0), and propensity and team where logged."""
+    """A row an item shown: time, unit, test, variant, item, place (from 0), and propensity and team if logged."""
     for record in read(path):
         shared = {name: record.get(name) for name in ("time", "unit", "test", "variant")}
         for place, item in enumerate(record["items"]):

@@ -1,7 +1,7 @@
 """How many units, and so how many weeks, a test needs before it is begun."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -34,7 +34,7 @@ def from_frame(frame: pd.DataFrame, name: str, covariate: str | None) -> Sample:
 
 
 def from_figures(mean: float, sd: float | None, correlation: float) -> Sample:
-    """Of a mean and a standard deviation, by default that of a share; the covariate's `correlation` lowers the latter."""
+    """Of a mean and a standard deviation (None: of a share), lowered by the covariate's `correlation`."""
     with extra("abtest"):
         from tea_tasting.aggr import Aggregates
     if sd is None and not 0 < mean < 1:
@@ -45,14 +45,14 @@ def from_figures(mean: float, sd: float | None, correlation: float) -> Sample:
 
 def units_needed(sample: Sample, effect: float, shares: Mapping[str, float], alpha: float, power: float) -> int:
     """Units of all variants together for a relative change of `effect` in any one of them."""
-    pair, settings = _pair(shares), {"alpha": alpha, "power": power}
+    pair, settings = _pair(shares), {"alpha": alpha, "power": power, "use_t": False}
     wanted = metric(sample.name, sample.covariate, ratio=pair[1] / pair[0], rel_effect_size=effect, **settings)
     return math.ceil(wanted.solve_power(sample.data, "n_obs")[0].n_obs / sum(pair))
 
 
 def smallest_effect(sample: Sample, units: int, shares: Mapping[str, float], alpha: float, power: float) -> float:
     """The relative change that a test of so many units finds with this power."""
-    pair, settings = _pair(shares), {"alpha": alpha, "power": power}
+    pair, settings = _pair(shares), {"alpha": alpha, "power": power, "use_t": False}
     count = max(int(units * sum(pair)), 4)
     test = metric(sample.name, sample.covariate, ratio=pair[1] / pair[0], n_obs=count, **settings)
     return float(abs(test.solve_power(sample.data, "rel_effect_size")[0].rel_effect_size))
@@ -69,12 +69,20 @@ def _pair(shares: Mapping[str, float]) -> tuple[float, float]:
     return first, min(others)
 
 
+def table(units: Sequence[int], found: Sequence[float], power: float) -> str:
+    """A line for each of WEEKS: the units by then, and the relative change that they show."""
+    rows = [(week, f"{n:,}", f"{change:.1%}") for week, n, change in zip(WEEKS, units, found, strict=True)]
+    return pd.DataFrame(rows, columns=["weeks", "units", f"change found in {power:.0%} of tests"]).to_string(
+        index=False
+    )
+
+
 def advice(weeks: int, needed: int, customers: int | None, effect: float) -> str:
     """What the number of weeks means."""
     if customers is not None and needed > customers:
         return (
-            f"This test cannot be run: it needs {needed:,} units and there are {customers:,}. Even with all of them a "
-            f"change of {effect:.1%} would mostly be missed. {ALTERNATIVES}"
+            f"This test cannot be run: it needs {needed:,} units and there are {customers:,}. With all of them it "
+            f"would still miss most changes under {effect:.1%}. {ALTERNATIVES}"
         )
     if weeks <= PATIENCE:
         return f"Run it for {max(weeks, 2)} whole weeks, and decide at the end."

@@ -53,7 +53,7 @@ def doubly_robust(
     level: float = 0.95,
 ) -> Estimate:
     """A reward model's `expected` reward under the other policy, plus the weighted error of its prediction for what
-    was shown (`predicted`): right if either the chances or the model are, as long as the model was fitted on other rows.
+    was shown (`predicted`): right if either the chances or the model are. The model is fitted on other rows.
 
     Raises ValueError as `snips` does. Dudík, Langford and Li, ICML 2011; weights normalised as in `snips`.
     """

@@ -19,8 +19,8 @@ from recsys.serving.messages import Answer, Ask, Asked, Limits, answered, checke
 from recsys.serving.recommender import Recommender
 
 log = logging.getLogger(__name__)
-LOGGED = ("test", "variant", "propensities", "teams")
-"""what parts say about a list that belongs into its exposure"""
+BY_ITEM = ("propensities", "teams")
+"""what parts say of items by their ids, so that a part further out may drop or move them"""
 
 
 class Variants:
@@ -83,7 +83,8 @@ class Interleaved:
     def _drafted(self, k: int, pair: Sequence[Answer]) -> Answer:
         drafted = team_draft(pair[0].items, pair[1].items, k, self._random)
         picked = list(zip(drafted.teams, drafted.places, strict=True))
-        teams = [("control", "treatment")[team] for team in drafted.teams]
+        names = [("control", "treatment")[team] for team in drafted.teams]
+        teams = dict(zip(drafted.items, names, strict=True))
         about = pair[0].about | {"test": self.name, "variant": "interleaved", "teams": teams}
         scores = [pair[team].scores[place] for team, place in picked]
         return pair[0].model_copy(update={"items": drafted.items, "scores": scores, "about": about})
@@ -111,8 +112,10 @@ class Exposures:
 
     def _record(self, now: float, one: Asked, answer: Answer) -> dict[str, Any]:
         unit = None if one.customer is None else pseudonym(str(one.customer), self.key)
-        said = {name: answer.about[name] for name in LOGGED if name in answer.about}
-        return {"time": now, "unit": unit, "test": None, "variant": None, **said, "items": answer.items}
+        said = {name: answer.about.get(name) for name in ("test", "variant")}
+        by_item = {name: answer.about[name] for name in BY_ITEM if name in answer.about}
+        columns = {name: [values.get(item) for item in answer.items] for name, values in by_item.items()}
+        return {"time": now, "unit": unit, **said, "items": answer.items, **columns}
 
     def _append(self, records: list[dict[str, Any]]) -> None:
         try:
@@ -133,7 +136,7 @@ def asking(path: str, control: str, limits: Limits, threads: int) -> Ask:
     batcher = Batcher(limits.batch, limits.waiting)
 
     async def ask(asked: list[Asked]) -> list[Answer]:
-        found = await batcher.ask(recommender, [checked(recommender, one, limits) for one in asked])
+        found = await batcher.ask(recommender, [checked(recommender, one) for one in asked])
         return [answered(one) for one in found]
 
     return ask

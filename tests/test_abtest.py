@@ -217,6 +217,7 @@ def test_live_looks_widen_the_interval_and_agree_with_their_p_value():
     ("change", "reason"),
     [
         ({"spend": np.nan}, "'spend' has 1 empty cells"),
+        ({"spend": np.inf}, "'spend' has 1 empty cells"),
         ({"variant": "third"}, r"'variant' holds \['third'\]"),
     ],
 )
@@ -233,7 +234,8 @@ def test_cells_that_no_analysis_can_use_are_named(change, reason):
     [
         ({"spend": "much"}, "spend", "'spend' holds 'much', no number"),
         ({"spend": 0}, "spend", "'spend' is 0 for all units"),
-        ({"visits": 0}, "orders/visits", "'visits' divides 'orders/visits' and adds up to 0"),
+        ({"spend": np.resize([-3.0, 1.0], 4000)}, "spend", "'spend' adds up to -4000.0"),
+        ({"visits": 0}, "orders/visits", "'visits' adds up to 0; changes are shares"),
     ],
 )
 def test_columns_that_no_analysis_can_use_are_named(columns, metric, reason):

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from recsys.abtest.sequence import p_value, single_look_level
@@ -98,15 +99,17 @@ def check(frame: pd.DataFrame, design: Design, variant: str, counts: Mapping[str
     for name in columns(design):
         if not pd.api.types.is_numeric_dtype(frame[name]):
             raise DataError(f"column '{name}' holds {frame[name].iloc[0]!r}, no number")
-        if empty := int(frame[name].isna().sum()):
+        if empty := int((~np.isfinite(frame[name].astype(float))).sum()):
             raise DataError(f"column '{name}' has {empty:,} empty cells; write 0 for units to whom nothing happened")
     for name in (*design.metrics, *design.guardrails):
         over, *under = name.split("/")
         if frame[over].nunique() == 1:
             raise DataError(f"column '{over}' is {frame[over].iloc[0]} for all units; there is nothing to compare")
-        for column in under:
+        for column in (over, *under):
             if frame[column].sum() <= 0:
-                raise DataError(f"column '{column}' divides '{name}' and adds up to {frame[column].sum()}")
+                raise DataError(
+                    f"column '{column}' adds up to {frame[column].sum()}; changes are shares of a positive mean"
+                )
 
 
 def columns(design: Design) -> list[str]:
@@ -132,53 +135,44 @@ def _sample_ratio(frame: pd.DataFrame, variant: str, design: Design, name: str) 
 
 
 def _effects(frame: pd.DataFrame, variant: str, design: Design, name: str) -> list[Effect]:
+    """Of a frame of control and one other variant."""
     with extra("abtest"):
         import tea_tasting as tt
-    units = len(frame)
-    level = design.alpha if design.live is None else single_look_level(units, design.live, design.alpha)
-    settings: Any = {"confidence_level": 1 - level, "use_t": design.live is None, "alpha": level, "power": design.power}
+    units, live = len(frame), design.live and design.live * (design.shares[design.control] + design.shares[name])
+    level = single_look_level(units, live, design.alpha) if live else design.alpha
+    settings: Any = {"confidence_level": 1 - level, "use_t": not live, "alpha": level, "power": design.power}
     settings["ratio"] = float((frame[variant] == name).sum() / (frame[variant] == design.control).sum())
     names = list(dict.fromkeys([*design.metrics, *design.guardrails]))
     tests = {each: metric(each, design.covariates.get(each), **settings) for each in names}
-    plain = {f"plain {each}": metric(each, **settings) for each in design.covariates if each in tests}
+    plain = {f"plain {each}": metric(each, **settings) for each in names if each in design.covariates}
     found: Any = tt.Experiment(tests | plain, variant).analyze(frame, design.control)
-    return [
-        _effect(
-            name,
-            each,
-            found[each],
-            found.get(f"plain {each}"),
-            units,
-            design,
-            _detectable(frame, each, design, settings),
+    effects = []
+    for each in names:
+        p = p_value(found[each].statistic, units, live, design.alpha) if live else found[each].pvalue
+        saved = 1 - (_width(found[each]) / _width(found.get(f"plain {each}", found[each]))) ** 2
+        detectable = _detectable(frame, each, design, settings)
+        effects.append(
+            Effect(name, each, **_figures(found[each]), p_value=p, adjusted=p, saved=saved, detectable=detectable)
         )
-        for each in names
-    ]
+    return effects
+
+
+def _figures(found: Any) -> dict[str, float]:
+    return {
+        "control": found.control,
+        "treatment": found.treatment,
+        "low": found.effect_size_ci_lower,
+        "high": found.effect_size_ci_upper,
+        "relative": found.rel_effect_size,
+        "relative_low": found.rel_effect_size_ci_lower,
+        "relative_high": found.rel_effect_size_ci_upper,
+    }
 
 
 def _detectable(frame: pd.DataFrame, name: str, design: Design, settings: Mapping[str, Any]) -> float:
     # normal: the non-central t of large samples is no number in SciPy
     test = metric(name, design.covariates.get(name), **{**settings, "use_t": False})
     return abs(float(test.solve_power(frame)[0].rel_effect_size))
-
-
-def _effect(variant: str, name: str, found: Any, plain: Any, units: int, design: Design, detectable: float) -> Effect:
-    p = found.pvalue if design.live is None else p_value(found.statistic, units, design.live, design.alpha)
-    return Effect(
-        variant,
-        name,
-        found.control,
-        found.treatment,
-        found.effect_size_ci_lower,
-        found.effect_size_ci_upper,
-        found.rel_effect_size,
-        found.rel_effect_size_ci_lower,
-        found.rel_effect_size_ci_upper,
-        p,
-        p,
-        0.0 if plain is None else 1 - (_width(found) / _width(plain)) ** 2,
-        detectable,
-    )
 
 
 def _width(found: Any) -> float:

@@ -86,6 +86,10 @@ def _said(effects: list[Effect]) -> str:
     )
 
 
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
+
+
 def _counts(analysis: Analysis, design: Design) -> str:
     counts = ", ".join(f"{name} {count:,}" for name, count in analysis.counts.items())
     planned = "/".join(f"{100 * design.shares[name]:g}" for name in analysis.counts)
@@ -102,8 +106,8 @@ def _table(analysis: Analysis, design: Design) -> str:
             "difference": f"{e.treatment - e.control:+.4g}",
             f"{1 - design.alpha:.0%} of it": f"{e.low:+.4g} to {e.high:+.4g}",
             "relative": f"{e.relative:+.1%}",
-            "p": f"{e.p_value:.4f}",
-            "adjusted": f"{e.adjusted:.4f}" if e.metric in design.metrics else "",
+            "p": _p(e.p_value),
+            "adjusted": _p(e.adjusted) if e.metric in design.metrics else "",
             "CUPED saved": f"{e.saved:.0%}" if e.metric in design.covariates else "",
             "says": verdict(e, design) if e.metric in design.metrics else f"guardrail {_rail(e, design)}",
         }

@@ -408,7 +408,7 @@ def test_the_better_ranking_wins_and_equal_ones_do_not():
 
 def test_the_log_gives_back_what_was_written_and_skips_what_is_torn(tmp_path, caplog):
     path = tmp_path / "shown.jsonl"
-    record = {"time": 1.5, "unit": "ada", "test": "t", "variant": "a", "items": ["x", "ÿ"], "propensities": [0.5, None]}
+    record = {"time": 1.5, "unit": "ada", "test": "t", "variant": "a", "items": ["x", "ÿ"], "chances": [0.5, None]}
     log.append(path, [record, {**record, "unit": None}])
     with path.open("a") as file:
         file.write('{"unit": "bob", "ite\n7\n')
@@ -420,7 +420,7 @@ def test_the_log_gives_back_what_was_written_and_skips_what_is_torn(tmp_path, ca
     assert log.variants(path, "t") == {"ada": {"a", "b"}}
     rows = pd.DataFrame(log.places(path))
     assert rows.head(2)[["unit", "item", "place"]].to_numpy().tolist() == [["ada", "x", 0], ["ada", "ÿ", 1]]
-    assert rows["propensity"][0] == 0.5
+    assert rows["chance"][0] == 0.5
 
 
 def run(command, *words):

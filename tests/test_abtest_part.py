@@ -101,7 +101,7 @@ class Reverses:
         for answer in answers:
             answer.items.reverse()
             answer.items.append("advert")
-            answer.about["propensities"] = dict.fromkeys(answer.items[:-1], 0.5)
+            answer.about["chances"] = [0.5] * len(answer.items)
         return answers
 
 
@@ -113,7 +113,7 @@ def test_what_is_logged_is_what_left(files, tmp_path):
     rows = list(log.places(path))
     assert [row["item"] for row in rows] == answer["items"]
     assert [row["team"] for row in rows] == [*(answer["about"]["teams"][item] for item in answer["items"][:-1]), None]
-    assert [row["propensity"] for row in rows] == [0.5] * 6 + [None]
+    assert [row["chance"] for row in rows] == [0.5] * 7
 
 
 async def nothing(asked):

@@ -1,8 +1,8 @@
 """The exposure log: what was shown to whom, one JSON object a line.
 
 `time` (seconds since 1970, UTC), `unit` (raw or pseudonym, null where nobody was named), `test` and `variant` (null
-outside a test), `items` as shown and, where they apply, `propensities` (for each item the chance that just it
-would stand at its place) and `teams` (for each item the variant whose ranking it comes from). Standard library only.
+outside a test), `items` as shown and, where they apply, `chances` (for each item how probable it was at its
+place, as exploring rules tell) and `teams` (for each item the variant whose ranking it comes from). Standard library only.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-PER_ITEM = {"propensities": "propensity", "teams": "team"}
+PER_ITEM = {"chances": "chance", "teams": "team"}
 
 
 def append(path: Path, records: Iterable[dict[str, Any]]) -> None:
@@ -37,7 +37,7 @@ def read(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def places(path: str | Path) -> Iterator[dict[str, Any]]:
-    """A row an item shown: time, unit, test, variant, item, place (from 0), and propensity and team if logged."""
+    """A row an item shown: time, unit, test, variant, item, place (from 0), and chance and team where logged."""
     for record in read(path):
         shared = {name: record.get(name) for name in ("time", "unit", "test", "variant")}
         for place, item in enumerate(record["items"]):

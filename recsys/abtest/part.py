@@ -19,8 +19,6 @@ from recsys.serving.messages import Answer, Ask, Asked, Limits, answered, checke
 from recsys.serving.recommender import Recommender
 
 log = logging.getLogger(__name__)
-BY_ITEM = ("propensities", "teams")
-"""what parts say of items by their ids, so that a part further out may drop or move them"""
 
 
 class Variants:
@@ -65,7 +63,8 @@ class Variants:
 
 
 class Interleaved:
-    """Every list is drafted from the server's file and another one; `about.teams` says whose item each is.
+    """Every list is drafted from the server's file and another one; `about.teams` says by item whose it is, so that
+    a part further out may move or drop some.
 
     The innermost part; settings as in configs/abtest/interleaved.yaml; raises ConfigError.
     """
@@ -113,9 +112,12 @@ class Exposures:
     def _record(self, now: float, one: Asked, answer: Answer) -> dict[str, Any]:
         unit = None if one.customer is None else pseudonym(str(one.customer), self.key)
         said = {name: answer.about.get(name) for name in ("test", "variant")}
-        by_item = {name: answer.about[name] for name in BY_ITEM if name in answer.about}
-        columns = {name: [values.get(item) for item in answer.items] for name, values in by_item.items()}
-        return {"time": now, "unit": unit, **said, "items": answer.items, **columns}
+        record = {"time": now, "unit": unit, **said, "items": answer.items}
+        if "teams" in answer.about:
+            record["teams"] = [answer.about["teams"].get(item) for item in answer.items]
+        if len(answer.about.get("chances", ())) == len(answer.items):
+            record["chances"] = answer.about["chances"]
+        return record
 
     def _append(self, records: list[dict[str, Any]]) -> None:
         try:

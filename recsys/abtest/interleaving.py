@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 
 class Drafted(NamedTuple):
-    """A list, and for each of its items the ranking (0 or 1) it comes from and the place it has there."""
+    """A list, and for each of its items the ranking (0 or 1) it comes from."""
 
     items: list[str]
     teams: list[int]
-    places: list[int]
 
 
 class Preference(NamedTuple):
@@ -32,23 +31,23 @@ class Preference(NamedTuple):
 
 def team_draft(first: Sequence[str], second: Sequence[str], k: int, random: Random) -> Drafted:
     """Up to `k` items: the ranking with fewer turns, or by a coin either, adds its best item not yet there."""
-    rankings, drafted, turns = (first, second), Drafted([], [], []), [0, 0]
+    rankings, drafted, turns = (first, second), Drafted([], []), [0, 0]
     taken: set[str] = set()
     while len(drafted.items) < k:
-        left = [next((n for n, item in enumerate(ranking) if item not in taken), None) for ranking in rankings]
+        left = [next((item for item in ranking if item not in taken), None) for ranking in rankings]
         if left == [None, None]:
             break
         team = _next_team(turns, left, random)
-        place = left[team]
-        assert place is not None
-        for column, value in zip(drafted, (rankings[team][place], team, place), strict=True):
-            column.append(value)  # type: ignore[attr-defined]
-        taken.add(rankings[team][place])
+        item = left[team]
+        assert item is not None
+        drafted.items.append(item)
+        drafted.teams.append(team)
+        taken.add(item)
         turns[team] += 1
     return drafted
 
 
-def _next_team(turns: list[int], left: list[int | None], random: Random) -> int:
+def _next_team(turns: list[int], left: list[str | None], random: Random) -> int:
     if None in left:  # one ranking has nothing more to add
         return 1 - left.index(None)
     return random.randrange(2) if turns[0] == turns[1] else int(turns[1] < turns[0])

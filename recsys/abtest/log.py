@@ -2,7 +2,9 @@
 
 `time` (seconds since 1970, UTC), `unit` (raw or pseudonym, null where nobody was named), `test` and `variant` (null
 outside a test), `items` as shown and, where they apply, `chances` (for each item how probable it was at its
-place, as exploring rules tell) and `teams` (for each item the variant whose ranking it comes from). Standard library only.
+place, as exploring rules tell) and `teams` (for each item the variant whose ranking it comes from).
+
+Standard library only.
 """
 
 import json

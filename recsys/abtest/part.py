@@ -80,13 +80,11 @@ class Interleaved:
         return [self._drafted(one.k, pair) for one, *pair in zip(asked, *both, strict=True)]
 
     def _drafted(self, k: int, pair: Sequence[Answer]) -> Answer:
-        drafted = team_draft(pair[0].items, pair[1].items, k, self._random)
-        picked = list(zip(drafted.teams, drafted.places, strict=True))
-        names = [("control", "treatment")[team] for team in drafted.teams]
-        teams = dict(zip(drafted.items, names, strict=True))
+        items, sides = team_draft(pair[0].items, pair[1].items, k, self._random)
+        teams = {item: ("control", "treatment")[side] for item, side in zip(items, sides, strict=True)}
         about = pair[0].about | {"test": self.name, "variant": "interleaved", "teams": teams}
-        scores = [pair[team].scores[place] for team, place in picked]
-        return pair[0].model_copy(update={"items": drafted.items, "scores": scores, "about": about})
+        scores = [float(len(items) - place) for place in range(len(items))]  # those of two files do not compare
+        return pair[0].model_copy(update={"items": items, "scores": scores, "about": about})
 
 
 class Exposures:

@@ -31,26 +31,23 @@ class Preference(NamedTuple):
 
 def team_draft(first: Sequence[str], second: Sequence[str], k: int, random: Random) -> Drafted:
     """Up to `k` items: the ranking with fewer turns, or by a coin either, adds its best item not yet there."""
-    rankings, drafted, turns = (first, second), Drafted([], []), [0, 0]
+    drafted, turns = Drafted([], []), [0, 0]
     taken: set[str] = set()
+    # an iterator stops at the first item that is not there yet, and never has to go back
+    left = [(item for item in ranking if item not in taken) for ranking in (first, second)]
     while len(drafted.items) < k:
-        left = [next((item for item in ranking if item not in taken), None) for ranking in rankings]
-        if left == [None, None]:
+        team = random.randrange(2) if turns[0] == turns[1] else int(turns[1] < turns[0])
+        item = next(left[team], None)
+        if item is None:  # the other one has its turns until it is empty too
+            team = 1 - team
+            item = next(left[team], None)
+        if item is None:
             break
-        team = _next_team(turns, left, random)
-        item = left[team]
-        assert item is not None
         drafted.items.append(item)
         drafted.teams.append(team)
         taken.add(item)
         turns[team] += 1
     return drafted
-
-
-def _next_team(turns: list[int], left: list[str | None], random: Random) -> int:
-    if None in left:  # one ranking has nothing more to add
-        return 1 - left.index(None)
-    return random.randrange(2) if turns[0] == turns[1] else int(turns[1] < turns[0])
 
 
 def preference(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Preference:

@@ -471,6 +471,10 @@ def test_only_those_who_were_shown_something_count(tmp_path):
         ("plan", ["effect=0", "weekly=10", "mean=1"], "effect=0"),
         ("plan", ["effect=0.1", "weekly=10"], "give either table=FILE"),
         ("plan", ["effect=0.1", "weekly=10", "mean=5"], "mean=5 is no share"),
+        ("plan", ["effect=0.1", "weekly=10", "mean=0", "sd=1"], "mean=0, sd=1"),
+        ("plan", ["effect=0.1", "weekly=10", "mean=0.1", "alpha=5"], "alpha=5, power=0.8"),
+        ("plan", ["effect=0.1", "weekly=10", "mean=0.1", "customers=0"], "0 is no number of units"),
+        ("plan", ["effect=0.1", "weekly=10", "table=T", "metric=variant"], "'variant' is not all numbers"),
         ("plan", ["effect=0.1", "weekly=10", "table=T"], "metric is not set"),
         ("plan", ["effect=0.1", "weekly=10", "table=T", "metric=money"], "no column 'money'"),
         ("assign", ["name=t", "units=T", "unit=who", "out=O"], "no column 'who'; it has variant, spend"),
@@ -481,6 +485,7 @@ def test_only_those_who_were_shown_something_count(tmp_path):
         ("analyze", ["table=T", "metrics=[spend]", "unit=visits"], "'visits' repeats"),
         ("analyze", ["table=T", "metrics=[spend]", "variants=[a]"], "no two different"),
         ("analyze", ["table=T", "metrics=[money]"], "no column 'money'"),
+        ("analyze", ["table=T", "metrics=[spend]", "live=-5"], "-5 is no number of units"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_named(command, words, reason, tmp_path, monkeypatch):

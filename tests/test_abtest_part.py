@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -167,3 +169,9 @@ def test_files_of_unequal_inputs_are_no_test(files, monkeypatch):
 def test_a_log_needs_its_folder(tmp_path):
     with pytest.raises(ConfigError, match="there is no folder"):
         Exposures(str(tmp_path / "nowhere" / "log"), None)
+
+
+def test_the_server_loads_neither_torch_nor_pandas_for_a_test():
+    code = "import sys, recsys.abtest.part; print(*{'torch', 'pandas', 'scipy', 'tea_tasting'} & {*sys.modules})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""

@@ -31,6 +31,7 @@ def plan(
     power: float,
 ) -> list[str]:
     """Weeks that a test needs, and what shorter ones would see. Raises ConfigError and DataError."""
+    _levels(alpha, power, customers)
     if effect == 0 or effect <= -1 or weekly <= 0:
         raise ConfigError(f"effect={effect}, weekly={weekly}: give a relative change such as 0.05, and units a week")
     asked = planned(variants, shares, traffic), planning.live_level(alpha) if live else alpha, power
@@ -84,6 +85,7 @@ def analyze(
 
     Raises ConfigError and DataError.
     """
+    _levels(alpha, power, live)
     split, guardrails, covariates = planned(variants, shares), guardrails or {}, covariates or {}
     _known(metrics, guardrails, covariates, fewer_is_better)
     design = Design(variants[0], split, metrics, guardrails, covariates, fewer_is_better, alpha, power, live)
@@ -132,6 +134,14 @@ def _sample(
     if metric is None:
         raise ConfigError("metric is not set; write metric=COLUMN or metric=OVER/UNDER")
     return planning.from_frame(_read(table, []), metric, covariate)
+
+
+def _levels(alpha: float, power: float, units: int | None) -> None:
+    """Raises ConfigError for chances and numbers of units that are none."""
+    if not (0 < alpha < 1 and 0 < power < 1):
+        raise ConfigError(f"alpha={alpha}, power={power}: give chances between 0 and 1, such as 0.05 and 0.8")
+    if units is not None and units <= 0:
+        raise ConfigError(f"{units} is no number of units; give at least 1, or null")
 
 
 def _known(

@@ -30,6 +30,9 @@ def from_frame(frame: pd.DataFrame, name: str, covariate: str | None) -> Sample:
     missing = [column for column in used if column not in frame]
     if missing:
         raise DataError(f"there is no column '{missing[0]}'; there are {', '.join(map(str, frame.columns))}")
+    for column in used:
+        if not pd.api.types.is_numeric_dtype(frame[column]) or frame[column].isna().any() or frame[column].sum() <= 0:
+            raise DataError(f"column '{column}' is not all numbers with a positive mean; write 0 for empty cells")
     return Sample(name, covariate, frame[list(dict.fromkeys(used))])
 
 
@@ -37,7 +40,11 @@ def from_figures(mean: float, sd: float | None, correlation: float) -> Sample:
     """Of a mean and a standard deviation (None: of a share), lowered by the covariate's `correlation`."""
     with extra("abtest"):
         from tea_tasting.aggr import Aggregates
-    if sd is None and not 0 < mean < 1:
+    if mean <= 0 or (sd is not None and sd <= 0) or not -1 < correlation < 1:
+        raise ConfigError(
+            f"mean={mean}, sd={sd}, correlation={correlation}: give positive ones, and less than 1 of the last"
+        )
+    if sd is None and mean >= 1:
         raise ConfigError(f"mean={mean} is no share, so its sd is needed; write sd=VALUE")
     variance = (mean * (1 - mean) if sd is None else sd**2) * (1 - correlation**2)
     return Sample("metric", None, Aggregates(1000, {"metric": mean}, {"metric": variance}))

@@ -22,6 +22,7 @@ ALLOWED = {
     "training": {"training", "data", "models", "losses", "metrics", "evaluation", "report", "config", "run"},
     "serving": {"serving", "config"},
     "export": {"export", "serving", "training", "models", "data", "evaluation", "config", "run"},
+    "abtest": {"abtest", "serving", "data", "config", "run"},
     "bulk": {"bulk", "serving", "export", "training", "config", "run"},
     "benchmark": {"benchmark", "serving", "training", "config", "run"} | TRAINED,
     "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},

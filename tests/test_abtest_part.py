@@ -103,7 +103,7 @@ class Reverses:
         for answer in answers:
             answer.items.reverse()
             answer.items.append("advert")
-            answer.about["chances"] = [0.5] * len(answer.items)
+            answer.about["propensities"] = dict.fromkeys(answer.items, 0.5)
         return answers
 
 

@@ -111,10 +111,9 @@ class Exposures:
         unit = None if one.customer is None else pseudonym(str(one.customer), self.key)
         said = {name: answer.about.get(name) for name in ("test", "variant")}
         record = {"time": now, "unit": unit, **said, "items": answer.items}
-        if "teams" in answer.about:
-            record["teams"] = [answer.about["teams"].get(item) for item in answer.items]
-        if len(answer.about.get("chances", ())) == len(answer.items):
-            record["chances"] = answer.about["chances"]
+        for said_by_item, name in (("teams", "teams"), ("propensities", "chances")):
+            if said_by_item in answer.about:
+                record[name] = [answer.about[said_by_item].get(item) for item in answer.items]
         return record
 
     def _append(self, records: list[dict[str, Any]]) -> None:

@@ -71,4 +71,3 @@ def beside_rfm(ledger: Ledger, judged: Judged, k: int | None, windows: Windows) 
     better = judged.figures.eta > other.figures.eta
     verdict = "beat RFM" if better else "do NOT beat RFM; use by=rfm"
     return f"RFM of the same customers, {other}: segments of the model's vectors {verdict}."
-

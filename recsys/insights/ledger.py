@@ -69,7 +69,8 @@ class Ledger:
     @cached_property
     def orders(self) -> pd.DataFrame:
         """(O,) columns user, day, money."""
-        return self.lines.groupby(["user", "day"], as_index=False)["money"].sum()
+        found: pd.DataFrame = self.lines.groupby(["user", "day"], as_index=False).agg(money=("money", "sum"))
+        return found
 
     @property
     def start(self) -> int:
@@ -152,7 +153,9 @@ def read_ledger(
 
 def days(moments: Array, zone: str, unit: str) -> Array:
     """Days since 1970, by the calendar of a zone."""
-    local = pd.DatetimeIndex(pd.to_datetime(moments, unit=unit, utc=True)).tz_convert(zone).tz_localize(None)
+    local = (
+        pd.DatetimeIndex(moments.astype(f"datetime64[{unit}]")).tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    )
     return np.asarray(local.to_numpy().astype("datetime64[D]").astype(np.int64))
 
 

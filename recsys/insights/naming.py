@@ -14,8 +14,13 @@ Array = np.ndarray
 STRONG = 0.5
 """deviations from the mean of all customers that make a word"""
 
+NOTABLE = 1.1
+"""the lift from which a value stands out"""
 
-def names(rfm: Array, labels: Array, has_money: bool, favourites: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
+
+def names(
+    rfm: Array, labels: Array, has_money: bool, favourites: Sequence[str], taken: Sequence[str] = ()
+) -> list[str]:
     """A name for each segment, such as "lapsed big spenders", from the mean of its customers' log RFM (C, 3).
 
     Names that would be the same get what the segment favours, else what its customers typically spend; none is one of
@@ -45,7 +50,8 @@ def _plain(z: Array, mean: Array, has_money: bool) -> str:
 def favourites(
     column: pd.Series, rows: Array, labels: Array, people: Array, k: int, fewest: int, top: int = 3
 ) -> list[list[tuple[str, float]]]:
-    """For each segment the values of a column that stand out, with their lift: share in the segment ÷ share overall.
+    """For each segment the values of a column that stand out, with their lift: share in the segment ÷ share overall,
+    both of what is known.
 
     An occurrence is the row `rows` of the table, of a customer `people` who is in segment `labels`. Values of fewer
     than `fewest` customers of the segment, and those that do not stand out, are left out.
@@ -58,10 +64,11 @@ def favourites(
         np.add.at(counts, (labels[real], cells[real, place]), 1)
         who = np.unique(np.stack([labels[real], cells[real, place], people[real]]), axis=1)
         np.add.at(customers, (who[0], who[1]), 1)
+    counts[:, 0] = 0  # of nobody whose value is unknown
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     overall = counts.sum(axis=0) / max(counts.sum(), 1)
     lift = np.divide(share, overall, out=np.zeros_like(share), where=overall > 0)
-    shown = (customers >= fewest) & (lift > 1) & ~np.isin(values, (UNKNOWN, OTHER))
+    shown = (customers >= fewest) & (lift >= NOTABLE) & ~np.isin(values, (UNKNOWN, OTHER))
     found = []
     for segment in range(k):
         best = [code for code in np.argsort(-lift[segment], kind="stable") if shown[segment, code]][:top]

@@ -48,4 +48,4 @@ def draw(
     right.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     right.set(xlabel=f"share of customers (pale) and of {money} (full)", ylabel="segment")
     with atomic(path) as temporary:
-        FigureCanvasAgg(figure).print_png(str(temporary))
+        FigureCanvasAgg(figure).print_figure(temporary, format="png")

@@ -36,9 +36,11 @@ def joined(users: list[str], path: Path) -> tuple[list[str], np.ndarray]:
     before the purchases that judge. DataError for a file that is none.
     """
     try:
-        table = pq.read_table(path, columns=["user", "name_at_cut"]).to_pandas()
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise DataError(f"segments='{path}' is no segments.parquet of recsys segment") from error
+        table = pq.read_table(path).to_pandas()
+    except (FileNotFoundError, pa.ArrowInvalid):
+        table = pd.DataFrame()
+    if not {"user", "name_at_cut"} <= set(table.columns):
+        raise DataError(f"segments='{path}' is no segments.parquet; write one with recsys segment run=RUN")
     values, codes = segmented(aligned(table.set_index("user"), users, "user")["name_at_cut"], "|")
     return list(values), np.concatenate([np.zeros_like(codes[:1]), codes])
 

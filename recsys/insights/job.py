@@ -43,8 +43,8 @@ def segment(
     windows = Windows(*moments(ledger, trained, days_of(holdout, "holdout"), asked is None), min_ari, seed)
     judged = judge(ledger, look, asked, windows)
     said = [str(judged)] if by == "rfm" else [f"{judged}.", beside_rfm(ledger, judged, asked, windows)]
-    standing, features = look(ledger.end)
-    found = cluster(features, judged.figures.k, seed)
+    standing, features, scale = look(ledger.end)
+    found = cluster(features, scale, judged.figures.k, seed)
     size = len(found.centres)
     about = page.profiles(ledger, standing, found.labels, size, min_segment)
     folder = Path(out)

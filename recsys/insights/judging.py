@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.insights.ledger import Ledger
 from recsys.insights.segments import Clustering, Tried, chosen, cluster, explained, stability, try_all
-from recsys.insights.views import Look, View, rfm
+from recsys.insights.views import Look, View, rfm_of
 
 Array = np.ndarray
 
@@ -50,10 +50,10 @@ def judge(ledger: Ledger, look: Look, k: int | None, windows: Windows) -> Judged
     if k is None:
         before = look(windows.choose)
         _, spent = ledger.between(windows.choose, windows.cut, before.standing.customers)
-        k = chosen(try_all(before.features, spent, windows.seed), windows.min_ari).k
+        k = chosen(try_all(before.features, before.scale, spent, windows.seed), windows.min_ari).k
     view = look(windows.cut)
     _, later = ledger.between(windows.cut, ledger.end, view.standing.customers)
-    whole = cluster(view.features, k, windows.seed)
+    whole = cluster(view.features, view.scale, k, windows.seed)
     ari = stability(view.features, whole, windows.seed)
     return Judged(view, whole, later, Tried(k, explained(whole.labels, later), ari))
 
@@ -63,9 +63,8 @@ def beside_rfm(ledger: Ledger, judged: Judged, k: int | None, windows: Windows) 
     people = judged.view.standing.customers
 
     def same(day: int) -> View:
-        standing, features = rfm(ledger, day)
-        known = np.isin(standing.customers, people)
-        return View(standing.of(known), features[known])
+        standing = ledger.before(day)
+        return rfm_of(standing.of(np.isin(standing.customers, people)))
 
     other = judge(ledger, same, k, windows)
     better = judged.figures.eta > other.figures.eta

@@ -47,18 +47,17 @@ class Tried:
     ari: float
 
 
-def cluster(features: Array, k: int, seed: int) -> Clustering:
-    """KMeans over standardised features; ConfigError for fewer distinct customers than segments."""
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 1e-6, scale, 1.0)
-    scaled = (features - mean) / scale
+def cluster(features: Array, scale: Array, k: int, seed: int) -> Clustering:
+    """KMeans over features ÷ `scale` (D,); ConfigError for fewer distinct customers than segments."""
+    scaled = features / scale
     if len(np.unique(scaled.round(9), axis=0)) < k:
         raise ConfigError(f"{len(features):,} customers are too alike for k={k} segments; lower k")
     with extra("insights"):
         from sklearn.cluster import KMeans
     found = KMeans(k, n_init=10, random_state=seed).fit(scaled)
-    centres = found.cluster_centers_ * scale + mean
-    return Clustering(found.labels_, centres, scale, lambda others: found.predict((others - mean) / scale))
+    return Clustering(
+        found.labels_, found.cluster_centers_ * scale, scale, lambda others: found.predict(others / scale)
+    )
 
 
 def stability(features: Array, whole: Clustering, seed: int, resamples: int = RESAMPLES) -> float:
@@ -69,7 +68,7 @@ def stability(features: Array, whole: Clustering, seed: int, resamples: int = RE
     scores = []
     for resample in range(resamples):
         drawn = features[rng.integers(0, len(features), min(len(features), SAMPLE))]
-        again = cluster(drawn, len(whole.centres), seed + 1 + resample)
+        again = cluster(drawn, whole.scale, len(whole.centres), seed + 1 + resample)
         scores.append(adjusted_rand_score(whole.labels, again.predict(features)))
     return float(np.mean(scores))
 
@@ -82,11 +81,11 @@ def explained(labels: Array, later: Array) -> float:
     return float((np.bincount(labels) * (means - later.mean()) ** 2).sum() / total) if total > 0 else 0.0
 
 
-def try_all(features: Array, later: Array, seed: int) -> list[Tried]:
+def try_all(features: Array, scale: Array, later: Array, seed: int) -> list[Tried]:
     """Two to eight segments of the same customers, judged by what they spent `later`."""
     found = []
     for k in range(2, LARGEST + 1):
-        whole = cluster(features, k, seed)
+        whole = cluster(features, scale, k, seed)
         found.append(Tried(k, explained(whole.labels, later), stability(features, whole, seed)))
     return found
 

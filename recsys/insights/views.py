@@ -26,10 +26,11 @@ BATCH = 256
 
 
 class View(NamedTuple):
-    """The customers of a day and their features (C, D)."""
+    """The customers of a day, their features (C, D) and what counts as one step of each (D,)."""
 
     standing: Standing
     features: Array
+    scale: Array
 
 
 Look = Callable[[int], View]
@@ -37,13 +38,20 @@ Look = Callable[[int], View]
 
 
 def rfm(ledger: Ledger, day: int) -> View:
-    """Log-scaled recency, frequency and money."""
+    """Log-scaled recency, frequency and money, each by its deviation."""
     standing = ledger.before(day)
-    return View(standing, standing.rfm())
+    return rfm_of(standing)
+
+
+def rfm_of(standing: Standing) -> View:
+    """The same, of customers as they stand."""
+    features = standing.rfm()
+    deviation = features.std(axis=0)
+    return View(standing, features, np.where(deviation > 1e-6, deviation, 1.0))
 
 
 class Vectors:
-    """The vectors that a run's model gives its users, of length 1; ConfigError for a model that has none."""
+    """The vectors that a run's model gives its users; ConfigError for a model that has none."""
 
     def __init__(self, run: Run, ledger: Ledger) -> None:
         self.ledger, self.dataset = ledger, load_dataset(run.config)
@@ -65,7 +73,9 @@ class Vectors:
         users = self.number[standing.customers]
         ends = events_before(self.dataset, now)
         some = (users >= 0) & (ends[users] > self.dataset.offsets[users])
-        return View(standing.of(some), self._encoded(users[some], ends, now))
+        features = self._encoded(users[some], ends, now)
+        step = np.sqrt(features.var(axis=0).mean())  # dimensions stay as large as the model made them
+        return View(standing.of(some), features, np.full(features.shape[1], max(step, 1e-6)))
 
     @torch.inference_mode()
     def _encoded(self, users: Array, ends: Array, now: int) -> Array:
@@ -88,7 +98,7 @@ class Vectors:
             if not found.size:
                 found = np.zeros((len(users), vectors.shape[1]), np.float32)
             found[rows] = vectors
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        return found
 
 
 def events_before(dataset: Dataset, now: int) -> Array:

@@ -39,7 +39,8 @@ def draw(
         left.scatter(own[:, 0], own[:, 1], s=5, alpha=0.5, color=colour, label=f"{called[one][0]} {called[one][1]}")
     parts = places.explained_variance_ratio_
     left.set(xlabel=f"first component ({parts[0]:.0%})", ylabel=f"second component ({parts[1]:.0%})")
-    left.legend(markerscale=3, fontsize="small")
+    if shown:
+        left.legend(markerscale=3, fontsize="small")
     rows = np.arange(len(shown))
     right.barh(rows - 0.2, [about[one].share for one in shown], 0.4, color=colours, alpha=0.4)
     right.barh(rows + 0.2, [about[one].share_of_spend for one in shown], 0.4, color=colours)

@@ -83,7 +83,8 @@ def customers_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def customers_run(customers_log: Path) -> Run:
     """A run trained on them, with its file."""
     config = composed(
-        "data=parquet", f"data.path={customers_log}", f"data.folder={customers_log.parent}/data", "data.columns.money=paid", "ks=[3]",
+        "data=parquet", f"data.path={customers_log}", f"data.folder={customers_log.parent}/data", "ks=[3]",
+        "data.columns.money=paid",
         "split=global_time", "data.exclude_seen=false", "model=two_tower", "model.dim=8", "baselines=none",
         "trainer=debug", "trainer.enable_progress_bar=false",
     )  # fmt: skip

@@ -193,7 +193,7 @@ def test_profiles_are_of_the_columns_that_features_name(tmp_path, capsys):
 def test_a_runs_vectors_are_judged_beside_rfm(customers_run, tmp_path, capsys):
     command("segment", f"run={customers_run.folder}", "by=embedding", "k=3", f"out={tmp_path}")
     said = capsys.readouterr().out
-    assert "RFM of the same customers, k = 3" in said and "beat RFM" in said
+    assert "RFM of the same customers, k = 3, judged from" in said and "beat RFM" in said
     found = pd.read_parquet(tmp_path / "segments.parquet")
     assert found["segment"].nunique() == 3 and len(found) == 120
 

@@ -16,6 +16,8 @@ from recsys.insights.ledger import Standing
 
 Array = np.ndarray
 WEEK = 7.0
+BOUNDS = (-5.0, 7.0)
+"""of the logarithms of parameters: beyond them no log tells a difference, and formulas lose their digits"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class BgNbd:
 def fit(standing: Standing) -> BgNbd:
     """The parameters that make the customers' orders most likely; ConfigError where the search finds none."""
     rows, counts = np.unique(np.stack(history(standing), axis=1), axis=0, return_counts=True)
-    found = minimize(_loss, np.zeros(4), (*rows.T, counts / counts.sum()), "L-BFGS-B", bounds=[(-8, 12)] * 4)
+    found = minimize(_loss, np.zeros(4), (*rows.T, counts / counts.sum()), "L-BFGS-B", bounds=[BOUNDS] * 4)
     if not np.isfinite(found.fun):
         raise ConfigError(f"BG/NBD finds no parameters for {len(standing.customers):,} customers; use rung=logistic")
     return BgNbd(*map(float, np.exp(found.x)))

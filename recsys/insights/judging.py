@@ -26,8 +26,9 @@ class Windows:
 
 @dataclass(frozen=True)
 class Judged:
-    """Segments as of the cut."""
+    """Segments as of the day `cut`."""
 
+    cut: int
     view: View
     clustering: Clustering
     later: Array
@@ -40,7 +41,7 @@ class Judged:
 
     def __str__(self) -> str:
         found = self.figures
-        return f"k = {found.k}: η² of later spend {found.eta:.3f}, ARI of bootstrap samples {found.ari:.3f}"
+        return f"k = {found.k}, judged from {np.datetime64(self.cut, 'D')} on: η² of later spend {found.eta:.3f}, ARI of bootstrap samples {found.ari:.3f}"
 
 
 def judge(ledger: Ledger, look: Look, k: int | None, windows: Windows) -> Judged:
@@ -55,7 +56,7 @@ def judge(ledger: Ledger, look: Look, k: int | None, windows: Windows) -> Judged
     _, later = ledger.between(windows.cut, ledger.end, view.standing.customers)
     whole = cluster(view.features, view.scale, k, windows.seed)
     ari = stability(view.features, whole, windows.seed)
-    return Judged(view, whole, later, Tried(k, explained(whole.labels, later), ari))
+    return Judged(windows.cut, view, whole, later, Tried(k, explained(whole.labels, later), ari))
 
 
 def beside_rfm(ledger: Ledger, judged: Judged, k: int | None, windows: Windows) -> str:

@@ -13,8 +13,8 @@ from recsys.insights.judging import Judged, Windows, beside_rfm, judge
 from recsys.insights.keeping import earlier, numbered, remember
 from recsys.insights.ledger import Ledger, Standing, days_of, open_ledger
 from recsys.insights.naming import names
-from recsys.insights.segments import LARGEST, by_centres, cluster
-from recsys.insights.views import data_of, looks, moments
+from recsys.insights.segments import LARGEST, Clustering, by_centres, cluster
+from recsys.insights.views import View, data_of, looks, moments
 from recsys.run import atomic, write_text
 
 Called = list[tuple[int, str]]
@@ -43,35 +43,47 @@ def segment(
     windows = Windows(*moments(ledger, trained, days_of(holdout, "holdout"), asked is None), min_ari, seed)
     judged = judge(ledger, look, asked, windows)
     said = [str(judged)] if by == "rfm" else [f"{judged}.", beside_rfm(ledger, judged, asked, windows)]
-    standing, features, scale = look(ledger.end)
-    found = cluster(features, scale, judged.figures.k, seed)
-    size = len(found.centres)
-    about = page.profiles(ledger, standing, found.labels, size, min_segment)
+    view = look(ledger.end)
+    found = cluster(view.features, view.scale, judged.figures.k, seed)
+    about = page.profiles(ledger, view.standing, found.labels, judged.figures.k, min_segment)
     folder = Path(out)
-    before = earlier(folder)
-    users = [ledger.users[one] for one in standing.customers]
-    kept = before.matched(by, space, found, users) if before else {}
-    own = partial(names, standing.rfm(), found.labels, ledger.has_money, [profile.favourite for profile in about])
-    called = numbered(kept, np.argsort([-profile.spend for profile in about]), own)
-    then = by_centres(judged.clustering, found.centres, np.inf)
-    at_cut = np.array([then[label] for label in judged.clustering.labels])
+    called = _called(folder, by, space, ledger, view, found, about)
     folder.mkdir(parents=True, exist_ok=True)
-    table = _table(ledger, standing, found.labels, called).merge(
-        _at_cut(ledger, judged, at_cut, called), on="user", how="left"
-    )
+    at_cut = _labels_at_cut(judged, found)
+    lines = page.lines(ledger, called, about, judged.means(at_cut, len(called)), min_segment, said)
     with atomic(folder / "segments.parquet") as path:
-        table.to_parquet(path, index=False)
+        _table(ledger, view.standing, found.labels, called, judged, at_cut).to_parquet(path, index=False)
     remember(folder, by, space, called, found.centres)
-    lines = page.lines(ledger, called, about, judged.means(at_cut, size), min_segment, said)
     write_text(folder / "segments.md", "\n".join(lines) + "\n")
-    money = "spend" if ledger.has_money else "purchases"
-    plot.draw(folder / "segments.png", features, found, called, about, min_segment, money)
+    plot.draw(folder / "segments.png", view.features, found, called, about, min_segment, ledger.unit)
     return [*lines, f"written: {folder}/segments.parquet, segments.md, segments.png"]
 
 
-def _table(ledger: Ledger, standing: Standing, labels: np.ndarray, called: Called) -> pd.DataFrame:
-    """A row a customer: how they stand at the end of the log, and their segment."""
-    return pd.DataFrame(
+def _called(
+    folder: Path, by: str, space: str, ledger: Ledger, view: View, found: Clustering, about: list[page.Profile]
+) -> Called:
+    """The number and the name of each segment, those of the folder where they go on."""
+    before = earlier(folder)
+    users = [ledger.users[one] for one in view.standing.customers]
+    kept = before.matched(by, space, found, users) if before else {}
+    favourites = [profile.favourite for profile in about]
+    own = partial(names, view.standing.rfm(), found.labels, ledger.has_money, favourites)
+    return numbered(kept, np.argsort([-profile.spend for profile in about]), own)
+
+
+def _labels_at_cut(judged: Judged, found: Clustering) -> np.ndarray:
+    """(C,) the segments before the purchases that judge, as those of today number them."""
+    now = by_centres(judged.clustering, found.centres, np.inf)
+    return np.array([now[label] for label in judged.clustering.labels])
+
+
+def _table(
+    ledger: Ledger, standing: Standing, labels: np.ndarray, called: Called, judged: Judged, at_cut: np.ndarray
+) -> pd.DataFrame:
+    """A row a customer: how they stand at the end of the log, their segment, and the one that they were in at the cut;
+    those who came later were in none.
+    """
+    now = pd.DataFrame(
         {
             "user": [ledger.users[one] for one in standing.customers],
             "segment": [called[label][0] for label in labels],
@@ -81,14 +93,11 @@ def _table(ledger: Ledger, standing: Standing, labels: np.ndarray, called: Calle
             "spend": standing.spend,
         }
     )
-
-
-def _at_cut(ledger: Ledger, judged: Judged, labels: np.ndarray, called: Called) -> pd.DataFrame:
-    """The segment that each customer was in before the purchases that judge; those who came later have none."""
-    return pd.DataFrame(
+    then = pd.DataFrame(
         {
             "user": [ledger.users[one] for one in judged.view.standing.customers],
-            "segment_at_cut": pd.array([called[label][0] for label in labels], dtype="Int64"),
-            "name_at_cut": [called[label][1] for label in labels],
+            "segment_at_cut": pd.array([called[label][0] for label in at_cut], dtype="Int64"),
+            "name_at_cut": [called[label][1] for label in at_cut],
         }
     )
+    return now.merge(then, on="user", how="left")

@@ -40,8 +40,9 @@ class Judged:
         return [float(self.later[labels == one].mean()) if (labels == one).any() else 0.0 for one in range(k)]
 
     def __str__(self) -> str:
-        found = self.figures
-        return f"k = {found.k}, judged from {np.datetime64(self.cut, 'D')} on: η² of later spend {found.eta:.3f}, ARI of bootstrap samples {found.ari:.3f}"
+        found, since = self.figures, np.datetime64(self.cut, "D")
+        figures = f"η² of later spend {found.eta:.3f}, ARI of bootstrap samples {found.ari:.3f}"
+        return f"k = {found.k}, judged from {since} on: {figures}"
 
 
 def judge(ledger: Ledger, look: Look, k: int | None, windows: Windows) -> Judged:

@@ -73,6 +73,11 @@ class Ledger:
         return found
 
     @property
+    def unit(self) -> str:
+        """What is added up as money."""
+        return "spend" if self.has_money else "purchases"
+
+    @property
     def start(self) -> int:
         """The first day."""
         return int(self.lines["day"].iloc[0])

@@ -86,7 +86,7 @@ def lines(
     """Markdown: a row a segment of at least `fewest` customers, the one that spent most first; `later` is what those
     who were in it at the cut spent on average since, `said` ends the page.
     """
-    money = "spend" if ledger.has_money else "purchases"
+    money = ledger.unit
     heads = ["", "segment", "customers", "share", f"share of {money}", "days since", "orders", money, f"later {money}"]
     shown = [one for one in np.argsort([-profile.spend for profile in about]) if about[one].customers >= fewest]
     table = [heads, ["---"] * len(heads)]

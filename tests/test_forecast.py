@@ -140,6 +140,7 @@ def test_the_command(customers_log, tmp_path, capsys):
         command("forecast", "data=parquet", *data, "rung=arima")
 
 
+@pytest.mark.slow
 def test_the_list_of_who_is_due_and_what(customers_run, tmp_path, capsys):
     command("forecast", f"run={customers_run.folder}", "horizon=45d", "due=7", "k=2", f"out={tmp_path}")
     assert "due soon, probably this: " in capsys.readouterr().out

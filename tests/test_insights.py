@@ -190,6 +190,7 @@ def test_profiles_are_of_the_columns_that_features_name(tmp_path, capsys):
     assert "user.taste lapsed (× 3.0)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_runs_vectors_are_judged_beside_rfm(customers_run, tmp_path, capsys):
     command("segment", f"run={customers_run.folder}", "by=embedding", "k=3", f"out={tmp_path}")
     said = capsys.readouterr().out
@@ -198,6 +199,7 @@ def test_a_runs_vectors_are_judged_beside_rfm(customers_run, tmp_path, capsys):
     assert found["segment"].nunique() == 3 and len(found) == 120
 
 
+@pytest.mark.slow
 def test_evaluation_reports_by_segment(customers_run, tmp_path, capsys):
     command("segment", f"run={customers_run.folder}", "k=3", f"out={tmp_path}")
     command("evaluate", f"run={customers_run.folder}", f"segments={tmp_path}/segments.parquet")
@@ -208,6 +210,7 @@ def test_evaluation_reports_by_segment(customers_run, tmp_path, capsys):
     assert "user.segment" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_file_that_holds_no_segments_is_refused(customers_run, tmp_path):
     pd.DataFrame({"user": ["a"]}).to_parquet(tmp_path / "users.parquet")
     for name in ("users.parquet", "nothing.parquet"):

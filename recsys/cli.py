@@ -74,7 +74,7 @@ def _evaluate(config: DictConfig) -> None:
     from recsys.run import Run
     from recsys.training.job import evaluate as job
 
-    job(Run.open(config.run))
+    job(Run.open(config.run), config.segments)
 
 
 def _export(config: DictConfig) -> None:

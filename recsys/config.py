@@ -14,6 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 SHORTHANDS = {"data.path"}
 """settings that no class takes, since others refer to them"""
 
+TRAINING = {"split", "batches", "optimizer", "trainer", "patience"}
+"""what data configs set for training; a command that only reads the data leaves it alone"""
+
 
 class ConfigError(ValueError):
     """A setting that cannot be: says which, its value and what may stand there."""
@@ -30,7 +33,8 @@ def build(node: DictConfig, **facts: Any) -> Any:
     its class raises, without Hydra's wrapping.
     """
     settings: Any = OmegaConf.to_container(node, resolve=True)
-    own = {key: value for key, value in settings.items() if node._get_full_key(key) not in SHORTHANDS}
+    ignored = SHORTHANDS | (TRAINING if "data" in settings else set())
+    own = {key: value for key, value in settings.items() if node._get_full_key(key) not in ignored}
     try:
         return instantiate(own, _partial_=True, _convert_="all")(**facts)
     except InstantiationException as error:
@@ -42,7 +46,7 @@ def check(config: DictConfig) -> None:
     for path, node in _targets(OmegaConf.to_container(config, resolve=True), ""):
         names = parameters(node["_target_"])
         for key in node:
-            if not key.startswith("_") and key not in names and f"{path}{key}" not in SHORTHANDS:
+            if not key.startswith("_") and key not in names and f"{path}{key}" not in SHORTHANDS | TRAINING:
                 near = difflib.get_close_matches(key, names, 1)
                 hint = f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(names)}"
                 raise ConfigError(f"unknown setting '{path}{key}' of {node['_target_']}; {hint}")

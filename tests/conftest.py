@@ -18,8 +18,12 @@ from recsys.data.features import Features
 from recsys.data.schema import Columns
 from recsys.data.sources import FrameSource
 from recsys.data.splits import GlobalTime
-from recsys.export.job import exported
+from recsys.export.job import export, exported
+from recsys.run import Run
+from recsys.training.job import train
+from tests.composed import composed
 from tests.contracts.test_models import made
+from tests.customers import planted_customers
 from tests.planted import planted_baskets, planted_items, planted_log, planted_mixed, planted_users, prepared
 
 torch.set_num_threads(1)
@@ -65,6 +69,29 @@ def artefact(shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callabl
         return path
 
     return exported_once
+
+
+@pytest.fixture(scope="session")
+def customers_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of planted customers."""
+    path = tmp_path_factory.mktemp("log") / "events.parquet"
+    planted_customers().to_parquet(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def customers_run(customers_log: Path) -> Run:
+    """A run trained on them, with its file."""
+    config = composed(
+        "data=parquet", f"data.path={customers_log}", f"data.folder={customers_log.parent}/data", "ks=[3]",
+        "data.columns.money=paid",
+        "split=global_time", "data.exclude_seen=false", "model=two_tower", "model.dim=8", "baselines=none",
+        "trainer=debug", "trainer.enable_progress_bar=false",
+    )  # fmt: skip
+    found = Run.create(customers_log.parent / "run", config)
+    train(found)
+    export(found, composed(f"run={found.folder}", name="export"))
+    return found
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ ALLOWED = {
     "abtest": {"abtest", "serving", "data", "config", "run"},
     "bulk": {"bulk", "serving", "export", "training", "config", "run"},
     "benchmark": {"benchmark", "serving", "training", "config", "run"} | TRAINED,
+    "insights": {"insights", "training", "models", "data", "config", "run"},
+    "forecast": {"forecast", "insights", "bulk", "config", "run"},
     "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},
 }
 

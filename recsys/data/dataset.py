@@ -33,6 +33,8 @@ class Dataset:
             kind: {name: Encoder(**{**e, "values": tuple(e["values"])}) for name, e in encoders.items()}
             for kind, encoders in self.metadata["features"].items()
         }
+        self.joined: dict[str, tuple[list[str], Array]] = {}
+        """segments that were not prepared: `segments.joined`"""
 
     def __reduce__(self) -> tuple[type["Dataset"], tuple[Path]]:
         """Other processes map the same files, instead of getting copies."""
@@ -128,7 +130,8 @@ class Dataset:
     def segments(self) -> dict[str, tuple[list[str], Array]]:
         """What rankings are reported by: of each column its values in code order and the codes, row 0 unknown."""
         columns = self.metadata["segments"]
-        return {name: (values, self._required(f"segment_{name}")) for name, values in columns.items()}
+        own = {name: (values, self._required(f"segment_{name}")) for name, values in columns.items()}
+        return own | self.joined
 
     def request_features(self, seconds: Array) -> dict[str, Array]:
         """Context at a moment that is no event's: what a clock tells, all else unknown."""

@@ -54,7 +54,7 @@ def prepare(
     `refund_events` take purchases back. Raises DataError for input that cannot be used; then nothing is left behind.
     """
     spec = {
-        "format": FORMAT, "name": name, "source": source.identity(), "columns": asdict(columns),
+        "format": FORMAT, "name": name, "source": source.identity(), "columns": _prepared(columns),
         "clock": asdict(clock), "filters": asdict(filters), "features": asdict(features),
         "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split), "refund_events": list(refund_events),
         "target_events": None if target_events is None else list(target_events),
@@ -157,6 +157,11 @@ def _sweep(path: Path) -> None:
         with suppress(FileNotFoundError):  # another process sweeps too
             if max(file.stat().st_mtime for file in (left, *left.rglob("*"))) < time.time() - DAY:
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _prepared(columns: Columns) -> dict[str, Any]:
+    """The columns that the prepared dataset depends on."""
+    return {role: name for role, name in asdict(columns).items() if role != "money"}
 
 
 def _describe(split: Split) -> dict[str, Any]:

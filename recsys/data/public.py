@@ -113,15 +113,16 @@ class OnlineRetail:
         return f"online_retail:{file_hash(self._file())}"
 
     def read(self, engine: Engine) -> Tables:
-        """The columns as published, and event: refund (its invoice starts with C), adjustment (of stock, or
-        without a price), else purchase.
+        """The columns as published, amount (Quantity × UnitPrice), and event: refund (its invoice starts with C),
+        adjustment (of stock, or without a price), else purchase.
         """
         events = engine.read_parquet(self._file())
         _check_count(events, 541_909, self._file())
         sold = (nw.col("Quantity") > 0) & (nw.col("UnitPrice") > 0)
         other = nw.when(sold).then(nw.lit("purchase")).otherwise(nw.lit("adjustment"))
         refund = nw.col("InvoiceNo").str.starts_with("C")
-        return Tables(events.with_columns(event=nw.when(refund).then(nw.lit("refund")).otherwise(other)))
+        event = nw.when(refund).then(nw.lit("refund")).otherwise(other)
+        return Tables(events.with_columns(event=event, amount=nw.col("Quantity") * nw.col("UnitPrice")))
 
     def _file(self) -> Path:
         return local_file(

@@ -19,7 +19,8 @@ class Columns:
 
     `timestamp` orders a user's events; without it the order is `row`, the source's own ordinal (the row
     number where no column is named). Events with one `basket` value happened together. `value` (a rating, a
-    price) is only filtered on; `weight` multiplies the loss. An event without a user but with a `session` is one
+    price) is only filtered on; `weight` multiplies the loss. `money`, what was paid for the event, is read by
+    `recsys segment` and `recsys forecast` alone. An event without a user but with a `session` is one
     of a user that this session alone knows.
     """
 
@@ -32,10 +33,11 @@ class Columns:
     basket: str | None = None
     row: str | None = None
     session: str | None = None
+    money: str | None = None
 
     def named(self) -> dict[str, str]:
-        """Standard name → the source's name, for the columns that the source has."""
-        return {role: name for role, name in vars(self).items() if name is not None}
+        """Standard name → the source's name, for the columns that the source has and a prepared dataset needs."""
+        return {role: name for role, name in vars(self).items() if name is not None and role != "money"}
 
 
 @dataclass(frozen=True)

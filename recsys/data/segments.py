@@ -4,11 +4,15 @@ N rows, W values a row at most. Code 0 always means "unknown", the last code all
 """
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from recsys.data.features import as_numbers, fit_encoder
+from recsys.data.features import aligned, as_numbers, fit_encoder
+from recsys.data.schema import DataError
 
 UNKNOWN, OTHER = "unknown", "other"
 LARGEST = 20
@@ -25,6 +29,20 @@ def segmented(column: pd.Series, separator: str) -> tuple[tuple[str, ...], np.nd
     code = {value: number for number, value in enumerate(values)}
     place = np.array([0, *(code.get(value, code[OTHER]) for value in encoder.values)], dtype=np.int32)
     return values, place[encoder.encode(column, separator)]
+
+
+def joined(users: list[str], path: Path) -> tuple[list[str], np.ndarray]:
+    """The values and codes of `name_at_cut` in a file of `recsys segment`, by raw user ids: in which segment users were
+    before the purchases that judge. DataError for a file that is none.
+    """
+    try:
+        table = pq.read_table(path).to_pandas()
+    except (FileNotFoundError, pa.ArrowInvalid):
+        table = pd.DataFrame()
+    if not {"user", "name_at_cut"} <= set(table.columns):
+        raise DataError(f"segments='{path}' is no segments.parquet; write one with recsys segment run=RUN")
+    values, codes = segmented(aligned(table.set_index("user"), users, "user")["name_at_cut"], "|")
+    return list(values), np.concatenate([np.zeros_like(codes[:1]), codes])
 
 
 def _quartiles(column: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:

@@ -1,7 +1,9 @@
 """The jobs behind the commands: train a run, rank it again."""
 
 import time
+from pathlib import Path
 
+from recsys.data.segments import joined
 from recsys.models.base import ClosedForm
 from recsys.run import Run, peak_rss_mb
 from recsys.training.compare import compare
@@ -21,9 +23,14 @@ def train(run: Run) -> None:
     print(f"run: {run.folder}  ({time.perf_counter() - started:.0f} s, {peak_rss_mb():,} MiB at most)")  # noqa: T201
 
 
-def evaluate(run: Run) -> None:
-    """Rank the run's model and the baselines again; leaves evaluation.json in the run."""
+def evaluate(run: Run, segments: str | None = None) -> None:
+    """Rank the run's model and the baselines again, also by `segments`, a file of `recsys segment`; leaves
+    evaluation.json in the run.
+    """
     dataset = load_dataset(run.config)
+    if segments is not None:
+        users = [str(raw) for raw in dataset.raw_users().to_pylist()]
+        dataset.joined["user.segment"] = joined(users, Path(segments))
     metrics, text = compare(restore(run.config, dataset, run), dataset, run.config)
     run.write_json("evaluation", metrics)
     print(text)  # noqa: T201 - the command's answer

@@ -1,0 +1,134 @@
+"""Search with critiquing: a sentence and the state of the dialogue to an answer, without a language model."""
+
+import re
+from collections.abc import Sequence
+
+from pydantic import BaseModel
+
+from recsys.assistant.catalogue import Wishes
+from recsys.assistant.sentences import State, Turn, read
+from recsys.assistant.tools import Compared, Found, Listed, Tools
+
+SOFTWARE = "You are talking to software: a search with rules, no person and no language model."
+EXAMPLES = ["something under 30", "cheaper", "not red", "in blue", "for a child", "more like the second", "why the first",
+            "compare the first two", "more", "start over"]  # fmt: skip
+LOST = f"I did not find anything to do in that. Try words of a product, or: {', '.join(EXAMPLES[:-1])}."
+
+
+class Reply(BaseModel):
+    """An answer, and the state to ask the next question with."""
+
+    say: str
+    items: list[Listed]
+    state: State
+    software: str = SOFTWARE
+
+
+def reply(tools: Tools, text: str, state: State, k: int = 5) -> Reply:
+    """The answer to one sentence; raises RequestError for what the functions do not take."""
+    state = state.model_copy(update={"shown": [item for item in state.shown if item in tools.catalogue.products]})
+    turn = read(text, state, tools.catalogue)
+    if turn.problem:
+        return Reply(say=turn.problem, items=[], state=state)
+    return ACTS[turn.act](tools, turn, state, k)
+
+
+def _search(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+    found = tools.search(turn.words[:1000], k, turn.wishes)
+    return _list(f"For “{turn.words}”", found, State(words=turn.words[:1000], wishes=turn.wishes))
+
+
+def _recommend(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+    return _list("For you", tools.recommend(k, turn.wishes), State(wishes=turn.wishes))
+
+
+def _similar(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+    items = turn.items or _named(tools, [turn.words]) or state.shown[:1]
+    if not items:
+        return _lost(tools, turn, state, k)
+    title = tools.catalogue.products[items[0]].title
+    return _list(f"Like {title}", tools.similar(items[0], k, turn.wishes), State(like=items[0], wishes=turn.wishes))
+
+
+def _more(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+    """The next products of the same list."""
+    before = [*state.before, *state.shown]
+    wide, last = min(50, len(before) + k), Turn("more", [], state.words, state.wishes)
+    again = _similar if state.like else _search if state.words else _recommend
+    found = again(tools, last._replace(items=[state.like] if state.like else []), state, wide)
+    items = [one for one in found.items if one.item not in set(before)][:k]
+    after = state.model_copy(update={"before": before[-500:], "shown": [one.item for one in items]})
+    if not items:
+        return Reply(say="That was all there is.", items=[], state=state)
+    return Reply(say="More of them.", items=items, state=after)
+
+
+def _explain(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+    items = (turn.items or state.shown or _named(tools, [turn.words]))[:1]
+    if not items:
+        return _lost(tools, turn, state, k)
+    found = tools.explain(items[0])
+    listed = Listed(item=found.item, title=found.title, because=found.because,
+                    columns=tools.catalogue.products[items[0]].columns)  # fmt: skip
+    return Reply(say=f"{found.title}: {found.say}.", items=[listed], state=state)
+
+
+def _compare(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+    names = re.split(r"\band\b|\bwith\b|\bor\b|\bto\b|,", turn.words)
+    items = turn.items if len(turn.items) > 1 else _named(tools, names)
+    items = items if len(items) > 1 else state.shown[:2]
+    if len(items) < 2:
+        return Reply(say="Name two products to compare.", items=[], state=state)
+    found = tools.compare(items[:5])
+    shown = state.model_copy(update={"shown": items[:5]})
+    return Reply(say=_compared(found), items=found.items, state=shown)
+
+
+def _reset(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+    return Reply(say="All forgotten. What are you looking for?", items=[], state=State())
+
+
+def _lost(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+    return Reply(say=LOST, items=[], state=state)
+
+
+ACTS = {
+    "search": _search, "recommend": _recommend, "similar": _similar, "explain": _explain, "compare": _compare,
+    "more": _more, "reset": _reset, "lost": _lost,
+}  # fmt: skip
+
+
+def _list(what: str, found: Found, state: State) -> Reply:
+    wished = said(state.wishes)
+    begin = f"{what}, {wished}" if wished else what
+    number = {0: "nothing", 1: "one product"}.get(len(found.items), f"{len(found.items)} products")
+    say = f"{begin}: {number}."
+    shown = state.model_copy(update={"shown": [one.item for one in found.items]})
+    return Reply(say=f"{say} {found.note}".strip(), items=found.items, state=shown)
+
+
+def _named(tools: Tools, names: Sequence[str]) -> list[str]:
+    """The product that each name finds best."""
+    wanted = [name.strip(" ?!.,") for name in names]
+    found = [tools.index.find(name, list(tools.catalogue.products)) for name in wanted if name]
+    return list(dict.fromkeys(next(iter(one)) for one in found if one))
+
+
+def _compared(found: Compared) -> str:
+    titles = {one.item: one.title for one in found.items}
+    rows = [
+        f"{name}: " + ", ".join(f"{titles[item]} {'–' if value is None else value}" for item, value in row.items())
+        for name, row in found.differ.items()
+    ]
+    ends = [f"Cheapest: {titles[found.cheapest]}."] if found.cheapest else []
+    ends += [f"Closest to what you had: {titles[found.closest]}."] if found.closest else []
+    return " ".join([("; ".join(rows) or "They differ in nothing that the catalogue says") + ".", *ends])
+
+
+def said(wishes: Wishes) -> str:
+    """The wishes in words."""
+    words = [f"from {wishes.low:g}"] if wishes.low is not None else []
+    if wishes.high is not None:
+        words.append(f"{'at most' if float(f'{wishes.high:g}') < wishes.high else 'under'} {wishes.high:g}")
+    words += [f"{column} {value}" for column, value in wishes.only.items()]
+    return ", ".join([*words, *(f"not {value}" for value in wishes.without)])

@@ -1,0 +1,64 @@
+"""Products by words: BM25 over stems and vectors of letters, joined by reciprocal rank."""
+
+from collections.abc import Sequence
+import numpy as np
+
+from recsys.assistant.catalogue import Catalogue, stems
+from recsys.config import extra
+
+DEPTH = 100
+"""products of each list that are joined"""
+CONSTANT = 60
+"""of reciprocal rank fusion: what keeps the first place of one list from deciding alone"""
+SHARE = 0.6
+"""of the best score: products below it are not what was meant"""
+FLOOR = 0.2
+"""cosine of letters: less is chance, so that a greeting finds nothing"""
+
+
+class Index:
+    """I products of a catalogue, made ready at start."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        with extra("assistant"):
+            import bm25s
+            from sklearn.feature_extraction.text import TfidfVectorizer
+        self.items = list(catalogue.products)
+        self._places = {item: n for n, item in enumerate(self.items)}
+        texts = [product.text for product in catalogue.products.values()]
+        self._words = bm25s.BM25()
+        self._words.index([list(dict.fromkeys(stems(text))) or [""] for text in texts], show_progress=False)
+        self._letters = TfidfVectorizer(
+            analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, strip_accents="unicode", dtype=np.float32
+        )
+        self._vectors = self._letters.fit_transform([f"{text} ." for text in texts]).T.tocsc()
+
+    def find(self, text: str, among: Sequence[str]) -> dict[str, float]:
+        """Those of `among` that have something in common with the text, with fused scores, best first."""
+        places = np.array([self._places[item] for item in among], np.int64)
+        return joined([self.by_words(text, places), self.by_letters(text, places)])
+
+    def by_words(self, text: str, places: np.ndarray) -> list[str]:
+        """Of the products at `places`, the best by BM25."""
+        known = [stem for stem in stems(text) if stem in self._words.vocab_dict]
+        return self._best(self._words.get_scores(known), places) if known else []
+
+    def by_letters(self, text: str, places: np.ndarray) -> list[str]:
+        """Of the products at `places`, those with the most similar runs of two to four letters, mistyped ones too."""
+        return self._best((self._letters.transform([text]) @ self._vectors).toarray()[0], places, FLOOR)
+
+    def _best(self, scores: np.ndarray, places: np.ndarray, floor: float = 0.0) -> list[str]:
+        order = np.argsort(-scores[places], kind="stable")[:DEPTH]
+        least = max(floor, SHARE * float(scores[places].max(initial=0.0)))
+        return [self.items[place] for place in places[order] if scores[place] > 0 and scores[place] >= least]
+
+
+def joined(lists: Sequence[Sequence[str]], weights: Sequence[float] | None = None) -> dict[str, float]:
+    """Reciprocal rank fusion: the weighted sum of 1 / (60 + place) over lists, best first."""
+    found: dict[str, float] = {}
+    for ranked, weight in zip(lists, weights or [1.0] * len(lists), strict=True):
+        for place, item in enumerate(ranked, 1):
+            found[item] = found.get(item, 0.0) + weight / (CONSTANT + place)
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+

@@ -111,9 +111,7 @@ class Catalogue:
             if name not in self.facets:
                 raise ConfigError(f"there is no column '{name}' to choose by; there are: {', '.join(self.facets)}")
         out = set(leave_out)
-        return [
-            item for item, one in self.products.items() if one.in_stock and item not in out and wishes.fit(one)
-        ]
+        return [item for item, one in self.products.items() if one.in_stock and item not in out and wishes.fit(one)]
 
 
 def read(path: str, columns: Mapping[str, str | None]) -> Catalogue:
@@ -179,9 +177,9 @@ def _products(table: Mapping[str, list[Any]], names: Mapping[str, str], path: st
             raise ConfigError(f"'{path}' has no item in row {n + 1}; every product needs an id")
         yield Product(
             str(row["item"]),
-            _shown(row["title"]) or str(row["item"]),
+            shown(row["title"]) or str(row["item"]),
             _price(row.get("price"), path, n),
-            _shown(row.get("category")),
+            shown(row.get("category")),
             "stock" not in row or bool(row["stock"]),
             {name: value for name in more if (value := _plain(table[name][n])) is not None},
         )
@@ -192,7 +190,7 @@ def _price(value: Any, path: str, n: int) -> float | None:
         price = float("nan") if value is None else float(value)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"'{path}' has the price {value!r:.40} in row {n + 1}; give prices as numbers") from error
-    return price if price == price else None  # noqa: PLR0124 - NaN
+    return price if price == price else None
 
 
 def _plain(value: Any) -> Any:
@@ -203,12 +201,12 @@ def _plain(value: Any) -> Any:
         return value if abs(value) < float("inf") else None
     if isinstance(value, list):
         value = ", ".join(map(str, value))
-    return _shown(str(value) if isinstance(value, datetime.date) else value)
+    return shown(str(value) if isinstance(value, datetime.date) else value)
 
 
-def _shown(value: Any) -> str | None:
+def shown(value: Any, most: int = 300) -> str | None:
     """A text in one line without control signs, which terminals and prompts would obey; None for an empty one."""
     if value is None or value != value:
         return None
     text = "".join(" " if unicodedata.category(sign)[0] in "CZ" else sign for sign in str(value))
-    return " ".join(text.split())[:300] or None
+    return " ".join(text.split())[:most] or None

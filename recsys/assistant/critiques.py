@@ -30,7 +30,8 @@ FILLER = (
     r"that|this|them|only|instead|too|then|ok|okay|yes)\b|[?!;:]|\.(?=\s|$)"
 )
 WITHOUT = (
-    r"\b(?:nothing|anything but|not|no|without|except|excluding)\s+(?:(?:in|from|by|made of|for|a|an|any|the)\s+)*(.+?)\s*"
+    r"\b(?:nothing|anything but|not|no|without|except|excluding)\s+"
+    r"(?:(?:in|from|by|made of|for|a|an|any|the)\s+)*(.+?)\s*"
     r"(?=[,.;!?]|\b(?:and|but|for|in|under|over|below|above|between|with|please|instead)\b|$)"
 )
 ONLY = r"\b(?:in|for|only|made of|made from)\s+(?:(?:a|an|my|the)\s+)*([^\W\d_]+)(?:[ -]([^\W\d_]+))?"
@@ -72,9 +73,7 @@ def _amounts(text: str, wishes: Wishes) -> tuple[str, Wishes]:
     return text, wishes
 
 
-def _relative(
-    text: str, wishes: Wishes, beside: Sequence[str], catalogue: Catalogue
-) -> tuple[str, Wishes, str | None]:
+def _relative(text: str, wishes: Wishes, beside: Sequence[str], catalogue: Catalogue) -> tuple[str, Wishes, str | None]:
     cheaper, dearer = re.search(CHEAPER, text, re.I), re.search(DEARER, text, re.I)
     if not (found := cheaper or dearer):
         return text, wishes, None

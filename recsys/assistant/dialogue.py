@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from recsys.assistant.catalogue import Wishes
-from recsys.assistant.sentences import State, Turn, read
+from recsys.assistant.sentences import Act, State, Turn, read
 from recsys.assistant.tools import Compared, Found, Listed, Tools
 
 SOFTWARE = "You are talking to software: a search with rules, no person and no language model."
-EXAMPLES = ["something under 30", "cheaper", "not red", "in blue", "for a child", "more like the second", "why the first",
-            "compare the first two", "more", "start over"]  # fmt: skip
+EXAMPLES = [
+    "something under 30", "cheaper", "not red", "in blue", "for a child", "more like the second", "why the first",
+    "compare the first two", "more", "start over",
+]  # fmt: skip
 LOST = f"I did not find anything to do in that. Try words of a product, or: {', '.join(EXAMPLES[:-1])}."
 
 
@@ -30,72 +32,65 @@ def reply(tools: Tools, text: str, state: State, k: int = 5) -> Reply:
     turn = read(text, state, tools.catalogue)
     if turn.problem:
         return Reply(say=turn.problem, items=[], state=state)
-    return ACTS[turn.act](tools, turn, state, k)
+    match turn.act:
+        case "search" | "recommend" | "similar":
+            return _found(tools, turn, state, k)
+        case "more":
+            return _more(tools, state, k)
+        case "explain":
+            return _explained(tools, turn, state)
+        case "compare":
+            return _compared(tools, turn, state)
+        case "reset":
+            return Reply(say="All forgotten. What are you looking for?", items=[], state=State())
+    return Reply(say=LOST, items=[], state=state)
 
 
-def _search(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
-    found = tools.search(turn.words[:1000], k, turn.wishes)
-    return _list(f"For “{turn.words}”", found, State(words=turn.words[:1000], wishes=turn.wishes))
-
-
-def _recommend(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
-    return _list("For you", tools.recommend(k, turn.wishes), State(wishes=turn.wishes))
-
-
-def _similar(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
-    items = turn.items or _named(tools, [turn.words]) or state.shown[:1]
+def _found(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+    """A list by words, by an item or by the history, and the state that it leaves."""
+    wishes, words = turn.wishes, turn.words[:1000]
+    if turn.act == "search":
+        return _list(f"For “{words}”", tools.search(words, k, wishes), State(words=words, wishes=wishes))
+    if turn.act == "recommend":
+        return _list("For you", tools.recommend(k, wishes), State(wishes=wishes))
+    items = [*turn.items] or _named(tools, [words]) or state.shown[:1]
     if not items:
-        return _lost(tools, turn, state, k)
+        return Reply(say=LOST, items=[], state=state)
     title = tools.catalogue.products[items[0]].title
-    return _list(f"Like {title}", tools.similar(items[0], k, turn.wishes), State(like=items[0], wishes=turn.wishes))
+    return _list(f"Like {title}", tools.similar(items[0], k, wishes), State(like=items[0], wishes=wishes))
 
 
-def _more(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
-    """The next products of the same list."""
+def _more(tools: Tools, state: State, k: int) -> Reply:
+    """The next products of the same list, which ends with the fiftieth."""
     before = [*state.before, *state.shown]
-    wide, last = min(50, len(before) + k), Turn("more", [], state.words, state.wishes)
-    again = _similar if state.like else _search if state.words else _recommend
-    found = again(tools, last._replace(items=[state.like] if state.like else []), state, wide)
+    act: Act = "similar" if state.like else "search" if state.words else "recommend"
+    again = Turn(act, [state.like] if state.like else [], state.words, state.wishes)
+    found = _found(tools, again, state, min(50, len(before) + k))
     items = [one for one in found.items if one.item not in set(before)][:k]
-    after = state.model_copy(update={"before": before[-500:], "shown": [one.item for one in items]})
     if not items:
         return Reply(say="That was all there is.", items=[], state=state)
-    return Reply(say="More of them.", items=items, state=after)
+    after = state.model_copy(update={"before": before[-500:], "shown": [one.item for one in items]})
+    return Reply(say="More of them:", items=items, state=after)
 
 
-def _explain(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
-    items = (turn.items or state.shown or _named(tools, [turn.words]))[:1]
+def _explained(tools: Tools, turn: Turn, state: State) -> Reply:
+    items = [*turn.items] or state.shown or _named(tools, [turn.words])
     if not items:
-        return _lost(tools, turn, state, k)
+        return Reply(say=LOST, items=[], state=state)
     found = tools.explain(items[0])
-    listed = Listed(item=found.item, title=found.title, because=found.because,
-                    columns=tools.catalogue.products[items[0]].columns)  # fmt: skip
+    columns = tools.catalogue.products[items[0]].columns
+    listed = Listed(item=found.item, title=found.title, because=found.because, columns=columns)
     return Reply(say=f"{found.title}: {found.say}.", items=[listed], state=state)
 
 
-def _compare(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
+def _compared(tools: Tools, turn: Turn, state: State) -> Reply:
     names = re.split(r"\band\b|\bwith\b|\bor\b|\bto\b|,", turn.words)
-    items = turn.items if len(turn.items) > 1 else _named(tools, names)
+    items = [*turn.items] if len(turn.items) > 1 else _named(tools, names)
     items = items if len(items) > 1 else state.shown[:2]
     if len(items) < 2:
         return Reply(say="Name two products to compare.", items=[], state=state)
     found = tools.compare(items[:5])
-    shown = state.model_copy(update={"shown": items[:5]})
-    return Reply(say=_compared(found), items=found.items, state=shown)
-
-
-def _reset(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
-    return Reply(say="All forgotten. What are you looking for?", items=[], state=State())
-
-
-def _lost(tools: Tools, turn: Turn, state: State, k: int) -> Reply:
-    return Reply(say=LOST, items=[], state=state)
-
-
-ACTS = {
-    "search": _search, "recommend": _recommend, "similar": _similar, "explain": _explain, "compare": _compare,
-    "more": _more, "reset": _reset, "lost": _lost,
-}  # fmt: skip
+    return Reply(say=_in_words(found), items=found.items, state=state.model_copy(update={"shown": items[:5]}))
 
 
 def _list(what: str, found: Found, state: State) -> Reply:
@@ -114,7 +109,7 @@ def _named(tools: Tools, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(next(iter(one)) for one in found if one))
 
 
-def _compared(found: Compared) -> str:
+def _in_words(found: Compared) -> str:
     titles = {one.item: one.title for one in found.items}
     rows = [
         f"{name}: " + ", ".join(f"{titles[item]} {'–' if value is None else value}" for item, value in row.items())

@@ -1,6 +1,7 @@
 """Products by words: BM25 over stems and vectors of letters, joined by reciprocal rank."""
 
 from collections.abc import Sequence
+
 import numpy as np
 
 from recsys.assistant.catalogue import Catalogue, stems
@@ -25,6 +26,7 @@ class Index:
             from sklearn.feature_extraction.text import TfidfVectorizer
         self.items = list(catalogue.products)
         self._places = {item: n for n, item in enumerate(self.items)}
+        self._stems = {item: product.stems for item, product in catalogue.products.items()}
         texts = [product.text for product in catalogue.products.values()]
         self._words = bm25s.BM25()
         self._words.index([list(dict.fromkeys(stems(text))) or [""] for text in texts], show_progress=False)
@@ -34,9 +36,14 @@ class Index:
         self._vectors = self._letters.fit_transform([f"{text} ." for text in texts]).T.tocsc()
 
     def find(self, text: str, among: Sequence[str]) -> dict[str, float]:
-        """Those of `among` that have something in common with the text, with fused scores, best first."""
+        """Those of `among` that have something in common with the text, with scores, best first: reciprocal ranks
+        times one and the share of the text's words that a product has, so that all words come before some of them.
+        """
         places = np.array([self._places[item] for item in among], np.int64)
-        return joined([self.by_words(text, places), self.by_letters(text, places)])
+        wanted = set(stems(text)) or {""}
+        fused = joined([self.by_words(text, places), self.by_letters(text, places)])
+        has = {item: len(wanted & self._stems[item]) / len(wanted) for item in fused}
+        return ordered({item: score * (1 + has[item]) for item, score in fused.items()})
 
     def by_words(self, text: str, places: np.ndarray) -> list[str]:
         """Of the products at `places`, the best by BM25."""
@@ -53,12 +60,15 @@ class Index:
         return [self.items[place] for place in places[order] if scores[place] > 0 and scores[place] >= least]
 
 
-def joined(lists: Sequence[Sequence[str]], weights: Sequence[float] | None = None) -> dict[str, float]:
-    """Reciprocal rank fusion: the weighted sum of 1 / (60 + place) over lists, best first."""
+def joined(lists: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Reciprocal rank fusion: the sum of 1 / (60 + place) over lists, best first."""
     found: dict[str, float] = {}
-    for ranked, weight in zip(lists, weights or [1.0] * len(lists), strict=True):
+    for ranked in lists:
         for place, item in enumerate(ranked, 1):
-            found[item] = found.get(item, 0.0) + weight / (CONSTANT + place)
-    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+            found[item] = found.get(item, 0.0) + 1 / (CONSTANT + place)
+    return ordered(found)
 
 
+def ordered(scores: dict[str, float]) -> dict[str, float]:
+    """Best first; of equal ones the earlier."""
+    return dict(sorted(scores.items(), key=lambda pair: -pair[1]))

@@ -1,6 +1,7 @@
 """What a sentence asks for, and of which products, after what was asked before."""
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,13 +16,25 @@ ACTS: list[tuple[Act, str]] = [
     ("more", r"^\W*(?:show (?:me )?more|more|next|what else|others?|more of (?:them|those))\W*$"),
     ("compare", r"\bcompare\b|\bdifference between\b|\bversus\b|\bvs\b"),
     ("explain", r"\bwhy\b|\bexplain\b|\bhow come\b"),
-    ("similar", r"\b(?:similar(?: to)?|more like|(?:something|anything) like|like (?=the|this|that|it)|alternatives? to)\b"),
+    (
+        "similar",
+        r"\b(?:similar(?: to)?|more like|(?:something|anything) like|like (?=the|this|that|it)|alternatives? to)\b",
+    ),
     ("recommend", r"\b(?:recommend(?:ed|ations?)?|suggest(?:ions?)?|surprise me|what should i \w+(?: next)?|for me)\b"),
 ]
 FOLLOWING = r"^\W*(?:but|also|and|with|more|what about|how about)\b"
 INSTEAD = r"^\W*(?:and )?(?:what|how) about\b|\binstead\b"
 PLACES = {"first": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4, "last": -1}
 MANY = {"two": 2, "three": 3, "four": 4, "five": 5}
+
+
+class Said(BaseModel):
+    """One side of an earlier turn."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["user", "assistant"]
+    content: str = Field(max_length=4000)
 
 
 class State(BaseModel):
@@ -34,13 +47,14 @@ class State(BaseModel):
     wishes: Wishes = Wishes()
     shown: list[Id] = Field(default=[], max_length=50, description="the last list")
     before: list[Id] = Field(default=[], max_length=500, description="shown earlier in the same search")
+    turns: list[Said] = Field(default=[], max_length=12, description="the last ones, where a language model answers")
 
 
 class Turn(NamedTuple):
     """What one sentence asks."""
 
     act: Act
-    items: list[str] = []
+    items: Sequence[str] = ()
     """that it names"""
     words: str = ""
     """to search for, or names of items to be looked up"""
@@ -54,9 +68,7 @@ def read(text: str, state: State, catalogue: Catalogue) -> Turn:
     """
     if len(key := title_key(text)) > 1 and key in catalogue.titles:
         return Turn("search", [], text)
-    act, phrase = next(
-        ((act, found[0]) for act, pattern in ACTS if (found := re.search(pattern, text, re.I))), (None, "")
-    )
+    act, phrase = _act(text)
     items = mentioned(text, state, catalogue, bare=act in ("compare", "explain", "similar"))
     if act == "reset":
         return Turn("reset")
@@ -64,10 +76,16 @@ def read(text: str, state: State, catalogue: Catalogue) -> Turn:
         return Turn("more", [], state.words, state.wishes)
     if act in ("compare", "explain"):
         return Turn(act, items, text.replace(phrase, " "), state.wishes)
-    found = critique(text.replace(phrase, " ") if phrase else text, state.wishes, items or state.shown, catalogue)
     if act == "similar":
-        return Turn("similar", items, found.rest, found.wishes, found.problem)
+        changed = critique(text.replace(phrase, " "), state.wishes, items or state.shown, catalogue)
+        return Turn("similar", items, changed.rest, changed.wishes, changed.problem)
     return _searched(text, state, catalogue, items, act)
+
+
+def _act(text: str) -> tuple[Act | None, str]:
+    """What a sentence says is to be done, if anything, and the words that say so."""
+    found = ((act, re.search(pattern, text, re.I)) for act, pattern in ACTS)
+    return next(((act, match[0]) for act, match in found if match), (None, ""))
 
 
 def _searched(text: str, state: State, catalogue: Catalogue, items: list[str], act: Act | None) -> Turn:

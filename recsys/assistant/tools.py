@@ -4,14 +4,16 @@ None of them has a parameter that says who asks: the customer and the history be
 got them from the caller's authentication.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 from pydantic import BaseModel, Field, Strict, TypeAdapter, ValidationError, validate_call
 
 from recsys.assistant.catalogue import Catalogue, Product, Wishes
-from recsys.assistant.search import DEPTH, Index, joined
+from recsys.assistant.search import DEPTH, Index, ordered
 from recsys.config import ConfigError
 from recsys.serving.messages import Answer, Asked, Limits
 from recsys.serving.recommender import RequestError
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
     from recsys.serving.explain import Reason
 
 NAMES = ("search", "recommend", "similar", "explain", "compare")
-PERSONAL = 0.25
-"""weight of the customer's own ranking in a search, where words and letters have 1 each"""
+PERSONAL = 0.1
+"""of its score is what a found product gains where it suits the customer best"""
 
 Text = Annotated[str, Field(min_length=1, max_length=1000, description="words to search for")]
 Item = Annotated[str, Field(min_length=1, max_length=200, description="a product's id")]
 Count = Annotated[int, Strict(), Field(ge=1, le=50, description="products at most")]
-Optional = Annotated[Wishes | None, Field(description="what every product has to be")]
+Wished = Annotated[Wishes | None, Field(description="what every product has to be")]
 
 
 class Listed(BaseModel):
@@ -65,6 +67,15 @@ class Compared(BaseModel):
     closest: str | None = Field(description="id of the one that the history speaks for most")
 
 
+class Offer(NamedTuple):
+    """A function for those who cannot read Python."""
+
+    name: str
+    says: str
+    arguments: dict[str, Any]
+    answer: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Tools:
     """The five functions for one customer; `for_customer` gives those of another one at no cost."""
@@ -78,21 +89,22 @@ class Tools:
     history: tuple[str, ...] = ()
     """raw ids, oldest first"""
     customer: str | int | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     @validate_call
-    def search(self, text: Text, k: Count = 5, wishes: Optional = None) -> Found:
+    def search(self, text: Text, k: Count = 5, wishes: Wished = None) -> Found:
         """Products whose title or description has these words, those that suit the customer first among equals."""
         found = self.index.find(text, among := self._chosen(wishes))
         best = list(found)[:DEPTH]
         own = self._ranked(self.history, best, k=len(best), exclude_seen=False) if best and self.history else None
         if own is not None and own.known:
-            found = joined([best, own.items], [2.0, PERSONAL])
+            suits = {item: 1 - place / len(best) for place, item in enumerate(own.items)}
+            found = ordered({item: found[item] * (1 + PERSONAL * suits.get(item, 0.0)) for item in best})
         note = "" if found else "Nothing in stock has these words." if among else "Nothing in stock is like that."
         return Found(items=self._listed(list(found.items())[:k]), note=note)
 
     @validate_call
-    def recommend(self, k: Count = 5, wishes: Optional = None) -> Found:
+    def recommend(self, k: Count = 5, wishes: Wished = None) -> Found:
         """Products for the customer, by what they had before."""
         among = self._chosen(wishes)
         answer = self._ranked(self.history, among, k) if among else None
@@ -103,7 +115,7 @@ class Tools:
         return Found(items=self._listed(zip(answer.items, answer.scores, strict=True), because), note=note)
 
     @validate_call
-    def similar(self, item: Item, k: Count = 5, wishes: Optional = None) -> Found:
+    def similar(self, item: Item, k: Count = 5, wishes: Wished = None) -> Found:
         """Products that go with this one, which need not be in stock itself."""
         product = self._product(item)
         among = self._chosen(wishes, [item])
@@ -122,7 +134,9 @@ class Tools:
             raise RequestError(f"'{item}' ({product.title}) is out of stock, so it is not recommended; ask for similar")
         because = self._because([item]).get(item)
         title = self._title(because) if because else None
-        say = f"because of {title}" if because else "no single thing you had before speaks for it; it is liked in general"
+        say = (
+            f"because of {title}" if because else "no single thing you had before speaks for it; it is liked in general"
+        )
         return Explained(item=item, title=product.title, because=because, because_title=title, say=say)
 
     @validate_call
@@ -154,20 +168,30 @@ class Tools:
             raise RequestError(str(error)) from error
         return answer
 
-    def schemas(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Description and JSON Schema of the arguments, by name."""
-        functions = {name: getattr(self, name) for name in NAMES}
-        return {name: (function.__doc__, TypeAdapter(function).json_schema()) for name, function in functions.items()}
+    @classmethod
+    def offered(cls) -> list[Offer]:
+        """Each function as JSON Schema describes it."""
+        return [
+            Offer(
+                name,
+                inspect.getdoc(getattr(cls, name)) or "",
+                TypeAdapter(partial(getattr(cls, name), None)).json_schema(),
+                TypeAdapter(get_type_hints(getattr(cls, name))["return"]).json_schema(),
+            )
+            for name in NAMES
+        ]
 
-    def _ranked(
-        self, history: Sequence[str], among: Sequence[str], k: int, exclude_seen: bool | None = None
-    ) -> Answer:
+    def _ranked(self, history: Sequence[str], among: Sequence[str], k: int, exclude_seen: bool | None = None) -> Answer:
         """The model's order of some products. More than a question may name are left out of its list instead."""
         fits = len(among) <= self.limits.ids
         own = [*history][-self.limits.history :]
         wanted = min(k if fits else self.limits.k, self.limits.k)
         asked = Asked(
-            history=[*own], k=wanted, exclude_seen=exclude_seen, allow=[*among] if fits else None, customer=self.customer
+            history=[*own],
+            k=wanted,
+            exclude_seen=exclude_seen,
+            allow=[*among] if fits else None,
+            customer=self.customer,
         )
         answer, known = self.ask(asked), set(among)
         kept = [n for n, item in enumerate(answer.items) if item in known][:k]

@@ -22,8 +22,8 @@ def explain(recommender: Recommender, items: Sequence[str], history: Sequence[An
     """A reason for each item, in order."""
     own = list(dict.fromkeys(str(item) for item in history))
     histories = [own, *([other for other in own if other != one] for one in own)]
-    given = {"k": len(items), "exclude_seen": False}
-    questions = [recommender.question(row, **asked, **given) for row in histories]
+    k = len(items)
+    questions = [recommender.question(row, k=k, exclude_seen=False, **asked) for row in histories]
     answers = recommender.answer(questions, list(items))
     scores = [dict(zip(one.items, one.scores, strict=True)) for one in answers]
     return [_reason(item, own, scores) for item in items]

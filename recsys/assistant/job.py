@@ -46,7 +46,6 @@ def mcp(
         over_http(customers(tools, known, customer_header), host, port, api_key)
     else:
         who, own = customer_of(customer, history, known)
-        logging.getLogger().setLevel(logging.WARNING)
         over_stdio(lambda _: replace(tools, customer=who, history=own))
 
 
@@ -66,6 +65,7 @@ def chat(
     parts: Mapping[str, Any],
 ) -> Iterator[str]:
     """Lines that answer the sentences of standard input, until there are no more. Raises ConfigError."""
+    logging.getLogger().setLevel(logging.WARNING)  # the terminal belongs to the dialogue
     model_there = language.made(base_url, model, api_key, seconds)
     who, own = customer_of(customer, history, read_histories(histories))
     tools = replace(nobodys_tools(artefact, catalogue, columns, threads, parts), customer=who, history=own)

@@ -1,5 +1,6 @@
 """Products by words: BM25 over stems and vectors of letters, joined by reciprocal rank."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,10 +12,8 @@ DEPTH = 100
 """products of each list that are joined"""
 CONSTANT = 60
 """of reciprocal rank fusion: what keeps the first place of one list from deciding alone"""
-SHARE = 0.6
-"""of the best score: products below it are not what was meant"""
-FLOOR = 0.2
-"""cosine of letters: less is chance, so that a greeting finds nothing"""
+SHARE, FLOOR = 0.6, 0.2
+"""letters that two texts share by chance: a cosine below this, or below the share of the best one, is no likeness"""
 
 
 class Index:
@@ -24,6 +23,7 @@ class Index:
         with extra("assistant"):
             import bm25s
             from sklearn.feature_extraction.text import TfidfVectorizer
+        logging.getLogger("bm25s").setLevel(logging.WARNING)
         self.items = list(catalogue.products)
         self._places = {item: n for n, item in enumerate(self.items)}
         self._stems = {item: product.stems for item, product in catalogue.products.items()}
@@ -52,11 +52,11 @@ class Index:
 
     def by_letters(self, text: str, places: np.ndarray) -> list[str]:
         """Of the products at `places`, those with the most similar runs of two to four letters, mistyped ones too."""
-        return self._best((self._letters.transform([text]) @ self._vectors).toarray()[0], places, FLOOR)
+        scores = (self._letters.transform([text]) @ self._vectors).toarray()[0]
+        return self._best(scores, places, max(FLOOR, SHARE * float(scores[places].max(initial=0.0))))
 
-    def _best(self, scores: np.ndarray, places: np.ndarray, floor: float = 0.0) -> list[str]:
+    def _best(self, scores: np.ndarray, places: np.ndarray, least: float = 0.0) -> list[str]:
         order = np.argsort(-scores[places], kind="stable")[:DEPTH]
-        least = max(floor, SHARE * float(scores[places].max(initial=0.0)))
         return [self.items[place] for place in places[order] if scores[place] > 0 and scores[place] >= least]
 
 

@@ -85,7 +85,8 @@ def test_csv_is_read_as_parquet_is(tmp_path, nobody):
         ({"item": ["a"], "title": ["A"]}, {"pirce": "x"}, "columns.pirce is unknown"),
         ({"item": ["a", "a"], "title": ["A", "B"]}, {}, "the item 'a' twice"),
         ({"item": ["a", None], "title": ["A", "B"]}, {}, "no item in row 2"),
-        ({"item": ["a"], "title": ["A"], "price": ["cheap"]}, {}, "the price 'cheap' in row 1; give prices as numbers"),
+        ({"item": ["a"], "title": ["A"], "price": ["cheap"]}, {}, "the price 'cheap' in row 1; give it as a number"),
+        ({"item": ["a"], "title": ["A"], "stock": ["yes"]}, {}, "the stock 'yes' in row 1; give it as a number"),
         ({"item": [], "title": []}, {}, "no rows"),
     ],
 )
@@ -93,6 +94,13 @@ def test_what_is_wrong_with_a_catalogue_is_said(tmp_path, table, columns, reason
     pd.DataFrame(table).to_parquet(tmp_path / "items.parquet")
     with pytest.raises(ConfigError, match=re.escape(reason)):
         read(str(tmp_path / "items.parquet"), columns)
+
+
+def test_ids_of_a_csv_keep_their_zeros_and_stock_is_more_than_none(tmp_path):
+    (tmp_path / "items.csv").write_text("item,title,stock\n007,A,1\n08,B,0\n9,C,-2\n10,D,\n")
+    found = read(str(tmp_path / "items.csv"), {})
+    assert list(found.products) == ["007", "08", "9", "10"]
+    assert found.chosen(Wishes()) == ["007"]
 
 
 def test_a_file_that_is_none_is_said(tmp_path):

@@ -1,8 +1,12 @@
 """The assistant as a part of the HTTP server: the client carries the state, and the server's parts are asked."""
 
 import pytest
+import schemathesis
 from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
 from omegaconf import OmegaConf
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from recsys.assistant.dialogue import SOFTWARE
 from recsys.config import ConfigError, build, config_dir
@@ -25,10 +29,10 @@ class Witness:
 
 @pytest.fixture
 def served(artefact, tmp_path):
-    def serve(**settings):
+    def serve(**given):
         config = OmegaConf.load(config_dir() / "assistant/search.yaml")
         config = OmegaConf.merge(
-            config, {"catalogue": str(catalogue_file(tmp_path)), "columns": {"stock": "left"}}, settings
+            config, {"catalogue": str(catalogue_file(tmp_path)), "columns": {"stock": "left"}}, given
         )
         witness = Witness()
         app = create_app(Artefact(artefact("item_knn"), 1), Limits(), parts=[witness, build(config)])
@@ -66,6 +70,8 @@ def test_the_client_carries_the_state_and_nothing_is_kept(served):
         {"text": "x", "state": {"shown": "i00"}},
         {"text": "x", "state": {"wishes": {"high": "a"}}},
         {"text": "x", "state": {"more": 1}},
+        {"text": "under 5", "state": {"wishes": {"only": {"colours": "red"}}}},
+        {"text": "under 5", "state": {"like": "nothing"}},
         {"text": "x", "user": "u1"},
         {"text": "why i06"},
     ],
@@ -109,3 +115,19 @@ def test_a_language_model_answers_where_one_is_set(served):
 def test_a_catalogue_that_is_not_there_ends_in_a_line(served):
     with pytest.raises(ConfigError, match=r"there is no file 'nothing\.parquet'"):
         served(catalogue="nothing.parquet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_whatever_anybody_sends_is_answered_as_the_schema_says(mode, served):
+    app = served()[0].app
+    for found in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations():
+        if found.ok().path not in ("/ask", "/catalogue") or not found.ok().body:
+            continue
+
+        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(found.ok().as_strategy(generation_mode=mode))
+        def check(case):
+            case.call_and_validate(excluded_checks=[positive_data_acceptance])
+
+        check()

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsys.config import ConfigError, extra
+from recsys.serving.recommender import RequestError
 
 OWN = ("item", "title", "price", "category", "stock")
 FEW, WORDS = 1000, 4
@@ -50,7 +51,7 @@ class Product:
 class Wishes(BaseModel):
     """What a product has to be."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     low: float | None = Field(default=None, description="the price is this or more")
     high: float | None = Field(default=None, description="the price is less than this")
@@ -106,10 +107,10 @@ class Catalogue:
         return None
 
     def chosen(self, wishes: Wishes, leave_out: Sequence[str] = ()) -> list[str]:
-        """Ids of what is in stock and fits; ConfigError for a column that products are not told apart by."""
+        """Ids of what is in stock and fits; RequestError for a column that products are not told apart by."""
         for name in wishes.only:
             if name not in self.facets:
-                raise ConfigError(f"there is no column '{name}' to choose by; there are: {', '.join(self.facets)}")
+                raise RequestError(f"there is no column '{name}' to choose by; there are: {', '.join(self.facets)}")
         out = set(leave_out)
         return [item for item, one in self.products.items() if one.in_stock and item not in out and wishes.fit(one)]
 
@@ -118,7 +119,7 @@ def read(path: str, columns: Mapping[str, str | None]) -> Catalogue:
     """The catalogue of a Parquet or CSV file. `columns` names those of `item`, `title`, `price`, `category`, `stock`;
     null stands for a column of that very name, if there is one. Raises ConfigError.
     """
-    table = _table(Path(path))
+    table = _table(Path(path), columns.get("item") or "item")
     if strange := set(columns) - set(OWN):
         raise ConfigError(f"columns.{min(strange)} is unknown; the catalogue's columns are: {', '.join(OWN)}")
     names: dict[str, str] = {}
@@ -155,14 +156,16 @@ def _has(product: Product, column: str, words: str) -> bool:
     return set(stems(words)) <= set(stems(str(product.columns.get(column) or "")))
 
 
-def _table(path: Path) -> dict[str, list[Any]]:
+def _table(path: Path, item: str) -> dict[str, list[Any]]:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
     if not path.is_file():
         raise ConfigError(f"there is no file '{path}'; catalogue= takes a Parquet or CSV file with a row a product")
     try:
-        found = csv.read_csv(path) if path.suffix == ".csv" else parquet.read_table(path)
+        zeros_stay = csv.ConvertOptions(column_types={item: pa.string()})
+        is_csv = path.suffix == ".csv"
+        found = csv.read_csv(path, convert_options=zeros_stay) if is_csv else parquet.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ConfigError(f"'{path}' is no Parquet or CSV file: {str(error).splitlines()[0]}") from error
     columns: dict[str, list[Any]] = found.to_pydict()
@@ -178,19 +181,22 @@ def _products(table: Mapping[str, list[Any]], names: Mapping[str, str], path: st
         yield Product(
             str(row["item"]),
             shown(row["title"]) or str(row["item"]),
-            _price(row.get("price"), path, n),
+            _none_if_nan(_number("price", row.get("price"), path, n)),
             shown(row.get("category")),
-            "stock" not in row or bool(row["stock"]),
+            "stock" not in row or _number("stock", row["stock"], path, n) > 0,
             {name: value for name in more if (value := _plain(table[name][n])) is not None},
         )
 
 
-def _price(value: Any, path: str, n: int) -> float | None:
-    try:
-        price = float("nan") if value is None else float(value)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"'{path}' has the price {value!r:.40} in row {n + 1}; give prices as numbers") from error
-    return price if price == price else None
+def _number(name: str, value: Any, path: str, n: int) -> float:
+    """A cell as a number, true as 1; NaN for an empty one."""
+    if isinstance(value, str):
+        raise ConfigError(f"'{path}' has the {name} {value!r:.40} in row {n + 1}; give it as a number")
+    return float("nan") if value is None else float(value)
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if value != value else value
 
 
 def _plain(value: Any) -> Any:

@@ -35,6 +35,8 @@ WITHOUT = (
     r"(?=[,.;!?]|\b(?:and|but|for|in|under|over|below|above|between|with|please|instead)\b|$)"
 )
 ONLY = r"\b(?:in|for|only|made of|made from)\s+(?:(?:a|an|my|the)\s+)*([^\W\d_]+)(?:[ -]([^\W\d_]+))?"
+MOST = 20
+"""wishes of a kind that are remembered"""
 CHILD = ("child", "children", "kid", "toddler")
 
 
@@ -93,7 +95,7 @@ def _without(text: str, wishes: Wishes) -> tuple[str, Wishes]:
                 out.append(" ".join(words.lower().split()))
     gone = {stems(words) for words in out}
     only = {name: words for name, words in wishes.only.items() if stems(words) not in gone}
-    return re.sub(WITHOUT, " ", text, flags=re.I), wishes.model_copy(update={"without": out, "only": only})
+    return re.sub(WITHOUT, " ", text, flags=re.I), wishes.model_copy(update={"without": out[-MOST:], "only": only})
 
 
 def _only(text: str, wishes: Wishes, catalogue: Catalogue) -> tuple[str, Wishes]:
@@ -116,7 +118,7 @@ def _only(text: str, wishes: Wishes, catalogue: Catalogue) -> tuple[str, Wishes]
     text = re.sub(ONLY, taken, text, flags=re.I)
     wanted = {stems(words) for words in only.values()}
     out = [words for words in wishes.without if stems(words) not in wanted]
-    return text, wishes.model_copy(update={"only": only, "without": out})
+    return text, wishes.model_copy(update={"only": dict([*only.items()][-MOST:]), "without": out})
 
 
 def _alike(words: str) -> tuple[str, ...]:

@@ -28,7 +28,12 @@ class Reply(BaseModel):
 
 def reply(tools: Tools, text: str, state: State, k: int = 5) -> Reply:
     """The answer to one sentence; raises RequestError for what the functions do not take."""
-    state = state.model_copy(update={"shown": [item for item in state.shown if item in tools.catalogue.products]})
+    there = tools.catalogue.products
+    known = {
+        "shown": [item for item in state.shown if item in there],
+        "like": state.like if state.like in there else None,
+    }
+    state = state.model_copy(update=known)
     turn = read(text, state, tools.catalogue)
     if turn.problem:
         return Reply(say=turn.problem, items=[], state=state)

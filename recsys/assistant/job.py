@@ -66,6 +66,8 @@ def chat(
 ) -> Iterator[str]:
     """Lines that answer the sentences of standard input, until there are no more. Raises ConfigError."""
     logging.getLogger().setLevel(logging.WARNING)  # the terminal belongs to the dialogue
+    if not 1 <= k <= 50:
+        raise ConfigError(f"k={k} cannot be; an answer has 1 to 50 products")
     model_there = language.made(base_url, model, api_key, seconds)
     who, own = customer_of(customer, history, read_histories(histories))
     tools = replace(nobodys_tools(artefact, catalogue, columns, threads, parts), customer=who, history=own)

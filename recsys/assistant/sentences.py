@@ -31,7 +31,7 @@ MANY = {"two": 2, "three": 3, "four": 4, "five": 5}
 class Said(BaseModel):
     """One side of an earlier turn."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Literal["user", "assistant"]
     content: str = Field(max_length=4000)
@@ -40,7 +40,7 @@ class Said(BaseModel):
 class State(BaseModel):
     """What a dialogue has come to; the client carries it from turn to turn."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     words: str = Field(default="", max_length=1000, description="searched for; empty: recommended")
     like: Id | None = Field(default=None, description="the item that others are to be like")

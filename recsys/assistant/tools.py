@@ -14,7 +14,6 @@ from pydantic import BaseModel, Field, Strict, TypeAdapter, ValidationError, val
 
 from recsys.assistant.catalogue import Catalogue, Product, Wishes
 from recsys.assistant.search import DEPTH, Index, ordered
-from recsys.config import ConfigError
 from recsys.serving.messages import Answer, Asked, Limits
 from recsys.serving.recommender import RequestError
 
@@ -132,7 +131,8 @@ class Tools:
         product = self._product(item)
         if not product.in_stock:
             raise RequestError(f"'{item}' ({product.title}) is out of stock, so it is not recommended; ask for similar")
-        because = self._because([item]).get(item)
+        known = self._ranked(self.history, [item], 1, exclude_seen=False).known if self.history else 0
+        because = self._because([item]).get(item) if known else None
         title = self._title(because) if because else None
         say = (
             f"because of {title}" if because else "no single thing you had before speaks for it; it is liked in general"
@@ -164,8 +164,6 @@ class Tools:
         except ValidationError as error:
             first = error.errors()[0]
             raise RequestError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        except ConfigError as error:
-            raise RequestError(str(error)) from error
         return answer
 
     @classmethod

@@ -71,7 +71,6 @@ def test_the_client_carries_the_state_and_nothing_is_kept(served):
         {"text": "x", "state": {"wishes": {"high": "a"}}},
         {"text": "x", "state": {"more": 1}},
         {"text": "under 5", "state": {"wishes": {"only": {"colours": "red"}}}},
-        {"text": "under 5", "state": {"like": "nothing"}},
         {"text": "x", "user": "u1"},
         {"text": "why i06"},
     ],
@@ -80,6 +79,13 @@ def test_what_is_malformed_is_422_with_a_reason(served, body):
     answer = served()[0].post("/ask", json=body)
     assert answer.status_code == 422
     assert isinstance(answer.json()["detail"], str)
+
+
+def test_a_state_with_items_of_elsewhere_does_no_harm(served):
+    client, _ = served()
+    state = {"like": "nothing", "shown": ["nothing"], "before": ["nothing"]}
+    for text in ("under 15", "more", "why", "cheaper", "compare the first two", "more like the first"):
+        assert client.post("/ask", json={"text": text, "state": state}).status_code == 200
 
 
 def test_the_model_is_asked_through_the_servers_parts(served):

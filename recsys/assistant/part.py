@@ -91,20 +91,16 @@ class Assistant:
         """The functions for this question; the model is asked as by /recommend, with all parts around it."""
         server = server_of(request)
 
-        async def ask(asked: Asked) -> Answer:
+        async def all_parts(asked: Asked) -> Answer:
             return (await server.ask([asked]))[0]
+
+        def ask(asked: Asked) -> Answer:
+            return anyio.from_thread.run(all_parts, asked)
 
         history = tuple(map(str, question.history))
         reasons = partial(explain, server.artefact.recommender)
-        return Tools(
-            self.catalogue,
-            self.index,
-            partial(anyio.from_thread.run, ask),
-            reasons,
-            history,
-            self._customer(request, question),
-            server.limits,
-        )
+        customer = self._customer(request, question)
+        return Tools(self.catalogue, self.index, ask, reasons, history, customer, server.limits)
 
     def _customer(self, request: Request, question: Question) -> Id | None:
         """Whom the proxy named; without a header set, whoever the caller says, as for /recommend."""

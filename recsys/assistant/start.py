@@ -14,7 +14,7 @@ from recsys.assistant.search import Index
 from recsys.assistant.tools import Tools
 from recsys.config import ConfigError, build
 from recsys.serving.explain import explain
-from recsys.serving.messages import Answer, Ask, Asked, Limits, answered, checked
+from recsys.serving.messages import Answer, Ask, Asked, answered, checked
 from recsys.serving.recommender import Recommender, RequestError
 
 Histories = Mapping[str, Sequence[str]]
@@ -37,7 +37,7 @@ def asking(recommender: Recommender, parts: Sequence[Any] = ()) -> Callable[[Ask
     """A file's answer to one question, with parts around it, from the outermost one. Parts keep to one event loop."""
 
     async def ask_model(asked: list[Asked]) -> list[Answer]:
-        questions = [checked(recommender, one, Limits()) for one in asked]
+        questions = [checked(recommender, one) for one in asked]
         return [answered(recommender.answer([question], allow)[0]) for question, allow in questions]
 
     ask: Ask = ask_model

@@ -169,15 +169,7 @@ class Tools:
     @classmethod
     def offered(cls) -> list[Offer]:
         """Each function as JSON Schema describes it."""
-        return [
-            Offer(
-                name,
-                inspect.getdoc(getattr(cls, name)) or "",
-                TypeAdapter(partial(getattr(cls, name), None)).json_schema(),
-                TypeAdapter(get_type_hints(getattr(cls, name))["return"]).json_schema(),
-            )
-            for name in NAMES
-        ]
+        return [_offer(name, getattr(cls, name)) for name in NAMES]
 
     def _ranked(self, history: Sequence[str], among: Sequence[str], k: int, exclude_seen: bool | None = None) -> Answer:
         """The model's order of some products. More than a question may name are left out of its list instead."""
@@ -227,3 +219,9 @@ class Tools:
             )
             for item, score in scored
         ]
+
+
+def _offer(name: str, function: Any) -> Offer:
+    without_self: Any = partial(function, None)
+    answer = TypeAdapter(get_type_hints(function)["return"])
+    return Offer(name, inspect.getdoc(function) or "", TypeAdapter(without_self).json_schema(), answer.json_schema())

@@ -25,7 +25,7 @@ ALLOWED = {
     "export": {"export", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "abtest": {"abtest", "serving", "data", "config", "run"},
     "bulk": {"bulk", "serving", "export", "training", "config", "run"},
-    "benchmark": {"benchmark", "serving", "training", "config", "run"} | TRAINED,
+    "benchmark": {"benchmark", "assistant", "serving", "training", "config", "run"} | TRAINED,
     "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},
 }
 

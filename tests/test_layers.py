@@ -21,12 +21,13 @@ ALLOWED = {
     "run": {"run", "config"},
     "training": {"training", "data", "models", "losses", "metrics", "evaluation", "report", "config", "run"},
     "serving": {"serving", "config"},
+    "assistant": {"assistant", "serving", "config"},
     "export": {"export", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "abtest": {"abtest", "serving", "data", "config", "run"},
     "bulk": {"bulk", "serving", "export", "training", "config", "run"},
-    "benchmark": {"benchmark", "serving", "training", "config", "run"} | TRAINED,
     "insights": {"insights", "training", "models", "data", "config", "run"},
     "forecast": {"forecast", "insights", "bulk", "config", "run"},
+    "benchmark": {"benchmark", "assistant", "serving", "training", "config", "run"} | TRAINED,
     "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},
 }
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1] / "recsys"
 FILES = sorted(ROOT.rglob("*.py"))
 TRAINED = {"export", "evaluation", "models", "data"}
 ALLOWED = {
-    "data": {"data"},
+    "pseudonyms": {"pseudonyms", "config"},
+    "data": {"data", "pseudonyms"},
     "metrics": {"metrics"},
     "models": {"models", "data"},
     "losses": {"losses", "data"},

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1] / "recsys"
 FILES = sorted(ROOT.rglob("*.py"))
 TRAINED = {"export", "evaluation", "models", "data"}
 ALLOWED = {
-    "pseudonyms": {"pseudonyms", "config"},
-    "data": {"data", "pseudonyms"},
+    "persons": {"persons", "config"},
+    "data": {"data", "persons"},
     "metrics": {"metrics"},
     "models": {"models", "data"},
     "losses": {"losses", "data"},
@@ -21,7 +21,7 @@ ALLOWED = {
     "config": {"config"},
     "run": {"run", "config"},
     "training": {"training", "data", "models", "losses", "metrics", "evaluation", "report", "config", "run"},
-    "serving": {"serving", "config"},
+    "serving": {"serving", "config", "persons"},
     "export": {"export", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "abtest": {"abtest", "serving", "data", "config", "run"},
     "bulk": {"bulk", "serving", "export", "training", "config", "run"},

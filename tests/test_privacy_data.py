@@ -11,7 +11,7 @@ from recsys.data.ranking_batches import RankingBatches
 from recsys.data.schema import DataError
 from recsys.data.sources import Csv, FrameSource
 from recsys.data.training_batches import TrainingBatches
-from recsys.pseudonyms import mark_of, pseudonym, secret
+from recsys.persons import mark_of, pseudonym, secret
 from tests.planted import planted_log, planted_users, prepared
 
 KEY, VARIABLE = "k" * 32, "RECSYS_PRIVACY_KEY"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recsys.data.schema import DataError
-from recsys.pseudonyms import mark_of, secret
+from recsys.persons import mark_of, secret
 
 FILE = "erased.txt"
 

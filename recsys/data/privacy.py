@@ -16,10 +16,9 @@ from recsys.data.ledger import Ledger
 from recsys.data.schema import DataError
 from recsys.data.sources import existing, file_hash, read_table
 from recsys.data.validation import Validated, checked_ids
-from recsys.pseudonyms import pseudonym, secret
+from recsys.persons import YES, pseudonym, secret
 
 EVENTS = "events"
-YES = ("true", "t", "yes", "y", "1", "1.0")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""Keyed hashes in place of ids: HMAC-SHA256 under a key that only the environment holds."""
+"""What stands for persons, HMAC-SHA256 under a key that only the environment holds, and what counts as their yes."""
 
 import hmac
 import os
 
 from recsys.config import ConfigError
 
+YES = ("true", "t", "yes", "y", "1", "1.0")
+"""answers that are consent, in whatever case; all others are none"""
 SHORTEST = 16
 """characters of a key: a shorter one could be guessed, and with it every id"""
 

@@ -115,9 +115,9 @@ def test_a_table_that_says_nothing_is_refused_at_the_start(tmp_path, table):
 
 def test_a_version_that_holds_an_erased_id_is_refused_and_others_are_not(artefact, tmp_path):
     path = shutil.copy(artefact("two_tower"), tmp_path / "model.onnx")
-    mark_path(path).write_text(json.dumps({"refused": [], "why": "learned", "since": ""}))
+    mark_path(path).write_text(json.dumps({"learned": [digest(path)]}))
     with client_of(path, lambda asked, then: then(asked)) as client:
-        mark_path(path).write_text(json.dumps({"refused": [digest(path)], "why": "learned", "since": ""}))
+        mark_path(path).write_text(json.dumps({"refused": [digest(path)]}))
         answer = client.post("/reload")
         assert (answer.status_code, "was erased" in answer.json()["detail"]) == (409, True)
     with pytest.raises(RequestError, match="was erased"):

@@ -25,6 +25,7 @@ ALLOWED = {
     "export": {"export", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "abtest": {"abtest", "serving", "data", "config", "run"},
     "bulk": {"bulk", "serving", "export", "training", "config", "run"},
+    "privacy": {"privacy", "persons", "serving", "training", "metrics", "config", "run"} | TRAINED,
     "benchmark": {"benchmark", "serving", "training", "config", "run"} | TRAINED,
     "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from recsys.serving.recommender import Recommender, RequestError
-from recsys.serving.stale import is_refused, mark
+from recsys.serving.stale import verdict
 
 log = logging.getLogger(__name__)
 Stamp = tuple[int, int, int]
@@ -49,9 +49,10 @@ class Artefact:
 
     def _load(self) -> Recommender:
         self._stamp = self._seen()
-        if mark(self.path) is not None:
-            if is_refused(self.path):
-                raise RequestError(f"'{self.path}' holds the id of somebody who was erased; train and export again")
+        marked = verdict(self.path)
+        if marked == "refused":
+            raise RequestError(f"'{self.path}' holds the id of somebody who was erased; train and export again")
+        if marked == "learned":
             log.warning("the file learned from somebody who was erased: train again", extra={"path": str(self.path)})
         recommender = Recommender(self.path, self.threads)
         recommender.self_test()

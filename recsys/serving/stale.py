@@ -1,13 +1,14 @@
 """Marks beside files that learned from somebody who was erased since: `model.onnx.stale`.
 
-A marked file is served, but for the versions that held the erased user's id: they are refused, also when they are put
-back from a copy.
+A version is known by its SHA-256. Those that held the erased user's id are refused, also when they are put back from
+a copy; those that only learned are served until there is a newer one.
 """
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+
+KINDS = ("refused", "learned")
 
 
 def mark_path(path: Path) -> Path:
@@ -15,21 +16,22 @@ def mark_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.stale")
 
 
-def mark(path: Path) -> dict[str, Any] | None:
-    """What is said of a file: `since`, `why`, and under `refused` the SHA-256 of versions that held an erased id; None
-    for a file that is not marked.
-    """
+def marks(path: Path) -> dict[str, list[str]]:
+    """The marked versions of a file, by what they are: `refused` or `learned`."""
     try:
-        said: dict[str, Any] = json.loads(mark_path(path).read_text(encoding="utf-8"))
+        text = mark_path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
+        return {kind: [] for kind in KINDS}
+    return {kind: list(json.loads(text).get(kind, ())) for kind in KINDS}
+
+
+def verdict(path: Path) -> str | None:
+    """What the file at the path is marked as; None for a version that is not."""
+    marked = marks(path)
+    if not any(marked.values()):
         return None
-    return said
-
-
-def is_refused(path: Path) -> bool:
-    """Whether the file is a version that held an erased user's id."""
-    said = mark(path)
-    return bool(said and said["refused"]) and digest(path) in said["refused"]
+    own = digest(path)
+    return next((kind for kind in KINDS if own in marked[kind]), None)
 
 
 def digest(path: Path) -> str:

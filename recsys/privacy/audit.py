@@ -40,20 +40,12 @@ def audit(run: str, members: str | None, others: str | None, n_users: int, n_eve
     users, ranking = _ranked(model, dataset, folder)
     gaps = _gaps(users, ranking, dataset)
     lists = {f"{name}@{ranking.k}": ranking.metrics[f"{name}@{ranking.k}"] for name in LISTS}
-    yield f"{ranking.n_users:,} test users; ndcg@{ranking.k} of each group beside everybody else's:"
-    yield (
-        pd.DataFrame(gaps).to_string(index=False, float_format="{:.4f}".format) if gaps else "no group is large enough"
-    )
+    table = pd.DataFrame(gaps).to_string(index=False, float_format="{:.4f}".format)
+    yield f"{ranking.n_users:,} test users; ndcg@{ranking.k} of groups of at least {FEWEST}, beside everybody else's:"
+    yield table if gaps else "there are none"
     yield ", ".join(f"{name} {value:.4f}" for name, value in lists.items())
-    found = _membership(folder, dataset, members, others, (n_users, n_events, seed))
-    yield (
-        found
-        if isinstance(found, str)
-        else (
-            f"membership: AUC {found.auc:.3f} (95 % {found.low:.3f}-{found.high:.3f}), {found.n_members:,} members "
-            f"against {found.n_others:,} others"
-        )
-    )
+    found = _membership(folder, dataset, (members, others), n_users, n_events, seed)
+    yield f"membership attack: {found}"
     attacked: dict[str, Any] = {"reason": found} if isinstance(found, str) else found._asdict()
     folder.write_json("audit", {"k": ranking.k, "gaps": gaps, "lists": lists, "membership": attacked})
 

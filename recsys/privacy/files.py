@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,11 @@ class Wanted(NamedTuple):
     @property
     def words(self) -> re.Pattern[str]:
         """The names as whole words of a text."""
-        return re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, sorted(self.names))) + r")(?![\w-])")
+        return re.compile(_words(self.names))
+
+
+def _words(names: Iterable[str]) -> str:
+    return r"(?<![\w-])(?:" + "|".join(map(re.escape, sorted(names))) + r")(?![\w-])"
 
 
 def purge(path: Path, wanted: Wanted) -> int:
@@ -120,8 +124,8 @@ KINDS: dict[str, Callable[[Path, Wanted], int]] = {
 
 
 def still_there(paths: Collection[Path], names: Collection[str]) -> list[Path]:
-    """The files whose bytes hold one of the names."""
+    """The files whose bytes hold one of the names as a whole word."""
     if not names:
         return []
-    sought = re.compile(b"|".join(re.escape(name.encode()) for name in sorted(names)))
+    sought = re.compile(_words(names).encode())
     return [path for path in paths if path.is_file() and sought.search(path.read_bytes())]

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
-from recsys.config import ConfigError
+from recsys.config import ConfigError, build, check
 from recsys.serving.app import create_app
 from recsys.serving.artefact import Artefact
 from recsys.serving.consent import Consent
 from recsys.serving.messages import Limits
 from recsys.serving.recommender import Recommender, RequestError
 from recsys.serving.stale import digest, mark_path
+from tests.composed import composed
 
 NOW = {"timestamp": 1_700_000_000}
 ROWS = {"user": ["ada", "bob", "7", "cleo", "cleo"], "personalise": ["yes", "no", "True", "1", "0"]}
@@ -124,3 +125,10 @@ def test_a_version_that_holds_an_erased_id_is_refused_and_others_are_not(artefac
         Artefact(path, 1)
     shutil.copy(artefact("sasrec"), path)
     assert Artefact(path, 1).recommender.describe()["model"] == "sasrec"
+
+
+def test_the_server_takes_it_as_a_part(table):
+    config = composed("artefact=FILE", "consent=table", f"parts.consent.table={table}", name="serve")
+    check(config)
+    part = build(config.parts.consent)
+    assert (part.purpose, part.unknown, part.keep) == ("personalise", False, {"timestamp"})

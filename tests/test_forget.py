@@ -123,6 +123,23 @@ def test_no_preparation_lets_them_in_and_the_rest_is_as_if_they_had_never_been(r
     assert after.metadata["arrays"] == never_had.metadata["arrays"]
 
 
+@pytest.mark.slow
+def test_the_next_training_gives_the_weights_of_a_shop_that_never_had_them(root):
+    def weights(name, log):
+        log.to_csv(root / f"{name}.csv", index=False)
+        words = [f"data.path={root}/{name}.csv", f"data.folder={root}/{name}", "model=sasrec", "model.dim=16"]
+        more = ["data=csv", "trainer.max_epochs=2", "threads=1", "ks=[5,10]", "logger=none", "baselines=none"]
+        run = Run.create(root / "runs" / name, composed(*words, *more))
+        train(run)
+        return run.load_weights()
+
+    list(forget(GONE, str(root / "forgot"), [], COLUMNS, VARIABLE))
+    first, second = (weights("forgot", log_of()), weights("never", log_of()[log_of()["user"] != GONE]))
+    assert all(torch.equal(first[name], second[name]) for name in first | second)
+    other = weights("had", log_of())
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
 def test_what_learned_from_them_is_stale(root):
     said = "\n".join(forgotten(root))
     run = Run.open(root / "runs" / "first")

@@ -3,12 +3,17 @@
 import gzip
 import json
 import shutil
+import threading
+import time
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
 import pandas as pd
 import pytest
 import torch
+import uvicorn
+from fastapi import FastAPI, Request
 
 from recsys.card import card
 from recsys.config import ConfigError
@@ -30,7 +35,7 @@ from tests.planted import planted_log, prepared
 
 KEY, VARIABLE = "k" * 32, "RECSYS_PRIVACY_KEY"
 GONE, STAYS = "customer-u07", "customer-u08"
-COLUMNS = ["user", "customer"]
+COLUMNS = ["user", "customer", "unit"]
 
 
 @pytest.fixture(autouse=True)
@@ -66,9 +71,15 @@ def root(trained, tmp_path):
     return tmp_path
 
 
-def forgotten(root, user=GONE, where=("runs",), **settings):
+def erasing(user, data, folders=(), servers=()):
+    return forget(
+        user, str(data), list(map(str, folders)), servers, COLUMNS, VARIABLE, ["RECSYS_UNIT_KEY", "UNSET_KEY"]
+    )
+
+
+def forgotten(root, user=GONE, where=("runs",)):
     folders = [str(root / name) for name in where]
-    return list(forget(user, str(root / "data"), folders, settings.pop("columns", COLUMNS), VARIABLE))
+    return list(erasing(user, root / "data", folders))
 
 
 def holding(root, *names):
@@ -133,7 +144,7 @@ def test_the_next_training_gives_the_weights_of_a_shop_that_never_had_them(root)
         train(run)
         return run.load_weights()
 
-    list(forget(GONE, str(root / "forgot"), [], COLUMNS, VARIABLE))
+    list(erasing(GONE, root / "forgot"))
     first, second = (weights("forgot", log_of()), weights("never", log_of()[log_of()["user"] != GONE]))
     assert all(torch.equal(first[name], second[name]) for name in first | second)
     other = weights("had", log_of())
@@ -187,6 +198,47 @@ def test_pseudonyms_are_found_by_the_raw_id(tmp_path):
     assert (again.n_users, own in again.raw_users().to_pylist()) == (59, False)
 
 
+def test_exposures_under_a_key_of_their_own_are_found(root, monkeypatch):
+    monkeypatch.setenv("RECSYS_UNIT_KEY", "another key")
+    own, other = (pseudonym(b"another key", user)[:32] for user in (GONE, STAYS))
+    (root / "logs").mkdir()
+    lines = [json.dumps({"time": 1.0, "unit": unit, "items": ["i01"]}) + "\n" for unit in (own, other)]
+    (root / "logs" / "exposures.jsonl").write_text("".join(lines))
+    forgotten(root, where=["logs"])
+    assert (root / "logs" / "exposures.jsonl").read_text() == lines[1]
+
+
+def test_servers_are_asked_to_forget_sessions(root, monkeypatch):
+    app, asked = FastAPI(), []
+
+    @app.delete("/events/{customer:path}")
+    def session(customer: str, request: Request):
+        asked.append((customer, request.headers.get("X-API-Key")))
+
+    monkeypatch.setenv("RECSYS_API_KEY", "secret")
+    with serving(app) as address:
+        said = list(erasing([GONE, "a/b ü"], root / "data", [], [address]))
+        assert f"{address}: 2 sessions forgotten" in said
+    with serving(FastAPI()) as address:
+        assert f"{address}: keeps no sessions" in list(erasing(GONE, root / "data", [], [address]))
+    with pytest.raises(OSError, match="refused"):
+        list(erasing(GONE, root / "data", [], [address]))
+    assert asked == [(GONE, "secret"), ("a/b ü", "secret")]
+
+
+@contextmanager
+def serving(app):
+    """The address of an app that answers."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
 def test_ids_leave_an_exported_file_and_the_old_version_is_refused(artefact, shop, tmp_path):
     (tmp_path / "runs").mkdir()
     path = shutil.copy(artefact("ncf", users=True), tmp_path / "runs" / "model.onnx")
@@ -228,7 +280,7 @@ def test_what_cannot_be_mended_is_said(root):
     (root / "logs" / "broken.json").write_text("{")
     said = []
     with pytest.raises(SystemExit):
-        for line in forget(GONE, str(root / "data"), [str(root / "logs")], COLUMNS, VARIABLE):
+        for line in erasing(GONE, root / "data", [root / "logs"]):
             said.append(line)  # noqa: PERF402 - kept although it ends in an exit
     assert f"{root}/logs/memo.txt: STILL HOLDS an id; delete it or mend it yourself" in said
     assert any(line.startswith(f"{root}/logs/broken.json: cannot be read") for line in said)

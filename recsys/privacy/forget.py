@@ -1,5 +1,6 @@
 """`recsys forget`: a user leaves everything that was written, and no preparation lets them in again."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,13 +11,24 @@ from recsys.data.ledger import Ledger, entries
 from recsys.persons import pseudonym, secret
 from recsys.privacy.files import Wanted, purge, still_there
 from recsys.privacy.learned import mark_artefact, mark_run, without_datasets
+from recsys.privacy.sessions import end_sessions
 from recsys.run import write_text
 
+HALF = 32
+"""hex digits of the pseudonyms in exposure logs"""
 SHORT = 5
 """characters of an id that is found in any file by chance, and not looked for in bytes"""
 
 
-def forget(user: Any, folder: str, where: Sequence[str], columns: Sequence[str], key: str) -> Iterator[str]:
+def forget(
+    user: Any,
+    folder: str,
+    where: Sequence[str],
+    servers: Sequence[str],
+    columns: Sequence[str],
+    key: str,
+    keys: Sequence[str],
+) -> Iterator[str]:
     """What was done, line by line; settings as in configs/forget.yaml. Ends with status 1 where an id is left in a file
     that could not be mended. Raises ConfigError for an id that is none, a folder that is not there or a missing key.
     """
@@ -29,12 +41,13 @@ def forget(user: Any, folder: str, where: Sequence[str], columns: Sequence[str],
     ledger = Ledger(folders[0], key)
     write_text(ledger.path, entries(own, users, ledger))
     yield f"{ledger.path}: {len(users):,} users; no preparation in '{folder}' lets them in, whatever the source holds"
-    names = frozenset(users) | {pseudonym(own, name) for name in users}
+    names = frozenset(users) | _pseudonyms(users, key, *(name for name in keys if os.environ.get(name)))
     wanted = Wanted(names, frozenset(columns))
     deleted, held = without_datasets(folders, wanted)
     yield from (f"{path}: deleted; it is prepared again when it is asked for" for path in deleted)
     yield from _marked(folders, held, wanted)
     yield from _purged(folders, wanted)
+    yield from (end_sessions(server, users) for server in servers)
     yield from _searched(folders, names, ledger.path)
 
 
@@ -46,6 +59,12 @@ def _ids(user: Any) -> list[str]:
     if not given:
         raise ConfigError("user=[] names nobody; write user=ID or user=[ID,ID]")
     return [str(one) for one in given]
+
+
+def _pseudonyms(users: Iterable[str], *variables: str) -> frozenset[str]:
+    """The users' pseudonyms under each key, whole and, as logs have them, their first half."""
+    found = (pseudonym(os.environ[name].encode(), user) for name in variables for user in users)
+    return frozenset(name for whole in found for name in (whole, whole[:HALF]))
 
 
 def _files(folders: Iterable[Path]) -> Iterator[Path]:

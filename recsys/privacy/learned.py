@@ -76,7 +76,7 @@ def mark_artefact(path: Path, held: dict[str, bool], wanted: Wanted) -> str | No
 
     The version that held an id is refused from now on. What remains is without a way from an id to its row of weights.
     """
-    proto = onnx.load(path)
+    proto = onnx.load(path, load_external_data=False)
     said = {entry.key: entry.value for entry in proto.metadata_props}.get("manifest")
     why = said and _why(json.loads(said).get("split_hash"), held)
     if not why:

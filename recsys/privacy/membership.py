@@ -48,7 +48,7 @@ class Witness:
 
     def familiarity(self, users: Array) -> Array:
         """(U,) the mean log-probability of the users' own events; NaN where the file knows none of them."""
-        return np.array([self._mean(user) for user in tqdm(users.tolist(), unit=" users", leave=False)])
+        return np.array([self._mean(user) for user in tqdm(users.tolist(), unit=" users", leave=False, disable=None)])
 
     def _mean(self, user: int) -> float:
         asked = list(self._questions(user))

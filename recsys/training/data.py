@@ -18,6 +18,9 @@ def remember(run: Run, dataset: Dataset) -> None:
 
 
 def check_same(run: Run, dataset: Dataset) -> None:
-    """Raises ConfigError where the data are no longer those that the run was trained on: items have other numbers."""
+    """Raises ConfigError where the data are no longer those that the run was trained on: items have other numbers.
+    A stale run says that it is stale.
+    """
+    run.refuse_stale()
     if (run.folder / "data.json").exists() and run.read_json("data")["split_hash"] != dataset.split_hash:
         raise ConfigError(f"'{run.folder}' was trained on other data than its settings now give; train again")

@@ -29,10 +29,13 @@ PACKAGES = (
     "duckdb",
     "narwhals",
 )
+STALE = "stale.json"
 
 
 class Run:
-    """One folder with config.yaml, last.ckpt, model.pt, metrics.json, training.json, timing.json, environment.json."""
+    """One folder with config.yaml, last.ckpt, model.pt, data.json, metrics.json, training.json, timing.json,
+    environment.json.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,7 +62,7 @@ class Run:
     def discard(self) -> None:
         """Remove what `create` wrote, unless training has left something; the folder too if it is then empty."""
         if not self.checkpoint.exists() and not (self.folder / "model.pt").exists():
-            for name in ("config.yaml", "environment.json"):
+            for name in ("config.yaml", "environment.json", "data.json"):
                 (self.folder / name).unlink(missing_ok=True)
             with suppress(OSError):  # holds something that is not ours
                 self.folder.rmdir()
@@ -88,8 +91,14 @@ class Run:
             except RuntimeError as error:  # which torch raises for a full disk
                 raise OSError(f"'{self.folder}/model.pt' cannot be written ({str(error).splitlines()[0]})") from error
 
+    def refuse_stale(self) -> None:
+        """Raises ConfigError for a run that `recsys forget` has marked."""
+        if (self.folder / STALE).exists():
+            raise ConfigError(f"'{self.folder}' is stale: {self.read_json('stale')['why']}; train again")
+
     def load_weights(self) -> dict[str, torch.Tensor]:
-        """The best weights; ConfigError if the run has not saved any."""
+        """The best weights; ConfigError if the run has not saved any, or is stale."""
+        self.refuse_stale()
         path = self.folder / "model.pt"
         if not path.exists():
             raise ConfigError(f"'{self.folder}' has no model.pt: its training has not finished an epoch")

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1] / "recsys"
 FILES = sorted(ROOT.rglob("*.py"))
 TRAINED = {"export", "evaluation", "models", "data"}
 ALLOWED = {
-    "data": {"data"},
+    "persons": {"persons", "config"},
+    "data": {"data", "persons"},
     "metrics": {"metrics"},
     "models": {"models", "data"},
     "losses": {"losses", "data"},
@@ -20,14 +21,16 @@ ALLOWED = {
     "config": {"config"},
     "run": {"run", "config"},
     "training": {"training", "data", "models", "losses", "metrics", "evaluation", "report", "config", "run"},
-    "serving": {"serving", "config"},
     "assistant": {"assistant", "serving", "config"},
-    "export": {"export", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "abtest": {"abtest", "serving", "data", "config", "run"},
     "bulk": {"bulk", "serving", "export", "training", "config", "run"},
     "insights": {"insights", "training", "models", "data", "config", "run"},
     "forecast": {"forecast", "insights", "bulk", "config", "run"},
     "benchmark": {"benchmark", "assistant", "serving", "training", "config", "run"} | TRAINED,
+    "serving": {"serving", "config", "persons"},
+    "card": {"card", "run", "config"},
+    "export": {"export", "card", "serving", "training", "models", "data", "evaluation", "config", "run"},
+    "privacy": {"privacy", "persons", "serving", "training", "metrics", "config", "run"} | TRAINED,
     "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},
 }
 

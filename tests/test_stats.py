@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.metrics import stats
-from recsys.metrics.stats import bootstrap_interval, paired_difference
+from recsys.metrics.stats import bootstrap_interval, independent_difference, paired_difference
 
 VALUES = st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20)
 PAIRS = st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)), min_size=1, max_size=20)
@@ -107,3 +107,18 @@ def test_p_values_are_uniform_where_nothing_differs() -> None:
 def test_what_is_refused_is_named(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_independent_difference_is_that_of_the_means_and_its_interval_covers():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for draw in range(100):
+        a, b = rng.normal(1, 1, 60), rng.normal(0, 2, 40)
+        difference, low, high = independent_difference(a, b, seed=draw, n_resamples=200)
+        assert difference == pytest.approx(a.mean() - b.mean())
+        covered += low <= 1 <= high
+    assert 88 <= covered <= 99
+    back = independent_difference(b, a)
+    assert back[0] == pytest.approx(-difference)
+    with pytest.raises(ValueError, match="b has shape"):
+        independent_difference(a, [])

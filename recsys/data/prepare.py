@@ -20,8 +20,10 @@ from recsys.data.dataset import Dataset
 from recsys.data.engine import Engine, Frame, opened
 from recsys.data.features import Features
 from recsys.data.filters import Filters
+from recsys.data.ledger import Ledger
 from recsys.data.log import read_log
 from recsys.data.pack import pack, side_tables
+from recsys.data.privacy import Privacy, guarded, renamed
 from recsys.data.refunds import without_refunds
 from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
@@ -46,18 +48,21 @@ def prepare(
     split: Split,
     target_events: Sequence[str] | None = None,
     refund_events: Sequence[str] = (),
+    privacy: Privacy = Privacy(),  # noqa: B008 - frozen
 ) -> Dataset:
     """The prepared dataset of a source, from `folder` if the same was prepared before.
 
     `exclude_seen` says whether rankings leave out what the user already had; `seed` shuffles rows inside
     baskets; `target_events` are what is predicted (None: all), other events are history alone; events of the types
-    `refund_events` take purchases back. Raises DataError for input that cannot be used; then nothing is left behind.
+    `refund_events` take purchases back; `privacy` says who is let in, besides those who are in the ledger of the erased
+    that lies in `folder`. Raises DataError for input that cannot be used; then nothing is left behind.
     """
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": _prepared(columns),
         "clock": asdict(clock), "filters": asdict(filters), "features": asdict(features),
         "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split), "refund_events": list(refund_events),
         "target_events": None if target_events is None else list(target_events),
+        **privacy.describe(),
     }  # fmt: skip
     fingerprint = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{name}-{fingerprint[:16]}"
@@ -67,7 +72,10 @@ def prepare(
     _sweep(path)
     with _staged(path) as work:
         with opened(work / "stages") as engine:
-            _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec)
+            ledger = Ledger(Path(folder), privacy.key)
+            _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec, privacy, ledger)
+            if Ledger(Path(folder), privacy.key).marks != ledger.marks:
+                raise DataError("users were erased while the data were prepared; run the command again")
         shutil.rmtree(work / "stages")
     return Dataset(path)
 
@@ -82,8 +90,12 @@ def _write(
     features: Features,
     split: Split,
     spec: dict[str, Any],
+    privacy: Privacy,
+    ledger: Ledger,
 ) -> None:
-    valid = validate(tables.events, columns, clock, features.brought, engine)
+    brought = tuple(dict.fromkeys((*features.brought, *privacy.columns)))
+    valid = validate(tables.events, columns, clock, brought, engine)
+    valid = guarded(valid, privacy, ledger, features.brought, engine)
     valid = without_refunds(valid, spec["refund_events"], spec["target_events"] or filters.events, engine)
     valid.quarantine.sink_parquet(work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
@@ -101,6 +113,8 @@ def _write(
         "events": len(parts.log),
     }
     side = side_tables(tables, columns, features, engine)
+    if "user" in side:
+        side["user"].index = side["user"].index.map(renamed(privacy))
     facts = pack(work, parts, ids, side, features, clock.zone)
     metadata = {**spec, "zone": clock.zone, "counts": counts, "cuts": parts.cuts, **facts}
     (work / "metadata.json").write_text(json.dumps(metadata, indent=1))

@@ -14,6 +14,7 @@ import pyarrow as pa
 from omegaconf import DictConfig
 from onnx import ModelProto
 
+from recsys.card import described, markdown
 from recsys.config import ConfigError
 from recsys.data.dataset import Dataset
 from recsys.export.check import Asker, CheckError, FileScorer, check_answers, check_ranking
@@ -44,7 +45,7 @@ def export(run: Run, config: DictConfig) -> None:
     if isinstance(model, ClosedForm):
         model.load_state_dict(run.load_weights())
     max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
-    about = {"model": model_name(run.config), "licence": config.licence, "metrics": _metrics(run)}
+    about = {"model": model_name(run.config), "licence": config.licence, "metrics": _metrics(run), "card": _card(run)}
     settings = config.precision, config.users, config.check_users
     with _tables_beside(run.folder) as beside, atomic(run.folder / FILE) as path:
         try:
@@ -148,6 +149,11 @@ def _words(dataset: Dataset, with_users: bool) -> Words:
 
 def _text(raw: pa.ChunkedArray) -> list[str]:
     return [str(value) for value in raw.to_pylist()]
+
+
+def _card(run: Run) -> str | None:
+    """The run's card as Markdown; None for a run that was not ranked."""
+    return markdown(described(run)) if (run.folder / "metrics.json").exists() else None
 
 
 def _metrics(run: Run) -> dict[str, Any]:

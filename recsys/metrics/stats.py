@@ -53,6 +53,18 @@ def paired_difference(
     return PairedDifference(float(difference), *_percentiles(means, level), (extreme + 1) / (n_resamples + 1))
 
 
+def independent_difference(
+    a: npt.ArrayLike, b: npt.ArrayLike, seed: int = 0, level: float = 0.95, n_resamples: int = 1000
+) -> tuple[float, float, float]:
+    """mean(a) - mean(b) of two groups of other users, `a` (U,) and `b` (V,), and the percentile interval of it.
+
+    Raises ValueError as `bootstrap_interval` does. Efron & Tibshirani, 1993, chapter 8.
+    """
+    groups = _checked(a, "a"), _checked(b, "b")
+    first, second = (_resampled_means(group, seed + n, n_resamples) for n, group in enumerate(groups))
+    return float(groups[0].mean() - groups[1].mean()), *_percentiles(first - second, level)
+
+
 def _resampled_means(values: Array, seed: int, n_resamples: int) -> Float[np.ndarray, "R"]:
     """The means of R samples of U users; of each sample only how often each value came is drawn."""
     if n_resamples < 1:

@@ -20,6 +20,7 @@ from recsys.serving.messages import (
     Answer,
     Ask,
     Asked,
+    AskedOfItem,
     Limits,
     OneOrMany,
     Part,
@@ -138,7 +139,7 @@ async def recommend(
 @questions.post("/similar")
 async def similar(request: Request, asked: Similar) -> Answer:
     """What is recommended after this one item."""
-    one = Asked(history=[asked.item], k=asked.k, exclude_seen=True)
+    one = AskedOfItem(history=[asked.item], k=asked.k, exclude_seen=True)
     return (await server_of(request).ask([one]))[0]
 
 

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from recsys.serving.recommender import Recommender
+from recsys.serving.recommender import Recommender, RequestError
+from recsys.serving.stale import verdict
 
 log = logging.getLogger(__name__)
 Stamp = tuple[int, int, int]
@@ -48,6 +49,11 @@ class Artefact:
 
     def _load(self) -> Recommender:
         self._stamp = self._seen()
+        marked = verdict(self.path)
+        if marked == "refused":
+            raise RequestError(f"'{self.path}' holds the id of somebody who was erased; train and export again")
+        if marked == "learned":
+            log.warning("the file learned from somebody who was erased: train again", extra={"path": str(self.path)})
         recommender = Recommender(self.path, self.threads)
         recommender.self_test()
         return recommender

@@ -41,6 +41,10 @@ class Asked(BaseModel):
     facts: dict[str, Any] = Field(default={}, description="values by name for the server's rules, such as a region")
 
 
+class AskedOfItem(Asked):
+    """What goes with one item, which is the history: nobody's, so that it needs no consent."""
+
+
 def _form(value: Any) -> str:
     return "many" if isinstance(value, list) else "one"
 

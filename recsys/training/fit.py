@@ -14,6 +14,7 @@ from recsys.data.dataset import Dataset
 from recsys.models.base import Facts, Model, TooLargeError, Trainable
 from recsys.run import Run
 from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
+from recsys.training.data import check_same
 from recsys.training.loaders import Loaders
 from recsys.training.module import Training, quieten
 
@@ -62,7 +63,10 @@ def fit(config: DictConfig, dataset: Dataset, run: Run) -> Model:
 
 
 def restore(config: DictConfig, dataset: Dataset, run: Run) -> Model:
-    """The configured model with the run's best weights; a closed form is as yet unfitted."""
+    """The configured model with the run's best weights; a closed form is as yet unfitted. ConfigError where the data
+    are not those of the run.
+    """
+    check_same(run, dataset)
     model = _seeded(config, dataset)
     if isinstance(model, Trainable):
         model.load_state_dict(run.load_weights())

@@ -7,13 +7,16 @@ from recsys.data.segments import joined
 from recsys.models.base import ClosedForm
 from recsys.run import Run, peak_rss_mb
 from recsys.training.compare import compare
+from recsys.training.data import remember
 from recsys.training.fit import fit, load_dataset, restore
 
 
 def train(run: Run) -> None:
     """Train the run's model, or go on where it stopped, and rank it beside the baselines."""
     started = time.perf_counter()
+    run.refuse_stale()
     dataset = load_dataset(run.config)
+    remember(run, dataset)
     model = fit(run.config, dataset, run)
     metrics, text = compare(model, dataset, run.config)
     if isinstance(model, ClosedForm):  # fitted to all that came before the test

@@ -88,7 +88,7 @@ class Interleaved:
 
 
 class Exposures:
-    """A line in a log for every list that leaves the server, written before it leaves; the outermost part.
+    """A line in a log for every list that leaves the server, written before it leaves; outside all that moves items.
 
     With a `key`, `unit` is a pseudonym of the customer. A log that cannot be written costs no answer.
     """

@@ -27,6 +27,7 @@ from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
 from recsys.data.splits import Split, without_rare_items
 from recsys.data.validation import validate
+from recsys.data.vocabulary import FILES, Vocabulary, renumbered
 
 FORMAT = 3
 DAY = 86_400
@@ -46,12 +47,14 @@ def prepare(
     split: Split,
     target_events: Sequence[str] | None = None,
     refund_events: Sequence[str] = (),
+    vocabulary: str | None = None,
 ) -> Dataset:
     """The prepared dataset of a source, from `folder` if the same was prepared before.
 
     `exclude_seen` says whether rankings leave out what the user already had; `seed` shuffles rows inside
     baskets; `target_events` are what is predicted (None: all), other events are history alone; events of the types
-    `refund_events` take purchases back. Raises DataError for input that cannot be used; then nothing is left behind.
+    `refund_events` take purchases back. Users, items and values of the dataset in the folder `vocabulary` keep their
+    numbers, new ones are appended. Raises DataError for input that cannot be used; then nothing is left behind.
     """
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": asdict(columns),
@@ -59,6 +62,9 @@ def prepare(
         "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split), "refund_events": list(refund_events),
         "target_events": None if target_events is None else list(target_events),
     }  # fmt: skip
+    if vocabulary is not None:
+        spec["vocabulary"] = _identity(Path(vocabulary))
+    old = Vocabulary.read(vocabulary) if vocabulary else Vocabulary()
     fingerprint = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{name}-{fingerprint[:16]}"
     if (path / "metadata.json").exists():
@@ -67,7 +73,7 @@ def prepare(
     _sweep(path)
     with _staged(path) as work:
         with opened(work / "stages") as engine:
-            _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec)
+            _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec, old)
         shutil.rmtree(work / "stages")
     return Dataset(path)
 
@@ -82,12 +88,15 @@ def _write(
     features: Features,
     split: Split,
     spec: dict[str, Any],
+    old: Vocabulary,
 ) -> None:
     valid = validate(tables.events, columns, clock, features.brought, engine)
     valid = without_refunds(valid, spec["refund_events"], spec["target_events"] or filters.events, engine)
     valid.quarantine.sink_parquet(work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
     read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])
+    if len(old.items):
+        read, ids = renumbered(read, ids, old)
     filtered = filters.reduce(read)
     if not len(filtered):
         raise DataError(f"the filters leave no event of {valid.counts['kept']:,}; relax data.filters")
@@ -101,7 +110,7 @@ def _write(
         "events": len(parts.log),
     }
     side = side_tables(tables, columns, features, engine)
-    facts = pack(work, parts, ids, side, features, clock.zone)
+    facts = pack(work, parts, ids, side, features, clock.zone, old)
     metadata = {**spec, "zone": clock.zone, "counts": counts, "cuts": parts.cuts, **facts}
     (work / "metadata.json").write_text(json.dumps(metadata, indent=1))
 
@@ -157,6 +166,12 @@ def _sweep(path: Path) -> None:
         with suppress(FileNotFoundError):  # another process sweeps too
             if max(file.stat().st_mtime for file in (left, *left.rglob("*"))) < time.time() - DAY:
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _identity(vocabulary: Path) -> str:
+    """A hash of the files of a vocabulary, wherever they lie."""
+    paths = [vocabulary / name for name in FILES]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths if path.exists())).hexdigest()
 
 
 def _describe(split: Split) -> dict[str, Any]:

@@ -24,7 +24,7 @@ ALLOWED = {
     "export": {"export", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "abtest": {"abtest", "serving", "data", "config", "run"},
     "bulk": {"bulk", "serving", "export", "training", "config", "run"},
-    "lifecycle": {"lifecycle", "serving", "export", "training", "evaluation", "metrics", "report", "config", "run"} | TRAINED,
+    "lifecycle": {"lifecycle", "serving", "training", "metrics", "report", "config", "run"} | TRAINED,
     "benchmark": {"benchmark", "serving", "training", "config", "run"} | TRAINED,
     "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},
 }

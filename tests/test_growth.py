@@ -1,15 +1,20 @@
-"""A dataset that follows an older one keeps the numbers of its users, items and values."""
+"""A dataset that follows an older one keeps its numbers, and a model of it what the older model knew."""
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from recsys.config import ConfigError
 from recsys.data.batches import Reader
 from recsys.data.features import Encoder, Features
 from recsys.data.schema import Columns, DataError
 from recsys.data.sources import FrameSource
 from recsys.data.splits import GlobalTime, LeaveOneOut, Random
 from recsys.data.vocabulary import grown
+from recsys.lifecycle.growth import grow
+from recsys.training.module import score
+from tests.contracts.test_models import TRAINED, batch_of, made
 from tests.planted import DAY, START, planted_baskets, planted_items, planted_log, planted_users, prepared
 
 FEATURES = Features(user=["age"], item=["aisle"], context=["hour"])
@@ -134,3 +139,41 @@ def test_what_is_no_vocabulary_is_refused(tmp_path):
         prepared(tmp_path, planted_log(), vocabulary=str(tmp_path))
     with pytest.raises(DataError, match=r"'item\.price' is a number and was a category"):
         grown(Encoder("number"), Encoder("category", ("1",)), "item.price")
+
+
+@pytest.mark.parametrize(("name", "word"), TRAINED)
+def test_a_grown_model_answers_as_the_old_one_did(name, word, older, newer):
+    old, model = made(name, older, word), made(name, newer, word)
+    grow(old.state_dict(), model)
+    batch, n = batch_of(older), older.n_items + 1
+    torch.testing.assert_close(score(model, batch)[:, :n], score(old, batch)[:, :n])
+    weights = model.state_dict()
+    for parameter, _ in old.named_parameters():
+        before, after = old.state_dict()[parameter], weights[parameter]
+        assert after[: len(before)].numpy().tobytes() == before.numpy().tobytes() if before.ndim else after == before
+    assert score(model, batch_of(newer))[:, n:].isfinite().all()
+
+
+def test_new_rows_start_at_the_mean_of_the_old_and_tell_items_apart(older, newer):
+    old, model = made("two_tower", older), made("two_tower", newer)
+    fresh, n = model.item.weight.detach().clone(), older.n_items + 1
+    grow(old.state_dict(), model)
+    new = model.item.weight[n:]
+    torch.testing.assert_close(new, old.item.weight[1:].mean(dim=0) + fresh[n:] - fresh[1:n].mean(dim=0))
+    assert len(new.unique(dim=0)) == len(new) > 0
+
+
+def test_popularity_of_new_items_follows_their_counts(older, newer):
+    old, model = made("two_tower", older), made("two_tower", newer)
+    model.prepare(newer)  # without the noise that the test model has
+    grow(old.state_dict(), model)
+    new = model.popularity.weight[older.n_items + 1 :, 0].detach()
+    logs = np.log(newer.item_counts[older.n_items + 1 :] + 1)
+    np.testing.assert_allclose(new - new[0], logs - logs[0], atol=1e-5)
+
+
+def test_weights_of_another_model_are_refused(older, newer):
+    with pytest.raises(ConfigError, match=r"has no weights '.*' of this shape; train anew"):
+        grow(made("sasrec", older).state_dict(), made("two_tower", newer))
+    with pytest.raises(ConfigError, match="cannot shrink"):
+        grow(made("two_tower", newer).state_dict(), made("two_tower", older))

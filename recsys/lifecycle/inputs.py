@@ -49,7 +49,7 @@ def inputs(dataset: Dataset, windows: Windows, known: np.ndarray) -> list[Input]
     n = min(len(known), len(rank))
     rank[:n] = popularity(known)[:n]
     found = [
-        counted("history length", np.log2(place + 1).astype(np.int64)[:, None], windows.block),
+        counted("history length", np.log2(place + 1).astype(np.int64)[:, None] + 1, windows.block),
         counted("item popularity", rank[items][:, None] + 1, windows.block),
         counted("unknown items", (items >= len(known)).astype(np.int64)[:, None] + 1, windows.block),
     ]
@@ -63,7 +63,8 @@ def inputs(dataset: Dataset, windows: Windows, known: np.ndarray) -> list[Input]
         for name, encoder in dataset.encoders[kind].items():
             column = dataset.features(kind)[name][index]
             codes = tenths(column) if encoder.kind == "number" else column
-            found.append(counted(f"{kind}.{name}", codes + 1, windows.block))
+            several = codes.shape[1] > 1  # filled up with 0; alone, 0 is a value: unknown
+            found.append(counted(f"{kind}.{name}", codes if several else codes + 1, windows.block))
     return found
 
 

@@ -96,7 +96,7 @@ def challenge(run: Run, champion: Run, dataset: Dataset, since: int, epochs: int
     """
     config = run.config
     lesson = {
-        "_target_": "recsys.lifecycle.replay.replay",
+        "_target_": "recsys.lifecycle.replay.Replay",
         "batches": {**config.batches, "_partial_": True},
         "max_history": config.batches.max_history,
         "since": since,

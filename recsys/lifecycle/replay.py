@@ -3,52 +3,67 @@
 U users, N events.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from torch.utils.data import IterableDataset
 
-from recsys.data.batches import Array
+from recsys.data.batches import Array, Batch
 from recsys.data.dataset import Dataset
 from recsys.data.epochs import Epochs, Share
 from recsys.data.schema import DataError
 
 
-def replay(
-    batches: Callable[..., Epochs],
-    max_history: int,
-    since: int,
-    ratio: float,
-    dataset: Dataset,
-    seed: int,
-    share: Share = Share(),  # noqa: B008 - frozen
-) -> Epochs:
-    """The champion's kind of batches, in which only new events and the old ones of some users are targets; histories
-    are whole.
-    """
-    lesson = Dataset(dataset.folder)
-    lesson.is_target = chosen(dataset, max_history, since, ratio, seed)
-    return batches(dataset=lesson, seed=seed, share=share)
-
-
-def chosen(dataset: Dataset, max_history: int, since: int, ratio: float, seed: int) -> Array:
-    """(N,) bool: training events from `since` (seconds) on, and all earlier ones of users drawn until these are `ratio`
-    times as many. Of each user only the last `max_history` events are counted, as only they are read.
+class Replay(IterableDataset[Batch]):
+    """The champion's kind of batches, in which only some events are targets: all from `since` (seconds) on, and the
+    earlier ones of users drawn anew for each epoch, `ratio` times as many on average. Histories are whole.
 
     Raises DataError where nothing is new.
     """
-    assert dataset.timestamps is not None, "a refresh is split by time"
-    owner = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
-    end = dataset.bounds[owner, 0]
-    place = np.arange(len(owner))
-    read = (place < end) & (place >= end - max_history)
-    if dataset.is_target is not None:
-        read &= dataset.is_target
-    new = read & (dataset.timestamps >= since)
-    if not new.any():
-        raise DataError("no event for training is newer than the champion's; gather more, or widen the window")
-    old = np.bincount(owner[read & ~new], minlength=dataset.n_users)
-    users = np.random.default_rng(seed).permutation(np.flatnonzero(old))
-    before = np.cumsum(old[users]) - old[users]
-    drawn = np.zeros(dataset.n_users, dtype=bool)
-    drawn[users[before < ratio * new.sum()]] = True
-    return new | (read & drawn[owner])
+
+    def __init__(
+        self,
+        batches: Callable[..., Epochs],
+        max_history: int,
+        since: int,
+        ratio: float,
+        dataset: Dataset,
+        seed: int,
+        share: Share = Share(),  # noqa: B008 - frozen
+    ) -> None:
+        self.make, self.dataset, self.seed, self.share = batches, dataset, seed, share
+        assert dataset.timestamps is not None, "a refresh is split by time"
+        read = last_targets(dataset, max_history)
+        self.new = read & (dataset.timestamps >= since)
+        self.old = read & ~self.new
+        if not self.new.any():
+            raise DataError("no event for training is newer than the champion's; gather more, or widen the window")
+        self.owner = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
+        old, new = (np.bincount(self.owner[mask], minlength=dataset.n_users) for mask in (self.old, self.new))
+        self.groups = np.flatnonzero((old > 0) & (new == 0)), np.flatnonzero((old > 0) & (new > 0))
+        self.drawn = min(ratio * new.sum() / max(old.sum(), 1), 1.0)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the users of an epoch, as many as in any: Lightning asks for the length once."""
+        rng, replayed = np.random.default_rng((self.seed, epoch)), np.zeros(self.dataset.n_users, dtype=bool)
+        for group in self.groups:
+            replayed[rng.choice(group, round(self.drawn * len(group)), replace=False)] = True
+        lesson = Dataset(self.dataset.folder)
+        lesson.is_target = self.new | (self.old & replayed[self.owner])
+        self.batches = self.make(dataset=lesson, seed=self.seed, share=self.share)
+        self.batches.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self.batches)
+
+
+def last_targets(dataset: Dataset, n: int) -> Array:
+    """(N,) bool: the targets among each user's last `n` events of training, which are what an epoch reads."""
+    end = np.repeat(dataset.bounds[:, 0], np.diff(dataset.offsets))
+    place = np.arange(len(end))
+    found: Array = (place < end) & (place >= end - n)
+    return found if dataset.is_target is None else found & dataset.is_target

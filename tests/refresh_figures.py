@@ -43,7 +43,9 @@ def champion_of(folder: Path, seed: int, words: list[str]) -> Registry:
     return shelf
 
 
-def compared(folder: Path, seed: int, words: list[str], epochs: int = 5, ratio: float = 1.0) -> dict[str, float]:
+def compared(
+    folder: Path, seed: int, words: list[str], epochs: int = 8, ratio: float = 1.0, rate: float = 0.5
+) -> dict[str, float]:
     """N@10 of the champion, refreshed and trained anew, and the CPU-seconds of the latter two."""
     shelf = champion_of(folder, seed, words)
     champion, split = shelf.champion(), composed("split=global_time").split
@@ -56,7 +58,9 @@ def compared(folder: Path, seed: int, words: list[str], epochs: int = 5, ratio: 
         run = Run.create(folder / f"{name}-{seed}-{time.time_ns()}", config)
         start = time.process_time()
         model = (
-            challenge(run, champion, dataset, since, epochs, ratio) if name == "refresh" else fit(config, dataset, run)
+            challenge(run, champion, dataset, since, epochs, ratio, rate)
+            if name == "refresh"
+            else fit(config, dataset, run)
         )
         found[f"{name} CPU-s"] = time.process_time() - start
         found[name] = on_test(model, dataset).metrics["ndcg@10"]

@@ -65,9 +65,8 @@ def test_epochs_are_equally_long_and_one_seed_gives_one_draw(dataset, since):
 
 def test_a_user_is_replayed_whole_or_not_at_all(dataset, since):
     batches = replay(dataset, since, 0.5)
-    old, found = (
-        np.bincount(owners(dataset)[mask], minlength=60) for mask in (batches.old, targets(batches) & batches.old)
-    )
+    masks = batches.old, targets(batches) & batches.old
+    old, found = (np.bincount(owners(dataset)[mask], minlength=60) for mask in masks)
     assert set(found[old > 0] / old[old > 0]) == {0.0, 1.0}
 
 

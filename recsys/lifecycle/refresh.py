@@ -28,6 +28,8 @@ from recsys.training.module import score
 
 KEPT = 3
 """the exit status where the champion stays"""
+RATES = ("lr", "table_lr")
+"""learning rates among the settings of optimizers"""
 log = logging.getLogger(__name__)
 
 
@@ -38,6 +40,7 @@ def refresh(
     split: dict[str, Any],
     epochs: int,
     ratio: float,
+    rate: float,
     check_users: int | None,
     limits: dict[str, Any],
     promote: bool,
@@ -53,10 +56,10 @@ def refresh(
         dataset = load_dataset(config)
         since = _since(champion, dataset)
         run = Run.create(work / "run", config)
-        challenge(run, champion, dataset, since, epochs, ratio)
+        challenge(run, champion, dataset, since, epochs, ratio, rate)
         spent = time.process_time() - started
         about = {"how": "refresh", "from": before, "trained_until": trained_until(dataset)}
-        settings = {"since": since, "epochs": epochs, "ratio": ratio, "cpu_s": round(spent, 1)}
+        settings = {"since": since, "epochs": epochs, "ratio": ratio, "rate": rate, "cpu_s": round(spent, 1)}
         parity = _written(run, champion)
         if parity is not None:
             yield f"FAIL parity: {parity}"
@@ -90,7 +93,7 @@ def refreshed(champion: Run, path: str | None, changes: list[str], split: dict[s
     return merged
 
 
-def challenge(run: Run, champion: Run, dataset: Dataset, since: int, epochs: int, ratio: float) -> Model:
+def challenge(run: Run, champion: Run, dataset: Dataset, since: int, epochs: int, ratio: float, rate: float) -> Model:
     """A model that goes on from the champion's weights, or a closed form fitted anew; leaves weights and metrics in the
     run.
     """
@@ -102,8 +105,8 @@ def challenge(run: Run, champion: Run, dataset: Dataset, since: int, epochs: int
         "since": since,
         "ratio": ratio,
     }
-    tuning = {"trainer": {"max_epochs": epochs}, "logger": None, "patience": epochs}
-    tuned = OmegaConf.merge(config, tuning)
+    slower = {name: float(config.optimizer[name]) * rate for name in RATES if name in config.optimizer}
+    tuned = OmegaConf.merge(config, {"trainer": {"max_epochs": epochs}, "optimizer": slower, "patience": epochs})
     tuned.batches, tuned.logger = lesson, {}
     assert isinstance(tuned, DictConfig)
     model = fit(tuned, dataset, run, partial(grow, champion.load_weights()))

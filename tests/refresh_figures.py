@@ -49,7 +49,7 @@ def compared(
     """N@10 of the champion, refreshed and trained anew, and the CPU-seconds of the latter two."""
     shelf = champion_of(folder, seed, words)
     champion, split = shelf.champion(), composed("split=global_time").split
-    config = refreshed(champion, None, ["data.filters.end=null"], split)
+    config = refreshed(champion, None, {"data": {"filters": {"end": None}}}, split)
     dataset = load_dataset(config)
     since = trained_until(load_dataset(champion.config))
     found = {"seed": seed, "champion": ranked(champion.folder / "model.onnx", dataset, None).ranking.metrics["ndcg@10"]}

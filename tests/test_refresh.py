@@ -121,7 +121,7 @@ def run(tmp_path, dataset):
 
 
 def test_the_champions_settings_go_on_with_a_newer_log(run):
-    found = refreshed(run, "new.parquet", ["optimizer.lr=0.1"], SPLIT)
+    found = refreshed(run, "new.parquet", {"optimizer": {"lr": 0.1}}, SPLIT)
     assert found.data.source.path == "new.parquet"
     assert found.data.vocabulary == f"{run.folder}/vocabulary"
     assert (found.model.dim, found.optimizer.lr, found.split.quantile) == (8, 0.1, 0.9)
@@ -130,8 +130,8 @@ def test_the_champions_settings_go_on_with_a_newer_log(run):
 def test_data_that_are_no_file_have_no_path(tmp_path):
     run = Run.create(tmp_path / "run", composed("data=complete_journey"))
     with pytest.raises(ConfigError, match="path=x: the champion's data come from no file"):
-        refreshed(run, "x", [], SPLIT)
-    assert refreshed(run, None, [], SPLIT).data.source == run.config.data.source
+        refreshed(run, "x", {}, SPLIT)
+    assert refreshed(run, None, {}, SPLIT).data.source == run.config.data.source
 
 
 def test_a_champion_is_never_judged_on_what_it_learned(run, dataset, shop):

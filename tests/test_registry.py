@@ -6,11 +6,14 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from recsys.benchmark import http
 from recsys.config import ConfigError
 from recsys.lifecycle.registry import Registry, trained_until
 from recsys.run import Run
@@ -172,3 +175,30 @@ def test_a_served_path_follows_the_link(shelf, artefact):
     assert not served.is_stale()
     shelf.switch("0002", "refresh")
     assert served.is_stale()
+
+
+def switched_under_load(shelf, seconds=8, connections=4):
+    """What clients saw while champions changed every second, and how often the server took over another file."""
+    found = {}
+    with http.server(shelf.folder / "champion" / "model.onnx") as (port, _):
+        asked = [["POST", "/recommend", {"history": [], "k": 3}]]
+        clients = threading.Thread(target=lambda: found.update(http._asked(port, connections, seconds, asked)))
+        clients.start()
+        for turn in range(seconds - 2):
+            time.sleep(1)
+            shelf.switch(("0002", "0001")[turn % 2], "refresh")
+        clients.join()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+    found["reloads"] = float(next(line.split()[1] for line in lines if line.startswith("recsys_reloads_total")))
+    return found
+
+
+@pytest.mark.slow
+def test_a_server_under_load_fails_no_request_while_champions_change(shelf, artefact):
+    for name, model in (("0001", "sasrec"), ("0002", "two_tower")):
+        (shelf.folder / name / "model.onnx").write_bytes(artefact(model).read_bytes())
+    found = switched_under_load(shelf)
+    assert found["failed"] == 0
+    assert found["per_second"] > 1
+    assert found["reloads"] >= 2

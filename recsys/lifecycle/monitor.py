@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -28,7 +29,7 @@ ALARM = 3
 def watch(
     registry: str,
     path: str | None,
-    changes: list[str],
+    changes: dict[str, Any],
     days: float,
     reference: float,
     level: float,

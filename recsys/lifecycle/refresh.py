@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def refresh(
     registry: str,
     path: str | None,
-    changes: list[str],
+    changes: dict[str, Any],
     split: dict[str, Any],
     epochs: int,
     ratio: float,
@@ -77,18 +77,16 @@ def refresh(
         yield f"champion: {name}, before {before}, {spent:.0f} CPU-seconds to learn"
 
 
-def refreshed(champion: Run, path: str | None, changes: list[str], split: dict[str, Any]) -> DictConfig:
+def refreshed(champion: Run, path: str | None, changes: dict[str, Any], split: dict[str, Any]) -> DictConfig:
     """The champion's configuration on the newer log and with its numbers; ConfigError if it has no path to change."""
     own = champion.config
     new: dict[str, Any] = {"split": split, "data": {"vocabulary": str(champion.folder / "vocabulary")}}
     if path is not None:
         if "path" not in own.data.source:
-            raise ConfigError(
-                f"path={path}: the champion's data come from no file; use changes=[data.source.KEY=VALUE]"
-            )
+            raise ConfigError(f"path={path}: the champion's data come from no file; use +changes.data.source.KEY=VALUE")
         new["data"]["source"] = {"path": path}
     own.split = {}
-    merged = OmegaConf.merge(own, new, OmegaConf.from_dotlist(changes))
+    merged = OmegaConf.merge(own, new, changes)
     assert isinstance(merged, DictConfig)
     return merged
 

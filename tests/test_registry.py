@@ -21,7 +21,7 @@ from recsys.serving.artefact import Artefact
 from tests.planted import planted_log
 
 ROOT = Path(__file__).parents[1]
-FILES = ("config.yaml", "model.pt", "model.onnx", "metrics.json")
+FILES = ("config.yaml", "model.pt", "model.onnx", "model-1.tables", "metrics.json")
 
 
 def run_of(folder, text="a"):
@@ -55,6 +55,7 @@ def test_a_version_is_whole_and_has_its_own_vocabulary(shelf, dataset):
     ]  # fmt: skip
     vocabulary = shelf.champion().folder / "vocabulary"
     assert json.loads((vocabulary / "metadata.json").read_text())["n_items"] == dataset.n_items
+    assert (shelf.folder / "0001" / "model-1.tables").read_text() == "a"
     assert "made" in json.loads((shelf.folder / "0002" / "version.json").read_text())
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from recsys.config import ConfigError
 from recsys.data.dataset import Dataset
 from recsys.data.vocabulary import FILES as VOCABULARY
+from recsys.export.job import TABLES
 from recsys.run import Run, write_text
 
 NEEDED = ("config.yaml", "model.pt", "model.onnx")
@@ -76,7 +77,8 @@ class Registry:
                 raise ConfigError(f"'{run.folder}' has no {name}; finish it: recsys export run={run.folder}")
         made = work / "version"
         (made / "vocabulary").mkdir(parents=True)
-        for name in KEPT:
+        beside = [path.name for path in run.folder.glob(TABLES.format("*"))]
+        for name in (*KEPT, *beside):
             if (run.folder / name).exists():
                 _linked(run.folder / name, made / name)
         for name in VOCABULARY:

@@ -31,6 +31,7 @@ ALLOWED = {
     "card": {"card", "run", "config"},
     "export": {"export", "card", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "privacy": {"privacy", "persons", "serving", "training", "metrics", "config", "run"} | TRAINED,
+    "lifecycle": {"lifecycle", "serving", "training", "metrics", "report", "config", "run"} | TRAINED,
     "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},
 }
 

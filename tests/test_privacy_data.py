@@ -156,6 +156,14 @@ def test_the_erased_do_not_come_back(tmp_path):
     assert "u03" not in (tmp_path / FILE).read_text()
 
 
+def test_a_vocabulary_with_the_erased_is_refused(tmp_path):
+    old = prepared(tmp_path / "old", planted_log())
+    (tmp_path / "new").mkdir()
+    write_ledger(tmp_path / "new", ["u03"])
+    with pytest.raises(DataError, match="holds users who were erased; train anew without it"):
+        prepared(tmp_path / "new", planted_log(), vocabulary=str(old.folder))
+
+
 def test_a_ledger_needs_its_own_key(tmp_path, monkeypatch):
     write_ledger(tmp_path, ["u03"])
     monkeypatch.setenv(VARIABLE, "q" * 32)

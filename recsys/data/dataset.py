@@ -1,7 +1,7 @@
 """A prepared dataset: memory-mapped arrays in one folder, written once and reused.
 
 U users, N events, I items; item 0 is padding, for ever. Items 1..n_items occur in training, the most popular
-first; larger ids were first seen later.
+first, or come from an older vocabulary, in its order before those; larger ids were first seen later.
 """
 
 import json

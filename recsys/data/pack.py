@@ -17,6 +17,7 @@ from recsys.data.segments import segmented
 from recsys.data.sources import Tables
 from recsys.data.splits import Parts
 from recsys.data.validation import checked_ids
+from recsys.data.vocabulary import Vocabulary, grown
 
 
 def side_tables(tables: Tables, columns: Columns, features: Features, engine: Engine) -> dict[str, pd.DataFrame]:
@@ -36,25 +37,27 @@ def pack(
     side: dict[str, pd.DataFrame],
     features: Features,
     zone: str,
+    old: Vocabulary,
 ) -> dict[str, Any]:
     """Write every array into `work`; returns what metadata.json says of them.
 
-    Items are numbered from 1 by how often they are a target in training, then raw id; those first seen after
-    training come last.
+    Items of the old vocabulary keep their numbers from 1; the others follow by how often they are a target in training,
+    then raw id; those first seen after training come last.
     """
     log = parts.log
-    used, users = np.unique(log.users, return_inverse=True)
-    bounds = parts.bounds[used]
+    used = np.union1d(np.arange(len(old.users)), log.users)
+    users = np.searchsorted(used, log.users)
+    bounds = _of_all(parts, used)
     training = np.arange(len(log)) < bounds[users, 0]
     target = training if log.targets is None else training & log.targets
-    order, n_items = _number_items(log.items, training, target)
+    order, n_items = _number_items(log.items, training, target, len(old.items))
     number = np.zeros(order.max(initial=0) + 1, dtype=np.int32)
     number[order] = np.arange(1, len(order) + 1)
     items = number[log.items]
     arrays: dict[str, np.ndarray] = {
         "items": items,
         "baskets": log.numbers,
-        "offsets": np.concatenate([[0], np.cumsum(np.bincount(users))]).astype(np.int64),
+        "offsets": np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(used)))]).astype(np.int64),
         "split": bounds.astype(np.int64),
         "item_counts": np.bincount(items[target], minlength=len(order) + 1).astype(np.int64),
     }
@@ -65,7 +68,7 @@ def pack(
     event = None
     if log.targets is not None:
         column = pd.Series(log.events)
-        event = fit_encoder(column, features.separator)
+        event = grown(fit_encoder(column, features.separator), old.event, "event")
         arrays["is_target"], arrays["event"] = log.targets, event.encode(column, features.separator)
     raw_users, raw_items = ids["user"].iloc[used], ids["item"].iloc[order]
     encoders: dict[str, dict[str, Encoder]] = {"user": {}, "item": {}, "context": {}}
@@ -73,13 +76,13 @@ def pack(
     for kind, raw in (("user", raw_users), ("item", raw_items)):
         if kind in side:
             table = aligned(side[kind], raw.tolist(), kind)
-            encoders[kind] = _add_side(arrays, kind, table[features.columns(kind)], features.separator)
+            encoders[kind] = _add_side(arrays, kind, table[features.columns(kind)], features.separator, old)
             segments |= _add_segments(arrays, kind, table[features.segment_columns(kind)], features.separator)
     for name in features.context:
-        arrays[f"context_{name}"], encoders["context"][name] = _context(log, name, training, features, zone)
+        arrays[f"context_{name}"], encoders["context"][name] = _context(log, name, training, features, zone, old)
     for name, array in arrays.items():
         np.save(work / f"{name}.npy", array)
-    _write_ids(work, "user", raw_users, np.arange(1, len(used) + 1), np.bincount(users))
+    _write_ids(work, "user", raw_users, np.arange(1, len(used) + 1), np.diff(arrays["offsets"]))
     _write_ids(work, "item", raw_items, np.arange(1, len(order) + 1), arrays["item_counts"][1:])
     return {
         "n_users": len(used),
@@ -93,16 +96,29 @@ def pack(
     }
 
 
-def _number_items(items: np.ndarray, training: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, int]:
-    """Item codes in the order of their new numbers, and how many of them occur in training."""
+def _of_all(parts: Parts, used: np.ndarray) -> np.ndarray:
+    """(U, 2) the bounds of the used codes; those after the last user of the log have no events."""
+    missing = int(used[-1]) + 1 - len(parts.bounds)
+    return np.concatenate([parts.bounds, np.full((max(missing, 0), 2), len(parts.log))])[used]
+
+
+def _number_items(items: np.ndarray, training: np.ndarray, target: np.ndarray, n_old: int) -> tuple[np.ndarray, int]:
+    """Item codes in the order of their new numbers, the first `n_old` first, and how many are old or occur in
+    training.
+    """
     counts, targets = (np.bincount(items[mask], minlength=items.max(initial=0) + 1) for mask in (training, target))
-    used = np.unique(items)
-    order = used[np.lexsort((used, -targets[used], counts[used] == 0))]
-    return order, int((counts[used] > 0).sum())
+    new = np.unique(items[items >= n_old])
+    order = new[np.lexsort((new, -targets[new], counts[new] == 0))]
+    return np.concatenate([np.arange(n_old), order]), n_old + int((counts[new] > 0).sum())
 
 
-def _add_side(arrays: dict[str, np.ndarray], kind: str, table: pd.DataFrame, separator: str) -> dict[str, Encoder]:
-    encoders = {str(name): fit_encoder(column, separator) for name, column in table.items()}
+def _add_side(
+    arrays: dict[str, np.ndarray], kind: str, table: pd.DataFrame, separator: str, old: Vocabulary
+) -> dict[str, Encoder]:
+    encoders = {
+        str(name): grown(fit_encoder(column, separator), old.encoder(kind, str(name)), f"{kind}.{name}")
+        for name, column in table.items()
+    }
     for name, encoder in encoders.items():
         arrays[f"{kind}_{name}"] = _with_unknown(encoder.encode(table[name], separator))
     return encoders
@@ -123,10 +139,12 @@ def _with_unknown(codes: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(codes[:1]), codes])
 
 
-def _context(log: Log, name: str, training: np.ndarray, features: Features, zone: str) -> tuple[np.ndarray, Encoder]:
+def _context(
+    log: Log, name: str, training: np.ndarray, features: Features, zone: str, old: Vocabulary
+) -> tuple[np.ndarray, Encoder]:
     if name not in DERIVED:
         column = pd.Series(log.extra[name])
-        encoder = fit_encoder(column[training], features.separator)
+        encoder = grown(fit_encoder(column[training], features.separator), old.encoder("context", name), name)
         return encoder.encode(column, features.separator), encoder
     if log.timestamps is None:
         raise DataError(f"features.context names {name}: name the times under data.columns.timestamp")

@@ -29,6 +29,7 @@ from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
 from recsys.data.splits import Split, without_rare_items
 from recsys.data.validation import validate
+from recsys.data.vocabulary import FILES, Vocabulary, renumbered
 
 FORMAT = 3
 DAY = 86_400
@@ -49,13 +50,15 @@ def prepare(
     target_events: Sequence[str] | None = None,
     refund_events: Sequence[str] = (),
     privacy: Privacy = Privacy(),  # noqa: B008 - frozen
+    vocabulary: str | None = None,
 ) -> Dataset:
     """The prepared dataset of a source, from `folder` if the same was prepared before.
 
     `exclude_seen` says whether rankings leave out what the user already had; `seed` shuffles rows inside
     baskets; `target_events` are what is predicted (None: all), other events are history alone; events of the types
     `refund_events` take purchases back; `privacy` says who is let in, besides those who are in the ledger of the erased
-    that lies in `folder`. Raises DataError for input that cannot be used; then nothing is left behind.
+    that lies in `folder`. Users, items and values of the dataset in the folder `vocabulary` keep their numbers, others
+    are appended. Raises DataError for input that cannot be used; then nothing is left behind.
     """
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": _prepared(columns),
@@ -64,6 +67,9 @@ def prepare(
         "target_events": None if target_events is None else list(target_events),
         **privacy.describe(),
     }  # fmt: skip
+    if vocabulary is not None:
+        spec["vocabulary"] = _identity(Path(vocabulary))
+    old = Vocabulary.read(vocabulary) if vocabulary else Vocabulary()
     fingerprint = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{name}-{fingerprint[:16]}"
     if (path / "metadata.json").exists():
@@ -73,7 +79,10 @@ def prepare(
     with _staged(path) as work:
         with opened(work / "stages") as engine:
             ledger = Ledger(Path(folder), privacy.key)
-            _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec, privacy, ledger)
+            if any(user in ledger for user in map(str, old.users)):
+                raise DataError(f"vocabulary='{vocabulary}' holds users who were erased; train anew without it")
+            guards = privacy, ledger, old
+            _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec, *guards)
             if Ledger(Path(folder), privacy.key).marks != ledger.marks:
                 raise DataError("users were erased while the data were prepared; run the command again")
         shutil.rmtree(work / "stages")
@@ -92,6 +101,7 @@ def _write(
     spec: dict[str, Any],
     privacy: Privacy,
     ledger: Ledger,
+    old: Vocabulary,
 ) -> None:
     brought = tuple(dict.fromkeys((*features.brought, *privacy.columns)))
     valid = validate(tables.events, columns, clock, brought, engine)
@@ -100,6 +110,8 @@ def _write(
     valid.quarantine.sink_parquet(work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
     read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])
+    if len(old.items):
+        read, ids = renumbered(read, ids, old)
     filtered = filters.reduce(read)
     if not len(filtered):
         raise DataError(f"the filters leave no event of {valid.counts['kept']:,}; relax data.filters")
@@ -115,7 +127,7 @@ def _write(
     side = side_tables(tables, columns, features, engine)
     if "user" in side:
         side["user"].index = side["user"].index.map(renamed(privacy))
-    facts = pack(work, parts, ids, side, features, clock.zone)
+    facts = pack(work, parts, ids, side, features, clock.zone, old)
     metadata = {**spec, "zone": clock.zone, "counts": counts, "cuts": parts.cuts, **facts}
     (work / "metadata.json").write_text(json.dumps(metadata, indent=1))
 
@@ -176,6 +188,12 @@ def _sweep(path: Path) -> None:
 def _prepared(columns: Columns) -> dict[str, Any]:
     """The columns that the prepared dataset depends on."""
     return {role: name for role, name in asdict(columns).items() if role != "money"}
+
+
+def _identity(vocabulary: Path) -> str:
+    """A hash of the files of a vocabulary, wherever they lie."""
+    paths = [vocabulary / name for name in FILES]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths if path.exists())).hexdigest()
 
 
 def _describe(split: Split) -> dict[str, Any]:

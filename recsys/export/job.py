@@ -87,7 +87,7 @@ def exported(
     stored = as_stored(own, dataset.n_items, tables)
     every = columns_of(dataset)
     traced = trace(stored, every, dataset)
-    words = _words(dataset, any(column.kind == "id" for column in traced.columns.values()))
+    words = words_of(dataset, any(column.kind == "id" for column in traced.columns.values()))
     proto = compose(stored, traced, words, max_history, tables == "int8", beside)
     used = list(traced.columns.values())
     outside = beside.name if beside is not None and beside.exists() else None
@@ -138,7 +138,8 @@ def _golden(recommender: Recommender, dataset: Dataset, used: list[Column], word
     return {"request": request, "answer": {"items": found.items, "scores": found.scores, "known": found.known}}
 
 
-def _words(dataset: Dataset, with_users: bool) -> Words:
+def words_of(dataset: Dataset, with_users: bool) -> Words:
+    """The raw ids of a dataset's items and, if asked for, of its users."""
     items, targets = _text(dataset.raw_items())[: dataset.n_items], dataset.metadata["target_events"] or ()
     if not with_users:
         return Words(items, targets=targets)

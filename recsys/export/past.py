@@ -20,12 +20,16 @@ class Past:
         self.raw_items = np.array(["", *map(str, dataset.raw_items().to_pylist())], object)
         self.number = {str(raw): number for number, raw in enumerate(dataset.raw_users().to_pylist())}
 
-    def of(self, user: str) -> dict[str, Any]:
-        """A user's inputs by name; an empty history for whom the dataset does not know."""
+    def of(self, user: str, until: int | None = None) -> dict[str, Any]:
+        """A user's inputs by name, of events before a second where one is given; an empty history for whom the dataset
+        does not know.
+        """
         number = self.number.get(user)
         if number is None:
             return {"history": []}
         first, last = self.dataset.offsets[number : number + 2]
+        if until is not None and self.dataset.timestamps is not None:
+            last = first + np.searchsorted(self.dataset.timestamps[first:last], until)
         index = np.arange(first, last)[None, :]
         events = self.reader.events(index, np.ones(index.shape, bool))
         parts = {"events": events, "user": self.reader.user(np.array([number]))}

@@ -3,6 +3,7 @@
 import logging
 import os
 import warnings
+from collections.abc import Callable
 from functools import partial
 
 import pytorch_lightning as pl
@@ -52,12 +53,15 @@ def make_model(node: DictConfig, dataset: Dataset, max_history: int) -> Model:
     return model
 
 
-def fit(config: DictConfig, dataset: Dataset, run: Run) -> Model:
+def fit(config: DictConfig, dataset: Dataset, run: Run, begin: Callable[[Trainable], None] | None = None) -> Model:
     """The configured model with its best weights, trained unless it is of closed form; continues from the
-    run's last checkpoint if there is one.
+    run's last checkpoint if there is one. `begin` may give a prepared model other weights to start from.
     """
     model = _seeded(config, dataset)
     if isinstance(model, Trainable):
+        model.prepare(dataset)
+        if begin is not None:
+            begin(model)
         _learn(model, dataset, config, run)
     return restore(config, dataset, run)
 
@@ -82,7 +86,6 @@ def _seeded(config: DictConfig, dataset: Dataset) -> Model:
 
 
 def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> None:
-    model.prepare(dataset)
     module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
     trainer: pl.Trainer = build(
         config.trainer,

@@ -60,7 +60,7 @@ def compared(plan: Plan, said: Sequence[Reason], drops: dict[str, np.ndarray]) -
     """For each reason the drop without the named item, without the last, the mean without another one, and the share
     of the others that clear the threshold.
     """
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for item, because, _ in said:
         if because is not None:
             named = plan.left_out.index(because)

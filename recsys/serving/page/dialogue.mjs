@@ -15,13 +15,13 @@ export async function openDialogue(askKey, history, pick) {
   document.querySelector("main").classList.add("talks");
 
   async function put(text) {
-    showTurn("question", { say: text });
+    showTurn("asked", { say: text });
     part("words").value = "";
     try {
       const answer = await post("ask", { text, history: history(), customer: null, state, k: K }, askKey);
       state = answer.state;
       say("software", answer.software);
-      showTurn("answer", answer, pick);
+      showTurn("told", answer, pick);
       say("trouble", "");
     } catch (error) {
       say("trouble", `No answer: ${error.message}`, true);

@@ -165,9 +165,9 @@ function keep() {
 
 function earlier() {
   try {
-    return JSON.parse(localStorage.getItem(PAST) ?? "[]");
+    return JSON.parse(localStorage.getItem(PAST)).map(({ item, at }) => ({ item: String(item), at: Number(at) }));
   } catch {
-    return []; // somebody else's
+    return []; // nothing yet, or nothing of ours
   }
 }
 

@@ -65,7 +65,7 @@ export function showExamples(examples, act) {
   });
 }
 
-/** One thing said in the dialogue, `kind` question or answer, and the items that come with it. */
+/** One thing said in the dialogue, `kind` asked or told, and the items that come with it. */
 export function showTurn(kind, { say, items = [] }, act) {
   const turn = Object.assign(document.createElement("li"), { className: kind });
   turn.append(Object.assign(document.createElement("p"), { textContent: say }));
@@ -86,7 +86,7 @@ const detail = (columns) => Object.values(columns ?? {}).flat().filter((value) =
 
 /** A sentence, where there is one. */
 export function say(id, text, isError = false) {
-  part(id).textContent = text;
+  if (part(id).textContent !== text) part(id).textContent = text; // said aloud once
   part(id).hidden = text === "";
   part(id).classList.toggle("error", isError);
 }

@@ -344,6 +344,7 @@ def test_on_device_a_visit_that_was_kept_is_forgotten(browser, path):
 
 def test_a_dialogue_beside_the_list(browser, path):
     assistant = Assistant(path)
+    browser.get_log("browser")  # what other tests left there
     with Serving(path, parts=[assistant]) as served:
         opened(browser, served)
         wait(browser, lambda: texts(browser, "#examples .name") == ["something red", "cheaper"])

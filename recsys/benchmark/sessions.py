@@ -2,7 +2,7 @@
 for slow answers, from a process of its own.
 
 `python -m recsys.benchmark.sessions PORT CLICKS_A_SECOND` reads clicks from stdin as a JSON list of [event,
-question] and prints for each how many milliseconds it took and how many events of the session the list knew.
+question] and prints for each what `click_all` found.
 """
 
 import asyncio
@@ -34,15 +34,20 @@ def measure(artefact: str, store: str, rate: float, seconds: float, customers: i
     with _started(store) as words, server(artefact, *words) as (port, _):
         command = [sys.executable, "-m", "recsys.benchmark.sessions", str(port), str(rate / 2)]
         done = subprocess.run(command, cwd=ROOT, input=json.dumps(clicks), capture_output=True, text=True, check=True)
-    ms, sessions = zip(*json.loads(done.stdout), strict=True)
-    half, most, slowest = np.percentile(ms, [50, 95, 99])
-    kept = sum(isinstance(session, int) and session > 0 for session in sessions)
+    found = json.loads(done.stdout)
+    knew = sum(isinstance(session, int) and session > 0 for _, _, session in found)
     return [
-        f"{rate:.0f} requests/s for {seconds:.0f} s, sessions in {store}: click to new list median {half:.1f} ms, "
-        f"95 % {most:.1f} ms, 99 % {slowest:.1f} ms",
-        f"{kept:,} of {len(clicks):,} lists knew the click",
+        f"{rate:.0f} requests/s for {seconds:.0f} s, sessions in {store}",
+        f"click to new list: {_percentiles([click for click, _, _ in found])}",
+        f"two requests for /health beside it: {_percentiles([idle for _, idle, _ in found])}",
+        f"{knew:,} of {len(clicks):,} lists knew the click",
         load(),
     ]
+
+
+def _percentiles(ms: list[float]) -> str:
+    half, most, slowest = np.percentile(ms, [50, 95, 99])
+    return f"median {half:.1f} ms, 95 % {most:.1f} ms, 99 % {slowest:.1f} ms"
 
 
 def _click(rng: np.random.Generator, items: list[str], customers: int) -> Click:
@@ -79,31 +84,34 @@ class Connection:
         self.port = port
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The answer; RuntimeError for a refusal."""
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer, or why there is none."""
         reader, writer = self.streams or await asyncio.open_connection("127.0.0.1", self.port)
         self.streams = reader, writer
-        writer.write(encoded("POST", path, body))
+        writer.write(encoded(method, path, body))
         head = await reader.readuntil(b"\r\n\r\n")
-        answer = await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
-        if b" 200 " not in head.split(b"\r\n")[0]:
-            raise RuntimeError(answer.decode())
-        found: dict[str, Any] = json.loads(answer)
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        found: dict[str, Any] = json.loads(await reader.readexactly(length))
         return found
 
 
-async def click_all(port: int, rate: float, clicks: list[Click]) -> list[tuple[float, Any]]:
-    """For each click, milliseconds until its list and how many events of the session that list knew."""
+async def click_all(port: int, rate: float, clicks: list[Click]) -> list[tuple[float, float, Any]]:
+    """For each click milliseconds until its list, those of two requests that compute nothing, and how many events of
+    the session the list knew.
+    """
     free: list[Connection] = []
 
-    async def one(place: int, event: dict[str, Any], question: dict[str, Any]) -> tuple[float, Any]:
+    async def one(place: int, event: dict[str, Any], question: dict[str, Any]) -> tuple[float, float, Any]:
         await asyncio.sleep(start + place / rate - time.perf_counter())
         connection = free.pop() if free else Connection(port)
         clicked = time.perf_counter()
-        await connection.ask("/events", event)
-        answer = await connection.ask("/recommend", question)
+        await connection.ask("POST", "/events", event)
+        answer = await connection.ask("POST", "/recommend", question)
+        listed = time.perf_counter()
+        for _ in range(2):
+            await connection.ask("GET", "/health")
         free.append(connection)
-        return (time.perf_counter() - clicked) * 1e3, answer["about"]["session"]
+        return (listed - clicked) * 1e3, (time.perf_counter() - listed) * 1e3, answer.get("about", {}).get("session")
 
     start = time.perf_counter() + 0.5
     return await asyncio.gather(*(one(place, *click) for place, click in enumerate(clicks)))

@@ -79,7 +79,8 @@ export function showTurn(kind, { say, items = [] }, act) {
   });
   if (items.length > 0) turn.append(list);
   part("turns").append(turn);
-  part("turns").scrollTop = turn.offsetTop - part("turns").offsetTop;
+  const from = kind === "told" ? turn.previousSibling : turn; // the question stays in sight
+  part("turns").scrollTop = from.offsetTop - part("turns").offsetTop;
 }
 
 const detail = (columns) => Object.values(columns ?? {}).flat().filter((value) => value !== null).join(" · ");

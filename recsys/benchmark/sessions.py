@@ -71,7 +71,7 @@ def _started(store: str) -> Iterator[list[str]]:
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL
     )
     try:
-        yield ["sessions=redis", f"sessions.url=redis://127.0.0.1:{port}/0"]
+        yield ["sessions=redis", f"parts.sessions.url=redis://127.0.0.1:{port}/0"]
     finally:
         process.terminate()
         process.wait()
@@ -86,8 +86,9 @@ class Connection:
 
     async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer, or why there is none."""
-        reader, writer = self.streams or await asyncio.open_connection("127.0.0.1", self.port)
-        self.streams = reader, writer
+        if self.streams is None or self.streams[0].at_eof():  # the server closes what was idle for long
+            self.streams = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = self.streams
         writer.write(encoded(method, path, body))
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])

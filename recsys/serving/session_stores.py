@@ -85,7 +85,10 @@ class Redis:
         """Add events to a session; how many it holds now."""
         async with self._client.pipeline(transaction=True) as pipe:
             key = _key(customer)
-            pipe.rpush(key, *events).ltrim(key, -self.events, -1).expire(key, self.seconds).llen(key)
+            pipe.rpush(key, *events)
+            pipe.ltrim(key, -self.events, -1)
+            pipe.expire(key, self.seconds)
+            pipe.llen(key)
             return (await self._asked(pipe.execute))[-1]
 
     async def read(self, customers: Sequence[str]) -> list[Events]:

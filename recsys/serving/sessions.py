@@ -17,7 +17,9 @@ LARGEST = 1000
 """characters of one event, and of the name of a customer"""
 PREFIX = "history_"
 """with which the inputs begin that hold columns of events"""
-AWAY = {503: {"model": Problem, "description": "the store of sessions does not answer"}}
+AWAY: dict[int | str, dict[str, Any]] = {
+    503: {"model": Problem, "description": "the store of sessions does not answer"}
+}
 
 
 class Event(BaseModel):

@@ -93,11 +93,12 @@ class Sessions:
     def _told(self, events: list[Event]) -> Events:
         """Events as text, with their time, checked as a history of them would be; raises RequestError."""
         assert self.artefact is not None
+        columns = self._columns()
         own = [{"timestamp": time.time(), **event.model_dump(exclude_none=True)} for event in events]
-        wrong = next((name for one in own for name in one if name not in ("item", "timestamp", *self._columns())), None)
+        wrong = next((name for one in own for name in one if name not in ("item", "timestamp", *columns)), None)
         if wrong is not None:
-            raise RequestError(f"'{wrong}' is no column of events; there are: {', '.join(self._columns()) or 'none'}")
-        context = {f"{PREFIX}{name}": [one.get(name) for one in own] for name in self._columns()}
+            raise RequestError(f"'{wrong}' is no column of events; there are: {', '.join(columns) or 'none'}")
+        context = {f"{PREFIX}{name}": [one.get(name) for one in own] for name in columns}
         self.artefact.recommender.question([one["item"] for one in own], context=context)
         told = [json.dumps(one) for one in own]
         if max(map(len, told)) > LARGEST:

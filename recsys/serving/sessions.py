@@ -28,7 +28,9 @@ class Event(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     item: Id
-    timestamp: float | None = Field(default=None, ge=-(2**53), le=2**53, description="seconds since 1970; null: now")
+    timestamp: float | None = Field(
+        default=None, strict=True, ge=-(2**53), le=2**53, description="seconds since 1970; null: now"
+    )
 
 
 class Added(BaseModel):

@@ -13,7 +13,7 @@ import numpy as np
 from recsys.serving.recommender import Question, Recommendation, Recommender, allowed
 
 THRESHOLD = 0.5
-"""of the drop: the item then has at most .61 of its probability (docs/serving.md)"""
+"""of the drop: the item then has at most .61 of its probability (docs/sessions.md)"""
 REFERENCE = 300
 """items of a newcomer's list that stand for the catalogue"""
 TRIED = 100

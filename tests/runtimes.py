@@ -33,8 +33,8 @@ class Serving:
     its body.
     """
 
-    def __init__(self, path, runtime=RUNTIME, api_key=None):
-        self._app = create_app(Artefact(path, 1), Limits(), api_key)
+    def __init__(self, path, runtime=RUNTIME, api_key=None, parts=()):
+        self._app = create_app(Artefact(path, 1), Limits(), api_key, parts=parts)
         add_page(self._app, runtime)
         config = uvicorn.Config(self._recorded, port=0, log_config=None, lifespan="off", ws="none", interface="asgi3")
         self._server = uvicorn.Server(config)

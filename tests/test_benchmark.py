@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shutil
 from dataclasses import asdict
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 from recsys.benchmark import artefact as answers
-from recsys.benchmark import http, replay
+from recsys.benchmark import explain, http, replay, sessions
 from recsys.benchmark.figures import cpu_ms
 from recsys.config import config_dir
 from recsys.export.traced import to_onnx
@@ -60,6 +61,14 @@ def test_requests_are_counted_and_none_fails(artefact):
     assert "median ratio" in said[1]
 
 
+@pytest.mark.parametrize("store", ["memory", pytest.param("redis", marks=pytest.mark.slow)])
+def test_every_click_is_known_to_the_next_list(artefact, store):
+    if store == "redis" and shutil.which("redis-server") is None:
+        pytest.skip("needs redis-server")
+    said = sessions.measure(str(artefact("sasrec")), store, rate=20.0, seconds=0.5, customers=3)
+    assert "5 of 5 lists knew the click" in said[3]
+
+
 def test_refused_requests_count_as_failures(artefact):
     with http.server(artefact("sasrec")) as (port, _):
         found = http._asked(port, 2, 0.2, [["POST", "/recommend", {"k": 0}]])
@@ -74,7 +83,14 @@ def test_yaml_lists_every_setting_of_the_server():
 
 
 @pytest.mark.parametrize(
-    ("task", "measure"), [("artefact", answers.measure), ("http", http.measure), ("replay", replay.measure)]
+    ("task", "measure"),
+    [
+        ("artefact", answers.measure),
+        ("explain", explain.measure),
+        ("http", http.measure),
+        ("replay", replay.measure),
+        ("sessions", sessions.measure),
+    ],
 )
 def test_yaml_lists_every_setting_of_a_benchmark(task, measure):
     config = composed(f"task={task}", name="benchmark")

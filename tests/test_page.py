@@ -4,11 +4,17 @@ Skips, saying so, where Chromium, Selenium or what `npm install` brings is missi
 """
 
 import base64
+import json
 import urllib.error
 import urllib.request
 
 import pytest
+from fastapi import APIRouter, HTTPException
 
+from recsys.serving import explain
+from recsys.serving.recommender import Recommender
+from recsys.serving.session_stores import Memory, UnavailableError
+from recsys.serving.sessions import Sessions, in_memory
 from tests.runtimes import Serving, planted_file
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven with selenium: pip install selenium")
@@ -36,10 +42,66 @@ def served(path):
 
 @pytest.fixture
 def shop_page(browser, served):
-    browser.get(served.url)
-    wait(browser, lambda: texts(browser, ".answer .name"))
+    opened(browser, served)
     wait(browser, lambda: part(browser, "[value=device]").is_enabled())
     return browser
+
+
+def opened(driver, served, first=True):
+    """The page in a browser that was here before, or not."""
+    if first:
+        asked = {"origin": served.url, "storageTypes": "local_storage"}
+        driver.execute_cdp_cmd("Storage.clearDataForOrigin", asked)
+    driver.get(served.url)
+    wait(driver, lambda: texts(driver, "#answers .name"))
+
+
+class Assistant:
+    """A part that speaks as the assistant does: it titles the items, and finds what the history leads to."""
+
+    software = "<b>You talk to software.</b>"
+
+    def __init__(self, path):
+        self.recommender, self.heard = Recommender(path), []
+        self.router = APIRouter()
+        self.router.add_api_route("/ask", self.about, methods=["GET"])
+        self.router.add_api_route("/ask", self.ask, methods=["POST"])
+        self.router.add_api_route("/catalogue", self.catalogue, methods=["POST"])
+
+    async def __call__(self, asked, then):
+        return await then(asked)
+
+    async def about(self):
+        return {"software": self.software, "examples": ["something red", "cheaper"]}
+
+    async def ask(self, body: dict):
+        self.heard.append(body)
+        if body["text"] == "fail":
+            raise HTTPException(503, "the assistant rests")
+        items = self.recommender.recommend(body["history"], k=2).items
+        found = [
+            {"item": i, "title": f"Thing {i}", "score": 1.0, "because": None, "columns": {"aisle": "a1"}} for i in items
+        ]
+        return {
+            "say": f"<i>{body['text']}</i>",
+            "items": found,
+            "state": {"turn": len(self.heard)},
+            "software": "Software.",
+        }
+
+    async def catalogue(self, body: dict):
+        return {"items": {item: {"title": f"<u>Thing</u> {item}"} for item in body["items"] if item.startswith("i")}}
+
+
+class Flaky(Memory):
+    """A store that is away while told so."""
+
+    away = False
+
+    async def read(self, customers):
+        if self.away:
+            raise UnavailableError("away")
+        return await super().read(customers)
 
 
 def wait(driver, condition):
@@ -132,7 +194,7 @@ def test_a_file_that_holds_user_ids_is_refused_by_server_page_and_engine(browser
         with refused.value as response:
             assert response.code == 403
             assert b"user ids" in response.read()
-        browser.get(served.url)
+        opened(browser, served)
         wait(browser, lambda: "knows user ids" in part(browser, "#reason").text)
         assert not part(browser, "[value=device]").is_enabled()
         pick(browser, 0)
@@ -211,3 +273,109 @@ def test_a_phone_shows_all_without_scrolling_sideways(shop_page, scheme):
     finally:
         shop_page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         shop_page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_reasons_are_those_of_python_from_the_server_and_from_this_device(shop_page, path):
+    assert texts(shop_page, ".because") == [""] * 10
+    for place in (3, 7, 11):
+        pick(shop_page, place)
+    picked, items = texts(shop_page, ".chip .name"), texts(shop_page, "#answers .name")
+    wanted = [because_of(reason) for reason in explain.explain(Recommender(path), items, picked)]
+    assert any(wanted), "the planted ring gives reasons"
+    wait(shop_page, lambda: texts(shop_page, ".because") == wanted)
+    choose_device(shop_page)
+    wait(shop_page, lambda: texts(shop_page, ".because") == wanted)
+
+
+def because_of(reason):
+    if reason.because is None:
+        return ""
+    return "because you picked it before" if reason.because == reason.item else f"because you picked {reason.because}"
+
+
+def test_what_was_picked_is_the_history_of_the_next_visit_until_cleared(shop_page, served):
+    pick(shop_page, 3)
+    item = texts(shop_page, "#session .name")
+    opened(shop_page, served, first=False)
+    assert (texts(shop_page, "#past .name"), texts(shop_page, "#session .name")) == (item, [])
+    pick(shop_page, 5)
+    assert "after 2 known events" in wait(shop_page, lambda: part(shop_page, "#said").text)
+    part(shop_page, "#clear").click()
+    opened(shop_page, served, first=False)
+    assert texts(shop_page, ".chip") == []
+
+
+def test_a_server_with_a_store_is_told_of_each_pick_once(browser, path):
+    store = Flaky(100, 60, 10)
+    with Serving(path, parts=[Sessions(store)]) as served:
+        opened(browser, served)
+        for place in (3, 7):
+            pick(browser, place)
+        wait(browser, lambda: "it keeps this visit" in part(browser, "#where").text)
+        items = texts(browser, "#session .name")
+        told = [json.loads(body)["events"] for way, body in served.asked if way == "/events" and body]
+        assert [[event["item"] for event in events] for events in told] == [[items[0]], [items[1]]]
+        assert all(json.loads(body)["history"] == [] for way, body in served.asked if way == "/recommend" and body)
+        assert "after 2 known events" in part(browser, "#said").text
+        part(browser, "#session .chip").click()
+        wait(browser, lambda: "after 1 known event," in part(browser, "#said").text)
+        store.away = True
+        pick(browser, 9)
+        assert "is away" in part(browser, "#where").text
+        assert "after 2 known events" in part(browser, "#said").text
+        store.away = False
+        pick(browser, 11)
+        assert "it keeps this visit" in part(browser, "#where").text
+        assert [len(events) for _, events in store._kept.values()] == [3]
+        part(browser, "#clear").click()
+        wait(browser, lambda: not store._kept)
+
+
+def test_on_device_a_visit_that_was_kept_is_forgotten(browser, path):
+    part_of = in_memory()
+    with Serving(path, parts=[part_of]) as served:
+        opened(browser, served)
+        pick(browser, 3)
+        assert len(part_of.store._kept) == 1
+        wait(browser, lambda: part(browser, "[value=device]").is_enabled())
+        choose_device(browser)
+        wait(browser, lambda: not part_of.store._kept)
+
+
+def test_a_dialogue_beside_the_list(browser, path):
+    assistant = Assistant(path)
+    browser.get_log("browser")  # what other tests left there
+    with Serving(path, parts=[assistant]) as served:
+        opened(browser, served)
+        wait(browser, lambda: texts(browser, "#examples .name") == ["something red", "cheaper"])
+        assert part(browser, "#software").text == assistant.software
+        assert wait(browser, lambda: texts(browser, ".tile .name")[0].startswith("<u>Thing</u> i"))
+        browser.find_elements("css selector", "#examples button")[0].click()
+        wait(browser, lambda: texts(browser, "#turns p") == ["something red", "<i>something red</i>"])
+        assert part(browser, "#software").text == "Software."
+        found = browser.find_elements("css selector", "#turns .answer")
+        assert len(found) == 2
+        assert texts(browser, "#turns .because") == ["a1", "a1"]
+        found[1].click()
+        wait(browser, lambda: len(texts(browser, "#session .chip")) == 1)
+        part(browser, "#words").send_keys("cheaper", Keys.ENTER)
+        wait(browser, lambda: len(texts(browser, "#turns p")) == 4)
+        assert [(body["text"], len(body["history"]), body["state"]) for body in assistant.heard] == [
+            ("something red", 0, None),
+            ("cheaper", 1, {"turn": 1}),
+        ]
+        assert not browser.get_log("browser")
+        part(browser, "#words").send_keys("fail", Keys.ENTER)
+        wait(browser, lambda: part(browser, "#trouble").text == "No answer: the assistant rests")
+        part(browser, "#over").click()
+        assert texts(browser, "#turns p") == []
+        wait(browser, lambda: part(browser, "[value=device]").is_enabled())
+        choose_device(browser)
+        assert not part(browser, "#words").is_enabled()
+        assert not browser.find_elements("css selector", "main b, main i, main u"), "what is said is text"
+        assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_the_server_does_not_have_is_not_shown(shop_page):
+    assert not part(shop_page, "#dialogue").is_displayed()
+    assert "it keeps this visit" not in part(shop_page, "#where").text

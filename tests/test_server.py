@@ -20,13 +20,14 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from recsys.serving.app import create_app
 from recsys.serving.artefact import Artefact
 from recsys.serving.messages import Limits
+from recsys.serving.sessions import in_memory
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_whatever_anybody_sends_is_answered_as_the_schema_says(mode, artefact):
-    app = create_app(Artefact(artefact("two_tower"), 1), Limits())
+    app = create_app(Artefact(artefact("two_tower"), 1), Limits(), parts=[in_memory()])
     for found in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations():
         if mode is GenerationMode.NEGATIVE and not found.ok().body:
             continue  # takes nothing that could be wrong

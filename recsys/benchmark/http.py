@@ -29,7 +29,7 @@ def measure(artefact: str, connections: int, seconds: float, rounds: int) -> lis
     asked = [["POST", "/recommend", {"history": rng.choice(items, 50).tolist(), "k": 10}] for _ in range(256)]
     nothing = [["GET", "/health", None]]
     said, ratios = [], []
-    with server(Path(artefact).resolve()) as (port, process):
+    with server(artefact) as (port, process):
         for _ in range(rounds):
             before = _cpu(process)
             idle = _asked(port, connections, seconds, nothing)
@@ -46,13 +46,20 @@ def measure(artefact: str, connections: int, seconds: float, rounds: int) -> lis
     return [*said, f"median ratio {np.median(ratios):.2f} with {connections} connections", load()]
 
 
-@contextmanager
-def server(artefact: Path) -> Iterator[tuple[int, int]]:
-    """A server's port and process."""
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-W", "ignore", "-m", "recsys.cli", "serve", f"artefact={artefact}", f"port={port}"]
+        port: int = free.getsockname()[1]
+    return port
+
+
+@contextmanager
+def server(artefact: str | Path, *settings: str) -> Iterator[tuple[int, int]]:
+    """A server's port and process."""
+    port = free_port()
+    words = [f"artefact={Path(artefact).resolve()}", f"port={port}", *settings]
+    command = [sys.executable, "-W", "ignore", "-m", "recsys.cli", "serve", *words]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):

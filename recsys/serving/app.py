@@ -16,16 +16,19 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from recsys.serving.artefact import Artefact
 from recsys.serving.batching import Batcher, FullError
+from recsys.serving.explain import REFERENCE, Reason, planned, reasons
 from recsys.serving.messages import (
     Answer,
     Ask,
     Asked,
     AskedOfItem,
+    Explained,
     Limits,
     OneOrMany,
     Part,
     Problem,
     Similar,
+    Why,
     answered,
     bound,
     checked,
@@ -61,6 +64,8 @@ class Server:
         self.batcher = Batcher(limits.batch, limits.waiting, self.metrics.batches.observe)
         self._ask: Ask = self.ask_model
         for part in reversed(parts):
+            if hasattr(part, "serves"):
+                part.serves(artefact)
             self._ask = partial(part, then=self._ask)
 
     async def ask(self, asked: list[Asked]) -> list[Answer]:
@@ -78,6 +83,16 @@ class Server:
         self.metrics.newcomers.inc(sum(one.known == 0 for one in found))
         self.metrics.unknown.inc(sum(len(one.unknown) for one in found))
         return [answered(one) for one in found]
+
+    async def explain(self, asked: Explained) -> list[Reason]:
+        """Why the model recommends these items, as `explain` says it; raises RequestError and FullError."""
+        bound(asked, self.limits)
+        recommender = self.artefact.recommender
+        newcomer = await self.batcher.ask(recommender, [(recommender.question(k=REFERENCE), [])])
+        reference, about = newcomer[0].items, {"user": asked.user, "context": asked.context}
+        plan = planned(recommender, asked.items, reference, asked.history, **about)
+        found = await self.batcher.ask(recommender, [(each, plan.allow) for each in plan.questions])
+        return reasons(plan, found)
 
 
 def create_app(
@@ -141,6 +156,12 @@ async def similar(request: Request, asked: Similar) -> Answer:
     """What is recommended after this one item."""
     one = AskedOfItem(history=[asked.item], k=asked.k, exclude_seen=True)
     return (await server_of(request).ask([one]))[0]
+
+
+@questions.post("/explain")
+async def explain(request: Request, asked: Explained) -> list[Why]:
+    """For each item what of the history it rests on, where one thing is enough; no part of the server is asked."""
+    return [Why.model_construct(**reason._asdict()) for reason in await server_of(request).explain(asked)]
 
 
 @questions.get("/describe")

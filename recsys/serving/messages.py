@@ -62,6 +62,25 @@ class Similar(BaseModel):
     k: StrictInt = Field(default=10, ge=1)
 
 
+class Explained(BaseModel):
+    """Items to explain and the question whose answer they are; its other settings do not change the reasons."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: list[Id] = Field(description="raw ids", examples=[["1106523"]])
+    history: list[Id] = Field(default=[], description="raw ids, oldest first", examples=[["1029743"]])
+    user: Id | dict[str, Any] | None = Field(default=None, description="as in /recommend")
+    context: dict[str, Any] | None = Field(default=None, description="as in /recommend")
+
+
+class Why(BaseModel):
+    """Why one item is recommended."""
+
+    item: str
+    because: str | None = Field(description="the item of the history without which it is least likely; null: none")
+    drop: float = Field(description="what its log-probability then loses")
+
+
 class Answer(BaseModel):
     """The list for one question, best first; shorter than k where fewer items remain."""
 
@@ -78,7 +97,8 @@ Ask = Callable[[list[Asked]], Awaitable[list[Answer]]]
 class Part(Protocol):
     """What a server does around its answers: it changes questions before it asks `then`, or answers after.
 
-    A part may be asked about many requests at once, and may have a `router` with endpoints of its own.
+    A part may be asked about many requests at once, may have a `router` with endpoints of its own, and may have
+    `serves(artefact)`, which is told the file before the first question.
     """
 
     async def __call__(self, asked: list[Asked], then: Ask) -> list[Answer]:
@@ -97,15 +117,12 @@ def answered(found: Recommendation) -> Answer:
     return Answer.model_construct(**found._asdict(), about={})
 
 
-def bound(asked: Asked, limits: Limits) -> None:
+def bound(asked: Asked | Explained, limits: Limits) -> None:
     """Raises RequestError for a question that is too large."""
-    sizes = {
-        "history": (len(asked.history), limits.history),
-        "allow": (len(asked.allow or ()), limits.ids),
-        "deny": (len(asked.deny or ()), limits.ids),
-        "k": (asked.k, limits.k),
-    }
-    for name, (size, most) in sizes.items():
+    at_most = {"history": limits.history, "items": limits.k, "k": limits.k, "allow": limits.ids, "deny": limits.ids}
+    for name, most in at_most.items():
+        value = getattr(asked, name, None)
+        size = value if isinstance(value, int) else len(value or ())
         if size > most:
             raise RequestError(f"{name} is {size:,}; at most {most:,} are answered")
 

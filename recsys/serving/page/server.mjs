@@ -13,22 +13,39 @@ export async function ask(path, options = {}, askKey = undefined) {
     sessionStorage.setItem(KEY, await askKey(key !== null));
     return ask(path, options, askKey);
   }
-  throw new Error(await reasonOf(response));
+  throw Object.assign(new Error(await reasonOf(response)), { status: response.status });
 }
 
-/** Answers by `POST /recommend`: the history is sent. */
+/** What a request with a JSON body is answered. */
+export async function post(path, body, askKey) {
+  const headers = { "Content-Type": "application/json" };
+  return (await ask(path, { method: "POST", headers, body: JSON.stringify(body) }, askKey)).json();
+}
+
+/** Answers by `POST /recommend`: the history is sent, but for what a `visit` has told the server already. */
 export class Server {
   #askKey;
+  #visit;
 
-  constructor(askKey) {
+  constructor(askKey, visit) {
     this.#askKey = askKey;
+    this.#visit = visit;
   }
 
   async recommend(question) {
-    const headers = { "Content-Type": "application/json" };
-    const body = JSON.stringify(question);
-    return (await ask("recommend", { method: "POST", headers, body }, this.#askKey)).json();
+    return (await this.#visit.recommend(question)) ?? post("recommend", whole(question), this.#askKey);
   }
+
+  /** Why these items follow from the question: [{item, because, drop}]. */
+  async explain(items, question) {
+    const { history, context } = whole(question);
+    return post("explain", { items, history, context }, this.#askKey);
+  }
+}
+
+/** A question without what only the page knows: how much of its history belongs to this visit. */
+export function whole({ visited, ...question }) {
+  return question;
 }
 
 async function reasonOf(response) {

@@ -5,47 +5,89 @@ const number = new Intl.NumberFormat(undefined, { minimumSignificantDigits: 4, m
 /** The one element with this id. */
 export const part = (id) => document.getElementById(id);
 
+/** Titles of items, where the server has told them. */
+export const titles = new Map();
+
+const nameOf = (item) => titles.get(item) ?? item;
+
 /** Tiles of items, each with how often it was picked; `act(item)` when one is pressed. */
 export function showItems(items, picked, act) {
   fit(part("items"), items.length, () => button("tile", "mark", "name", "times"), (row, place) => {
     const times = picked.filter((item) => item === items[place]).length;
-    fill(row, { name: items[place], times: times > 0 ? `× ${times}` : "" });
+    fill(row, { name: nameOf(items[place]), times: times > 0 ? `× ${times}` : "" });
     mark(row, items[place]);
-    row.firstChild.title = `Add ${items[place]} to your history`;
+    row.firstChild.title = `Add ${nameOf(items[place])} to your history`;
     row.firstChild.onclick = () => act(items[place]);
   });
 }
 
-/** The history as chips, oldest first; `act(place)` when one is pressed. */
-export function showHistory(history, unknown, act) {
-  fit(part("history"), history.length, () => button("chip", "name", "cross"), (row, place) => {
+/** A part of the history as chips, oldest first; `act(place)` when one is pressed. */
+export function showHistory(id, history, unknown, act) {
+  fit(part(id), history.length, () => button("chip", "name", "cross"), (row, place) => {
     const strange = unknown.includes(history[place]);
-    fill(row, { name: history[place], cross: "×" });
+    const name = nameOf(history[place]);
+    fill(row, { name, cross: "×" });
     row.firstChild.classList.toggle("strange", strange);
     row.firstChild.title = strange ? "The model does not know this item" : "";
-    row.firstChild.setAttribute("aria-label", `Remove ${history[place]}${strange ? ", unknown to the model" : ""}`);
+    row.firstChild.setAttribute("aria-label", `Remove ${name}${strange ? ", unknown to the model" : ""}`);
     row.firstChild.onclick = () => act(place);
   });
-  part("none").hidden = history.length > 0;
-  part("clear").disabled = history.length === 0;
+  part(id).parentElement.hidden = history.length === 0;
 }
 
 /** The ranked list with its scores as bars, which start at 0, or at the lowest score below it. */
 export function showAnswers({ items, scores }, act) {
   const low = Math.min(0, ...scores);
   const span = Math.max(...scores) - low || 1;
-  fit(part("answers"), items.length, () => button("answer", "mark", "name", "score", "bar"), (row, place) => {
-    fill(row, { name: items[place], score: number.format(scores[place]) });
+  fit(part("answers"), items.length, () => button("answer", "mark", "name", "score", "bar", "because"), (row, place) => {
+    fill(row, { name: nameOf(items[place]), score: number.format(scores[place]), because: "" });
     mark(row, items[place]);
-    row.firstChild.title = `Add ${items[place]} to your history`;
+    row.firstChild.title = `Add ${nameOf(items[place])} to your history`;
     row.firstChild.style.setProperty("--share", (scores[place] - low) / span);
     row.firstChild.onclick = () => act(items[place]);
   });
 }
 
+/** Under each item of the ranked list what it rests on, where one thing is enough. */
+export function showReasons(reasons) {
+  const rows = [...part("answers").children];
+  reasons.forEach(({ item, because }, place) => fill(rows[place], { because: because === null ? "" : sentence(item, because) }));
+}
+
+const sentence = (item, because) =>
+  because === item ? "because you picked it before" : `because you picked ${nameOf(because)}`;
+
+/** Questions to begin with; `act(text)` when one is pressed. */
+export function showExamples(examples, act) {
+  fit(part("examples"), examples.length, () => button("chip", "name"), (row, place) => {
+    fill(row, { name: examples[place] });
+    row.firstChild.onclick = () => act(examples[place]);
+  });
+}
+
+/** One thing said in the dialogue, `kind` asked or told, and the items that come with it. */
+export function showTurn(kind, { say, items = [] }, act) {
+  const turn = Object.assign(document.createElement("li"), { className: kind });
+  turn.append(Object.assign(document.createElement("p"), { textContent: say }));
+  const list = document.createElement("ul");
+  fit(list, items.length, () => button("answer", "mark", "name", "score", "because"), (row, place) => {
+    const { item, title, because, columns } = items[place];
+    fill(row, { name: title ?? nameOf(item), score: "", because: because ?? detail(columns) });
+    mark(row, item);
+    row.firstChild.title = `Add ${title ?? item} to your history`;
+    row.firstChild.onclick = () => act(item);
+  });
+  if (items.length > 0) turn.append(list);
+  part("turns").append(turn);
+  const from = kind === "told" ? turn.previousSibling : turn; // the question stays in sight
+  part("turns").scrollTop = from.offsetTop - part("turns").offsetTop;
+}
+
+const detail = (columns) => Object.values(columns ?? {}).flat().filter((value) => value !== null).join(" · ");
+
 /** A sentence, where there is one. */
 export function say(id, text, isError = false) {
-  part(id).textContent = text;
+  if (part(id).textContent !== text) part(id).textContent = text; // said aloud once
   part(id).hidden = text === "";
   part(id).classList.toggle("error", isError);
 }

@@ -34,7 +34,7 @@ lint: .venv/dev
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow" -n auto $(addprefix --ignore=,$(COMPUTING))
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadgroup $(addprefix --ignore=,$(COMPUTING))
 	$(BIN)/python -m pytest -m "not slow" -n auto $(CHECKED) $(COMPUTING)
 
 check: test

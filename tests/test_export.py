@@ -26,7 +26,7 @@ from recsys.export import scoring
 from recsys.export.check import Asker, CheckError, _compare
 from recsys.export.columns import Clock as GraphClock
 from recsys.export.graph import Words, compose
-from recsys.export.job import _words, export, exported
+from recsys.export.job import export, exported, words_of
 from recsys.export.reference import Drawn, Reference, Request
 from recsys.export.tables import as_stored, without_users
 from recsys.models.base import ClosedForm
@@ -154,7 +154,7 @@ def test_unseen_views_may_be_recommended_and_purchases_not(mixed):
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_mixed_requests_are_answered_as_by_torch(seed, shop, sasrec_file):
-    words = _words(shop, False)
+    words = words_of(shop, False)
     stored = as_stored(without_users(made("sasrec", shop)), shop.n_items, "float16")
     reference, drawn = Reference(stored, shop, words, HISTORY), Drawn(shop, words, HISTORY, seed)
     asker, allow = Asker(Recommender(sasrec_file)), drawn.allowed()

@@ -38,7 +38,7 @@ test: lint
 	$(BIN)/python -m pytest -m "not slow" -n auto $(CHECKED) $(COMPUTING)
 
 check: test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadgroup
 
 # for the page and its tests, and for docs/node
 node_modules:

@@ -33,7 +33,8 @@ def train(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("model", [pytest.param("two_tower", marks=pytest.mark.slow), "sasrec"])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["two_tower", "sasrec"])
 def test_two_ranks_and_four_accumulated_batches_equal_one_big_batch(train, model):
     words = [f"model={model}", "trainer.max_epochs=1", *PLAIN, *(["model.block.dropout=0"] * (model == "sasrec"))]
     whole, metrics = train(f"{model}-whole", *words, "batches.batch_size=64")

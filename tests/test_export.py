@@ -129,6 +129,7 @@ def test_only_inputs_that_the_model_uses_are_asked_for(dataset, shop, mixed):
     }
 
 
+@pytest.mark.slow
 def test_no_raw_user_is_in_a_file_without_users_and_rows_of_users_neither(shop):
     model = made("ncf", shop)
     hidden, shown = file_of("ncf", shop)[0], file_of("ncf", shop, users=True)[0]

@@ -103,9 +103,8 @@ def test_a_log_without_other_events_is_untouched(tmp_path):
     assert plain.event is None is named.event
 
 
-@pytest.mark.parametrize(
-    "model", ["sasrec", *(pytest.param(name, marks=pytest.mark.slow) for name in ("two_tower", "ncf"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["sasrec", "two_tower", "ncf"])
 def test_models_learn_that_the_cart_is_bought(tmp_path, model):
     """Bought items follow the cart; popularity and the user's own purchases know nothing of it."""
     planted_mixed(n_users=150).to_csv(tmp_path / "events.csv", index=False)

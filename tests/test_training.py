@@ -109,9 +109,8 @@ def test_killed_and_resumed_equals_uninterrupted_and_the_seed_decides(log_file, 
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize(
-    "model", ["sasrec", *(pytest.param(name, marks=pytest.mark.slow) for name in ("two_tower", "ncf"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["sasrec", "two_tower", "ncf"])
 def test_bfloat16_learns_the_planted_order(log_file, tmp_path, model):
     more = ["trainer.precision=bf16-mixed", "trainer.max_epochs=10", "optimizer.lr=0.01", "baselines=none"]
     found = run(words(log_file, tmp_path / "run", f"model={model}", *more))

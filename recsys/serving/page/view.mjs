@@ -83,7 +83,15 @@ export function showTurn(kind, { say, items = [] }, act) {
   part("turns").scrollTop = from.offsetTop - part("turns").offsetTop;
 }
 
-const detail = (columns) => Object.values(columns ?? {}).flat().filter((value) => value !== null).join(" · ");
+/** Columns of a product as one line: texts as they are, numbers and what is true by their name. */
+const detail = (columns) => Object.entries(columns ?? {})
+  .filter(([, value]) => value !== null && value !== false)
+  .map(([name, value]) => {
+    const word = name.replaceAll("_", " ");
+    if (value === true) return word;
+    return typeof value === "number" ? `${word} ${value}` : [value].flat().join(", ");
+  })
+  .join(" · ");
 
 /** A sentence, where there is one. */
 export function say(id, text, isError = false) {

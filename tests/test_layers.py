@@ -29,6 +29,7 @@ ALLOWED = {
     "benchmark": {"benchmark", "assistant", "serving", "training", "config", "run"} | TRAINED,
     "serving": {"serving", "config", "persons"},
     "card": {"card", "run", "config"},
+    "leaderboard": {"leaderboard", "run", "config"},
     "export": {"export", "card", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "privacy": {"privacy", "persons", "serving", "training", "metrics", "config", "run"} | TRAINED,
     "lifecycle": {"lifecycle", "serving", "training", "metrics", "report", "config", "run"} | TRAINED,

@@ -58,7 +58,7 @@ def free_port() -> int:
 def server(artefact: str | Path, *settings: str) -> Iterator[tuple[int, int]]:
     """A server's port and process."""
     port = free_port()
-    words = [f"artefact={Path(artefact).resolve()}", f"port={port}", *settings]
+    words = [f"artefact={Path(artefact).absolute()}", f"port={port}", *settings]
     command = [sys.executable, "-W", "ignore", "-m", "recsys.cli", "serve", *words]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:

@@ -113,7 +113,8 @@ def challenge(run: Run, champion: Run, dataset: Dataset, since: int, epochs: int
         run.save_weights(model.state_dict())
     max_history = None if isinstance(model, ClosedForm) else config.batches.max_history
     found = evaluate(partial(score, model), dataset, ranking_batches(dataset, "test", max_history), tuple(config.ks))
-    run.write_json("metrics", {"test": as_json(found), "split_hash": dataset.split_hash})
+    counts = {"n_users": dataset.n_users, "n_items": dataset.n_items}
+    run.write_json("metrics", {"test": as_json(found), "split_hash": dataset.split_hash, **counts})
     return model
 
 

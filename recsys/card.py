@@ -120,7 +120,9 @@ def _figures(model: str, metrics: Json) -> list[list[str]]:
     """A line for the model and each baseline, on the test part."""
     test = metrics["test"]
     k = 10 if "ndcg@10" in test else max(int(name[5:]) for name in test if name.startswith("ndcg@") and "/" not in name)
-    ran = {model: test} | {name: of["test"] for name, of in metrics.get("baselines", {}).items() if isinstance(of, dict)}
+    ran = {model: test} | {
+        name: of["test"] for name, of in metrics.get("baselines", {}).items() if isinstance(of, dict)
+    }
     names = [f"{name}@{k}" for name in METRICS]
     rows = [
         [name, *(f"{of[metric]:.4f}" for metric in names), f"{of[names[0] + '/low']:.4f}-{of[names[0] + '/high']:.4f}"]

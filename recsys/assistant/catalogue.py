@@ -158,14 +158,13 @@ def _has(product: Product, column: str, words: str) -> bool:
 
 def _table(path: Path, item: str) -> dict[str, list[Any]]:
     import pyarrow as pa
-    from pyarrow import csv, parquet
+
+    from recsys.serving.table import read_items
 
     if not path.is_file():
         raise ConfigError(f"there is no file '{path}'; catalogue= takes a Parquet or CSV file with a row a product")
     try:
-        zeros_stay = csv.ConvertOptions(column_types={item: pa.string()})
-        is_csv = path.suffix == ".csv"
-        found = csv.read_csv(path, convert_options=zeros_stay) if is_csv else parquet.read_table(path)
+        found = read_items(path, item)
     except (pa.ArrowInvalid, OSError) as error:
         raise ConfigError(f"'{path}' is no Parquet or CSV file: {str(error).splitlines()[0]}") from error
     columns: dict[str, list[Any]] = found.to_pydict()

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from recsys.serving.artefact import Artefact
-from recsys.serving.messages import Answer, Ask, Asked
-from recsys.serving.recommender import Recommender, RequestError, allowed
+from recsys.serving.messages import Answer, Ask, Asked, checked
+from recsys.serving.recommender import Recommender, RequestError
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ class Shadow:
 
 def compared(recommender: Recommender, asked: Asked, served: list[str]) -> dict[str, Any]:
     """What a line says but for the time."""
-    parts = asked.history, asked.user, asked.context, asked.k, asked.exclude_seen, asked.deny
     try:
-        items = recommender.answer([recommender.question(*parts)], allowed(asked.allow))[0].items
+        question, allow = checked(recommender, asked)
+        items = recommender.answer([question], allow)[0].items
     except RequestError as error:  # a file with other inputs
         return {"served": served, "error": str(error)}
     return {"served": served, "shadow": items, "overlap": len({*served} & {*items}) / max(len(served), 1)}

@@ -1,6 +1,5 @@
 """Rules around an answer: more candidates are asked for than are shown, and the rules make the list."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +32,7 @@ class Arranging:
 
     async def __call__(self, asked: list[Asked], then: Ask) -> list[Answer]:
         """Answers in order, each a list by the rules."""
-        await asyncio.to_thread(self.table.refresh)
+        await self.table.refresh()
         sizes = {n: max(self.pool, one.k) for n, one in enumerate(asked)}
         done: dict[int, Answer] = {}
         while sizes:

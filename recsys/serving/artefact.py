@@ -7,9 +7,9 @@ from pathlib import Path
 
 from recsys.serving.recommender import Recommender, RequestError
 from recsys.serving.stale import verdict
+from recsys.serving.stamp import Stamp, stamp
 
 log = logging.getLogger(__name__)
-Stamp = tuple[int, int, int]
 
 
 class Artefact:
@@ -45,10 +45,10 @@ class Artefact:
 
     def is_stale(self) -> bool:
         """Whether another file has taken the path since."""
-        return self._seen() not in (None, self._stamp)
+        return stamp(self.path) not in (None, self._stamp)
 
     def _load(self) -> Recommender:
-        self._stamp = self._seen()
+        self._stamp = stamp(self.path)
         marked = verdict(self.path)
         if marked == "refused":
             raise RequestError(f"'{self.path}' holds the id of somebody who was erased; train and export again")
@@ -57,11 +57,3 @@ class Artefact:
         recommender = Recommender(self.path, self.threads)
         recommender.self_test()
         return recommender
-
-    def _seen(self) -> Stamp | None:
-        """What tells the file at the path from another; None while there is none."""
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size

@@ -11,6 +11,7 @@ from typing import Any
 from recsys.config import ConfigError
 from recsys.persons import YES
 from recsys.serving.messages import Answer, Ask, Asked, AskedOfItem
+from recsys.serving.stamp import stamp
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class Consent:
     ) -> None:
         self.path, self.user, self.purpose = Path(table), user, purpose
         self.unknown, self.keep = unknown, frozenset(keep)
-        self._stamp = self._seen()
+        self._stamp = stamp(self.path)
         self._answers = self._read()
         self._turn = asyncio.Lock()
 
@@ -60,18 +61,18 @@ class Consent:
         return asked.model_copy(update={"history": [], "user": None, "customer": None, "context": context})
 
     async def _refresh(self) -> None:
-        if self._seen() == self._stamp:
+        if stamp(self.path) == self._stamp:
             return
         async with self._turn:
-            stamp = self._seen()
-            if stamp == self._stamp:
+            seen = stamp(self.path)
+            if seen == self._stamp:
                 return
             try:
                 self._answers = await asyncio.to_thread(self._read)
             except ConfigError as error:
                 self._answers = None
                 log.error("nobody is personalised", extra={"reason": str(error)})
-            self._stamp = stamp
+            self._stamp = seen
 
     def _read(self) -> dict[str, bool] | None:
         """What each customer says; of several answers a no counts."""
@@ -85,13 +86,6 @@ class Consent:
         except (OSError, TypeError, ValueError, csv.Error) as error:
             raise ConfigError(f"the table of consents '{self.path}' cannot be read: {error}") from error
         return answers
-
-    def _seen(self) -> tuple[int, int, int] | None:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _rows(path: Path) -> Iterable[Mapping[str, Any]]:

@@ -1,5 +1,6 @@
 """What a shop knows of its items beside the model: a table by raw id, read again when its file changes."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from recsys.config import ConfigError
+from recsys.serving.stamp import stamp
 
 log = logging.getLogger(__name__)
 
@@ -20,15 +22,17 @@ class ItemTable:
 
     def __init__(self, path: str | Path, item: str = "item") -> None:
         self.path, self.item = Path(path), item
-        self._stamp: tuple[int, int] | None = None
         self._known: dict[tuple[str, str], Any] = {}
         self._load()
 
-    def refresh(self) -> None:
-        """Read the file again if another has taken its place; one that cannot be read leaves the old table."""
+    async def refresh(self) -> None:
+        """Read the file again if another has taken its place; one that cannot be read is tried once, and leaves the old
+        table.
+        """
+        if stamp(self.path) == self._stamp:
+            return
         try:
-            if self._seen() != self._stamp:
-                self._load()
+            await asyncio.to_thread(self._load)
         except (ConfigError, OSError) as error:
             log.error("items not read again", extra={"path": str(self.path), "reason": str(error)})
 
@@ -46,7 +50,7 @@ class ItemTable:
 
     def texts(self, column: str) -> list[Any]:
         """(rows + 1) values of a column as text; None for null."""
-        return self._kept("texts", column, self._texts)
+        return self._kept("texts", column, lambda name: _texts(self._column(name)))
 
     def _numbers(self, column: str) -> np.ndarray:
         found = self._column(column)
@@ -62,9 +66,6 @@ class ItemTable:
         found = self._column(column).dictionary_encode()
         return np.append(found.indices.fill_null(-1).to_numpy(zero_copy_only=False), -1)
 
-    def _texts(self, column: str) -> list[Any]:
-        return [None if value is None else str(value) for value in self._column(column).to_pylist()] + [None]
-
     def _kept(self, kind: str, column: str, read: Callable[[str], Any]) -> Any:
         """A column as it was read the first time."""
         if (kind, column) not in self._known:
@@ -72,32 +73,35 @@ class ItemTable:
         return self._known[kind, column]
 
     def _column(self, name: str) -> Any:
-        if name not in self._table.column_names:
-            raise ConfigError(f"'{self.path}' has no column '{name}'; it has: {', '.join(self._table.column_names)}")
-        return self._table[name].combine_chunks()
+        return self._column_of(self._table, name)
+
+    def _column_of(self, table: pa.Table, name: str) -> Any:
+        if name not in table.column_names:
+            raise ConfigError(f"'{self.path}' has no column '{name}'; it has: {', '.join(table.column_names)}")
+        return table[name].combine_chunks()
 
     def _load(self) -> None:
-        stamp = self._seen()
+        self._stamp = stamp(self.path)
+        if self._stamp is None:
+            raise ConfigError(f"there is no file '{self.path}'; give a table of items")
         try:
-            self._table: pa.Table = self._read()
+            table = read_items(self.path, self.item)
         except pa.ArrowInvalid as error:
             raise ConfigError(f"'{self.path}' is no table of items: {error}") from error
-        ids = self._texts(self.item)[:-1]
+        ids = _texts(self._column_of(table, self.item))[:-1]
         if None in ids or len(set(ids)) < len(ids):
             raise ConfigError(f"column '{self.item}' of '{self.path}' has empty or repeated ids; an item has one row")
-        self._known.clear()
+        self._table, self._known = table, {}
         self._row = {item: row for row, item in enumerate(ids)}
-        self._stamp = stamp
 
-    def _read(self) -> pa.Table:
-        if self.path.suffix == ".parquet":
-            return pyarrow.parquet.read_table(self.path)
-        as_text = pyarrow.csv.ConvertOptions(column_types={self.item: pa.string()})  # 0007 is no number
-        return pyarrow.csv.read_csv(self.path, convert_options=as_text)
 
-    def _seen(self) -> tuple[int, int]:
-        try:
-            found = self.path.stat()
-        except FileNotFoundError as error:
-            raise ConfigError(f"there is no file '{self.path}'; give a table of items") from error
-        return found.st_ino, found.st_mtime_ns
+def read_items(path: Path, item: str) -> pa.Table:
+    """A CSV or Parquet file, raw ids of a CSV as text; raises what pyarrow raises."""
+    if path.suffix != ".csv":
+        return pyarrow.parquet.read_table(path)
+    as_text = pyarrow.csv.ConvertOptions(column_types={item: pa.string()})  # 0007 is no number
+    return pyarrow.csv.read_csv(path, convert_options=as_text)
+
+
+def _texts(column: Any) -> list[Any]:
+    return [None if value is None else str(value) for value in column.to_pylist()] + [None]

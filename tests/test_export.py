@@ -251,7 +251,7 @@ def test_the_clock_in_the_graph_tells_what_pandas_tells(zone):
     turns = [int(pd.Timestamp(f"2024-{day}", tz="UTC").timestamp()) for day in ("02-29", "03-31 01:00", "10-27 01:00")]
     seconds = np.concatenate([seconds, turns, np.array(turns) - 1])
     clock = GraphClock(zone)
-    for name in ("hour", "weekday", "month"):
+    for name in ("hour", "weekday", "month", "season"):
         found = clock(name, torch.from_numpy(seconds))[:, 0].numpy()
         assert (found == derive(name, seconds, str(ZoneInfo(zone)))).all()
 

@@ -198,4 +198,5 @@ def _identity(vocabulary: Path) -> str:
 
 def _describe(split: Split) -> dict[str, Any]:
     settings = asdict(split)  # type: ignore[call-overload]
-    return {"name": type(split).__name__, "ordered": split.ordered, "targets": split.targets, **settings}
+    fixed = {"ordered": split.ordered, "targets": split.targets, "ask": split.ask}
+    return {"name": type(split).__name__, **fixed, **settings}

@@ -69,9 +69,10 @@ def _rank_parts(model: Model, dataset: Dataset, config: DictConfig) -> Parts:
 
 def _heading(dataset: Dataset, test: Ranking) -> str:
     seen = "seen items left out" if dataset.exclude_seen else "repeats ranked"
+    asked = ", each asked in its own moment" if dataset.ask == "event" else ""
     return (
         f"\ntest: {dataset.metadata['name']}, {test.n_users:,} users, {test.n_targets:,} targets "
-        f"({test.n_cold_targets:,} cold, counted as misses), {dataset.n_items:,} items, all ranked, {seen}; "
+        f"({test.n_cold_targets:,} cold, counted as misses){asked}, {dataset.n_items:,} items, all ranked, {seen}; "
         f"split {dataset.metadata['split']['name']} {dataset.split_hash[:12]}"
     )
 

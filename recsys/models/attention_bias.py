@@ -6,6 +6,7 @@ B users, N positions, Q positions that look, H heads.
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 N_BUCKETS = 32
 """of elapsed seconds, each twice as wide as the one before: the last begins after 68 years"""
@@ -27,13 +28,22 @@ class AttentionBias(nn.Module):
         """The bias of looking from `place` at moment `now` (seconds) to each of `n` positions, whose moments are
         `then`; −inf for later ones.
         """
-        back = place[:, :, None] - torch.arange(n, device=place.device)
-        bias = torch.zeros(back.shape, device=place.device).masked_fill(back < 0, -torch.inf)[:, None]
-        if self.distance is not None:
-            bias = bias + self.distance[:, back.clamp(0, self.distance.shape[1] - 1)].transpose(0, 1)
+        if self.distance is None or place.shape[1] == 1:
+            bias = self._by_distance(place[:, :, None] - torch.arange(n, device=place.device)).transpose(0, 1)
+        else:  # a table of all distances first: rows of it are read, and get their gradients, far faster than numbers
+            here = torch.arange(n, device=place.device)
+            table = self._by_distance(here[:, None] - here).transpose(0, 1)
+            bias = F.embedding(place, table.flatten(1)).view(*place.shape, -1, n).transpose(1, 2)
         if self.elapsed is not None and now is not None and then is not None:
-            bias = bias + self.elapsed[:, time_buckets(now, then)].transpose(0, 1)
+            bias = bias + F.embedding(time_buckets(now, then), self.elapsed.T).permute(0, 3, 1, 2)
         return bias
+
+    def _by_distance(self, back: Int[Tensor, "*N"]) -> Float[Tensor, "H *N"]:
+        """The bias of looking so many positions back; −inf for negative ones."""
+        bias = torch.zeros(1, *back.shape, device=back.device)
+        if self.distance is not None:
+            bias = self.distance[:, back.clamp(0, self.distance.shape[1] - 1)]
+        return bias.masked_fill(back < 0, -torch.inf)
 
 
 def time_buckets(now: Int[Tensor, "B Q"], then: Int[Tensor, "B N"]) -> Int[Tensor, "B Q N"]:

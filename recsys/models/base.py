@@ -28,6 +28,8 @@ class Facts:
     repeats: bool
     """whether items that a user already had are ranked too"""
     has_time: bool
+    ordered: bool = True
+    """whether histories keep the order of events"""
     user: dict[str, Encoder] = field(default_factory=dict)
     item: dict[str, Encoder] = field(default_factory=dict)
     context: dict[str, Encoder] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Facts:
             max_history,
             not dataset.exclude_seen,
             dataset.timestamps is not None,
+            dataset.ordered,
             **dataset.encoders,
             event=dataset.event,
             target_events=tuple(dataset.metadata["target_events"] or ()),

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from recsys.data.dataset import Dataset
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.embedding import Rows, UserRow, initialised, log_popularity, vectors
-from recsys.models.pooling import Pooling
+from recsys.models.pooling import make_pooling
 from recsys.models.repeat import Repeat
 
 BUDGET = 2**20
@@ -26,8 +26,8 @@ BUDGET = 2**20
 class NCF(Trainable):
     """NeuMF: score = w · (p ∘ q) + MLP(p', q') + popularity. The first layer of the network is a sum of a user and
     an item part, each computed once, so that a pair costs what comes after it. `user_id`: a row for each user;
-    `history`: the items that the user had, pooled; `user_id=true history=false` is the paper's. A share `id_dropout`
-    of users is trained as unknown.
+    `history`: the items that the user had, pooled as in TwoTower (`recency`, `time_bias`); `user_id=true history=false`
+    is the paper's. A share `id_dropout` of users is trained as unknown.
     """
 
     dot_product = False
@@ -40,6 +40,8 @@ class NCF(Trainable):
         dropout: float = 0.3,
         user_id: bool = True,
         history: bool = True,
+        recency: Sequence[float] = (1, 0.25, 0.05, 0),
+        time_bias: bool = False,
         id_dropout: float = 0.1,
         repeat: bool | None = None,
         half_lives: Sequence[float] = (7, 30, 90, 365),
@@ -53,7 +55,7 @@ class NCF(Trainable):
         self.item = initialised(facts.n_items + 1, 2 * dim, std=0.1, sparse=sparse)
         self.popularity = initialised(facts.n_items + 1, 1, sparse=sparse)
         self.user = UserRow(facts.n_users, 2 * dim, id_dropout, sparse) if user_id else None
-        self.pooling = Pooling(2 * dim, attention=False, n_types=facts.n_types) if history else None
+        self.pooling = make_pooling(facts, 2 * dim, False, recency, time_bias) if history else None
         self.product = nn.Parameter(torch.ones(dim))
         self.user_side = nn.Linear(dim, hidden[0])
         self.item_side = nn.Linear(dim, hidden[0], bias=False)
@@ -85,7 +87,7 @@ class NCF(Trainable):
         user: Columns,
         history: Int[Tensor, "B L"],
         events: Columns,
-        request: Columns,  # noqa: ARG002 - what is asked for, not when
+        request: Columns,
         ask: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q E"]:
         """1 and the weighted vector of the product, then the user's part of the first layer."""
@@ -93,7 +95,7 @@ class NCF(Trainable):
         if self.user is not None:
             person = person + self.user(user["id"])[:, None]
         if self.pooling is not None:
-            person = person + self.pooling(self.item(history), events.get("event"), ask)
+            person = person + self.pooling(self.item(history), events, request, ask)
         product, network = self.dropout(person).chunk(2, dim=-1)
         return torch.cat([torch.ones_like(person[..., :1]), product * self.product, self.user_side(network)], dim=-1)
 

@@ -1,11 +1,17 @@
-"""Histories as one vector a query, for models that ignore order.
+"""Histories as one vector a query.
 
-B users, L history slots, Q queries a user, D dimensions.
+B users, L history slots, Q queries a user, N = L + 1 positions with the start token, H heads, D dimensions.
 """
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from recsys.data.schema import DataError
+from recsys.models.attention_bias import AttentionBias
+from recsys.models.base import Columns, Facts
 
 LOUDEST = 5.0
 """weights stay within exp(±5), so that a sum over a prefix needs no maximum of what comes after"""
@@ -24,9 +30,14 @@ class Pooling(nn.Module):
         self.type_weight = nn.Parameter(torch.zeros(n_types)) if n_types else None
 
     def forward(
-        self, items: Float[Tensor, "B L D"], types: Int[Tensor, "B L 1"] | None, ask: Int[Tensor, "B Q"]
+        self,
+        items: Float[Tensor, "B L D"],
+        events: Columns,
+        request: Columns,  # noqa: ARG002 - what is asked for, not when
+        ask: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q D"]:
         """The pooled vectors."""
+        types = events.get("event")
         slots = torch.cat([self.start.expand(items.shape[0], 1, -1), items], dim=1)
         n = (ask + 1)[:, :, None]
         if self.attend is None and self.type_weight is None:
@@ -36,6 +47,54 @@ class Pooling(nn.Module):
             weight = weight + nn.functional.pad(self.type_weight[types], (0, 0, 1, 0))
         weight = (LOUDEST * torch.tanh(weight / LOUDEST)).exp()
         return _upto(slots * weight, ask) / _upto(weight, ask) * n.sqrt()
+
+
+class RecencyPooling(nn.Module):
+    """Sums, one a head, over the root of their squared weights; their own sum, weighed by dimension, is pooled. A head
+    weighs an item by how many events it is back: at first as exp(−slope × events), one head for each of `slopes`, then
+    as it learns; with `time` also by how long ago, with `attention` by the item, with types of events by the type.
+    """
+
+    def __init__(self, facts: Facts, dim: int, slopes: Sequence[float], attention: bool, time: bool) -> None:
+        super().__init__()
+        n_heads, n_positions = len(slopes), facts.max_history + 1
+        self.start = nn.Parameter(torch.zeros(dim))
+        self.attend = nn.Linear(dim, n_heads) if attention else None
+        self.type_weight = nn.Parameter(torch.zeros(facts.n_types, n_heads)) if facts.n_types else None
+        self.bias = AttentionBias(n_heads, n_positions, relative_position=True, time=time)
+        self.bias.distance = nn.Parameter(-torch.tensor(list(slopes))[:, None] * torch.arange(n_positions))
+        self.mix = nn.Parameter(torch.full((n_heads, dim), 1 / n_heads))
+
+    def forward(
+        self, items: Float[Tensor, "B L D"], events: Columns, request: Columns, ask: Int[Tensor, "B Q"]
+    ) -> Float[Tensor, "B Q D"]:
+        """The pooled vectors."""
+        slots = torch.cat([self.start.expand(items.shape[0], 1, -1), items], dim=1)
+        times = {"now": request.get("timestamp"), "then": _after_start(events.get("timestamp"))}
+        logits = self.bias(ask, **times, n=slots.shape[1])
+        if self.attend is not None:
+            logits = logits + self.attend(slots).transpose(1, 2)[:, :, None]
+        if self.type_weight is not None:
+            of_types = nn.functional.pad(self.type_weight[events["event"][..., 0]], (0, 0, 1, 0))
+            logits = logits + of_types.transpose(1, 2)[:, :, None]
+        weight = logits.softmax(dim=-1)
+        heads = (weight / weight.square().sum(dim=-1, keepdim=True).sqrt()) @ slots[:, None]
+        return (heads * self.mix[:, None]).sum(dim=1)
+
+
+def make_pooling(
+    facts: Facts, dim: int, attention: bool, recency: Sequence[float], time_bias: bool
+) -> Pooling | RecencyPooling:
+    """What pools histories: by recency where that is wanted and the data keep their order."""
+    if time_bias and not facts.has_time:
+        raise DataError("model.time_bias=true needs times; name the column under data.columns.timestamp")
+    if recency and facts.ordered:
+        return RecencyPooling(facts, dim, recency, attention, time_bias)
+    return Pooling(dim, attention, facts.n_types)
+
+
+def _after_start(times: Int[Tensor, "B L"] | None) -> Int[Tensor, "B N"] | None:
+    return None if times is None else nn.functional.pad(times, (1, 0))
 
 
 def _upto(slots: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:

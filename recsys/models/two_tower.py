@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from recsys.data.dataset import Dataset
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.embedding import Context, FeatureEmbedding, Rows, UserRow, initialised, log_popularity, vectors
-from recsys.models.pooling import Pooling
+from recsys.models.pooling import make_pooling
 from recsys.models.repeat import Repeat
 
 
 class TwoTower(Trainable):
-    """User tower: the history's items, pooled (by learned weights with `attention`), user features, context of the
+    """User tower: the history's items, pooled (`recency`: by how many events they are back, `time_bias`:
+    by how long ago, `attention`: by weights of the items), user features, context of the
     request, and (`user_id`) a row for each user. Item tower: id and features, plus a learned popularity. `repeat`
     (None: where the data rank repeats) mixes in the user's own decayed counts; a share `id_dropout` of users is
     trained as unknown, so that nobody new is refused, and a share `context_dropout` of the values of each column of the
@@ -33,6 +34,8 @@ class TwoTower(Trainable):
         dim: int = 64,
         hidden: Sequence[int] = (128,),
         dropout: float = 0.3,
+        recency: Sequence[float] = (1, 0.25, 0.05, 0),
+        time_bias: bool = False,
         attention: bool = False,
         user_id: bool = False,
         id_dropout: float = 0.1,
@@ -48,7 +51,7 @@ class TwoTower(Trainable):
         self.user = UserRow(facts.n_users, dim, id_dropout, sparse) if user_id else None
         self.user_features = FeatureEmbedding(facts.user, dim)
         self.context = Context(facts.context, dim, context_dropout)
-        self.pooling = Pooling(dim, attention, facts.n_types)
+        self.pooling = make_pooling(facts, dim, attention, recency, time_bias)
         widths = [3 * dim, *hidden]
         between = [
             layer
@@ -95,7 +98,7 @@ class TwoTower(Trainable):
         ask: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q E"]:
         """The query vectors, with 1 as last column."""
-        pooled = self.pooling(self.content(history), events.get("event"), ask)
+        pooled = self.pooling(self.content(history), events, request, ask)
         person = self.user_features(user)
         if self.user is not None:
             person = person + self.user(user["id"])

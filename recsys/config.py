@@ -33,7 +33,7 @@ def build(node: DictConfig, **facts: Any) -> Any:
     its class raises, without Hydra's wrapping.
     """
     settings: Any = OmegaConf.to_container(node, resolve=True)
-    ignored = SHORTHANDS | (TRAINING if "data" in settings else set())
+    ignored = SHORTHANDS | (TRAINING - set(parameters(settings["_target_"])) if "data" in settings else set())
     own = {key: value for key, value in settings.items() if node._get_full_key(key) not in ignored}
     try:
         return instantiate(own, _partial_=True, _convert_="all")(**facts)

@@ -58,14 +58,15 @@ def _row(run: Run, root: Path, metric: str) -> dict[str, Any]:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    flat = _flat(OmegaConf.to_container(run.config), "")
-    return {name: value for name, value in flat.items() if not name.startswith(ASIDE) and "_target_" not in name}
+    found = flat(OmegaConf.to_container(run.config), "")
+    return {name: value for name, value in found.items() if not name.startswith(ASIDE) and "_target_" not in name}
 
 
-def _flat(node: Any, path: str) -> dict[str, Any]:
+def flat(node: Any, path: str) -> dict[str, Any]:
+    """Every setting below a node by its whole name, such as model.dim."""
     if not isinstance(node, Mapping):
         return {path: node}
-    inner = [_flat(child, f"{path}.{name}".lstrip(".")) for name, child in node.items()]
+    inner = [flat(child, f"{path}.{name}".lstrip(".")) for name, child in node.items()]
     return {name: value for each in inner for name, value in each.items()}
 
 

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 
+SHORT = 24
+"""characters of a cell that is not broken into lines"""
+
+
 class Entry(NamedTuple):
     """A line of a list."""
 
@@ -44,7 +48,9 @@ def page(sections: Sequence[Section]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{title}</title><style>{style}</style>"
     )
-    body = "\n".join(f'<section{_wide(one)}><h2>{html.escape(one.title)}</h2>{_inside(one)}</section>' for one in others)
+    body = "\n".join(
+        f"<section{_wide(one)}><h2>{html.escape(one.title)}</h2>{_inside(one)}</section>" for one in others
+    )
     return f"{head}<body><header><h1>{title}</h1>{_inside(first)}</header><main>{body}</main></body></html>\n"
 
 
@@ -60,12 +66,18 @@ def _inside(section: Section) -> str:
 def _table(section: Section) -> str:
     if not section.rows:
         return ""
-    head, *rows = ([html.escape(cell) for cell in row] for row in section.rows)
-    lines = ["".join(f'<th scope="col">{cell}</th>' for cell in head)]
-    lines += [f'<th scope="row">{first}</th>' + "".join(f"<td>{cell}</td>" for cell in rest) for first, *rest in rows]
+    head, *rows = section.rows
+    lines = ["".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)]
+    lines += [_cell('th scope="row"', first) + "".join(_cell("td", cell) for cell in rest) for first, *rest in rows]
     table = "".join(f"<tr>{line}</tr>" for line in lines)
     label = html.escape(section.title)
     return f'<div class="table" tabindex="0" role="region" aria-label="{label}"><table>{table}</table></div>'
+
+
+def _cell(tag: str, text: str) -> str:
+    """Short texts stay on one line."""
+    short = ' class="short"' if len(text) <= SHORT else ""
+    return f"<{tag}{short}>{html.escape(text)}</{tag[:2]}>"
 
 
 def _lists(lists: Lists) -> str:
@@ -74,5 +86,6 @@ def _lists(lists: Lists) -> str:
 
 
 def _entries(entries: Iterable[Entry]) -> str:
-    marked = (f"<li><mark>{html.escape(e.text)}</mark></li>" if e.marked else f"<li>{html.escape(e.text)}</li>" for e in entries)
-    return f"<ol>{''.join(marked)}</ol>"
+    texts = ((html.escape(entry.text), entry.marked) for entry in entries)
+    lines = (f"<li><mark>{text}</mark></li>" if marked else f"<li>{text}</li>" for text, marked in texts)
+    return f"<ol>{''.join(lines)}</ol>"

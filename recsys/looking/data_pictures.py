@@ -71,8 +71,8 @@ def gaps(found: Json) -> str:
 def shares(found: Json) -> str:
     """What comes again, what is new, what has no order."""
     named = {
-        "targets that their user had had": found["repeats"],
-        "test targets that their user had had": found["test"]["repeated_targets"],
+        "events that repeat one of their user": found["repeats"],
+        "test targets that their user had before": found["test"]["repeated_targets"],
         "test targets first seen after training": found["test"]["cold_targets"],
         "test users first seen after training": found["test"]["cold_users"],
     }
@@ -81,11 +81,9 @@ def shares(found: Json) -> str:
     return bars("shares", "shares of repeats, of what is new in the test, and of ties", named)
 
 
-def missing(found: dict[str, dict[str, float]]) -> str:
+def missing(shares: dict[str, float]) -> str:
     """How much of the tables beside the log is missing."""
-    named = {f"{kind}: {column}": share for kind, table in found.items() for column, share in table.items()}
-    worst = sorted(named, key=lambda name: -named[name])[:12]
-    return bars("missing", "shares of missing metadata", {name: named[name] for name in worst})
+    return bars("missing", "shares of missing metadata", shares)
 
 
 def width(n_users: int) -> str:
@@ -99,7 +97,7 @@ def width(n_users: int) -> str:
             side = "left" if n_users < 3000 else "right"
             shift = 1.25 if side == "left" else 0.8
             axes.text(n_users * shift, half_width(n_users) * 1.15, f"{n_users:,} users", ha=side)
-        axes.set(xscale="log", yscale="log", xlabel="test users", ylabel="half of the 95 % interval")
+        axes.set(xscale="log", yscale="log", xlabel="test users", ylabel="half of the 95% interval")
         axes.set_yticks([0.002, 0.01, 0.05, 0.2], ["± .002", "± .01", "± .05", "± .2"])
         axes.minorticks_off()
         axes.xaxis.set_major_formatter(lambda n, _: _short(n))

@@ -80,6 +80,8 @@ def sections(found: Json) -> list[Section]:
     ]
 
 
+DRAWN = 10
+"""bars of missing metadata; what is missing less stands in a table"""
 ROWS = ["Every row that was read is kept or set aside under the name of the rule that it breaks (quarantine.parquet)."]
 
 
@@ -89,8 +91,8 @@ def _size(found: Json) -> list[str]:
     kinds = "" if size["targets"] == size["events"] else f", {size['targets']:,} of them to be predicted"
     seen = "items already had are left out of rankings" if found["exclude_seen"] else "repeats are ranked"
     return [
-        f"{size['events']:,} events{kinds}, of {size['users']:,} users with {size['items']:,} items{span}: "
-        f"{size['density']:.2%} of all pairs, were each event one.",
+        f"{size['events']:,} events{kinds}, of {size['users']:,} users with {size['items']:,} items{span}; "
+        f"{100 * size['density']:,.3g} events for 100 pairs of a user and an item.",
         f"Split {split['name']} {split['hash'][:12]}; {seen}.",
     ]
 
@@ -118,10 +120,10 @@ def _days(days: Json) -> Section:
 
 
 def _tail(found: Json) -> Section:
-    top = ", ".join(f"the top {share} of items have {reached:.0%} of the events" for share, reached in found["top"].items())
+    top = ", ".join(f"{reached:.0%} on the top {share}" for share, reached in found["top"].items())
     said = (
-        f"Gini {found['gini']:.2f} (0: all items alike, near 1: one has all): {top}; "
-        f"{found['items_of_under_5_events']:.0%} have fewer than five events, {found['items_of_one_event']:.0%} one."
+        f"Gini {found['gini']:.2f} (0: all items alike, near 1: one has all). Of the events, {top} of the items; of the "
+        f"items, {found['items_of_under_5_events']:.0%} have fewer than five events, {found['items_of_one_event']:.0%} one."
     )
     return Section("The long tail", [said], pictures=[pictures.long_tail(found)])
 
@@ -165,9 +167,17 @@ def _test(test: Json) -> Section:
 def _missing(found: dict[str, dict[str, float]]) -> Section:
     if not found:
         return Section("Metadata", ["There is no table of items or users: name them under data.source.items, .users."])
-    said = "Of the items and users of the log; a missing row misses every column. The worst twelve are drawn."
-    rows = [[kind, column, f"{share:.1%}"] for kind, table in found.items() for column, share in table.items()]
-    return Section("Missing metadata", [said], [["table", "column", "missing"], *rows], [pictures.missing(found)])
+    rows = sorted(((share, kind, column) for kind, of in found.items() for column, share in of.items()), reverse=True)
+    lacking = [row for row in rows if row[0] > 0]
+    said = ["A share of the items and users of the log; whoever lacks the whole row lacks every column."]
+    if len(lacking) < len(rows):
+        said.append(f"{len(rows) - len(lacking)} of {len(rows)} columns lack nothing.")
+    if not lacking:
+        return Section("Missing metadata", said[1:])
+    drawn = {f"{kind}: {column}": share for share, kind, column in lacking[:DRAWN]}
+    others = [[kind, column, f"{share:.1%}"] for share, kind, column in lacking[DRAWN:]]
+    table = [["table", "column", "missing"], *others] if others else []
+    return Section("Missing metadata", said, table, [pictures.missing(drawn)])
 
 
 def _counts(counts: dict[str, int]) -> list[list[str]]:

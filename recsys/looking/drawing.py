@@ -80,7 +80,7 @@ def _of_page(text: str, name: str, about: str) -> str:
 
 def percent(axis: Any) -> None:
     """Numbers of an axis, shares, as percent."""
-    axis.set_major_formatter(lambda share, _: f"{share * 100:g} %")
+    axis.set_major_formatter(lambda share, _: f"{share * 100:g}%")
 
 
 def bars(name: str, about: str, shares: Mapping[str, float]) -> str:

@@ -27,13 +27,11 @@ class Rule:
         return self.found >= self.threshold
 
 
-SHARE = "a share of 10 % is then known to ± 2 points"
+SHARE = "a share of 10% is then known to ± 2 points"
 AGAIN = "a list of what one has had helps where things come again and may be ranked again"
 PAIRS = "what goes together is counted over pairs, and a user with one event has none"
 ITEM = "with fewer events on an item, one customer decides what it goes with"
-LEARNED = (
-    "on MovieLens 100K (about 98,000) every learned model here loses to counting, on Amazon Beauty (154,000) SASRec wins"
-)
+LEARNED = "on MovieLens 100K (about 98,000) every learned model here loses to counting, on Amazon Beauty (154,000) SASRec wins"
 FOLLOWS = "a sequence teaches what follows what: a user of two events shows that once"
 
 
@@ -53,7 +51,7 @@ def rules(training: Json, testing: Json, exclude_seen: bool, has_order: bool) ->
 
 
 def half_width(n_users: int) -> float:
-    """Half of the 95 % interval of ndcg@10 over so many users, infinite for none: 1.96 × .3 / √n."""
+    """Half of the 95% interval of ndcg@10 over so many users, infinite for none: 1.96 × .3 / √n."""
     return 1.96 * DEVIATION / np.sqrt(n_users) if n_users else np.inf
 
 
@@ -78,7 +76,7 @@ def said(found: list[Rule], testing: Json, ties: Json | None) -> list[str]:
         lines.append("Nothing can be judged: no user has a target in the test part; choose another split.")
     else:
         lines.append(
-            f"{n:,} test users: the 95 % interval of ndcg@10 will be about ± {half_width(n):.3f} wide"
+            f"{n:,} test users: the 95% interval of ndcg@10 will be about ± {half_width(n):.3f}"
             + ("." if half_width(n) <= 0.01 else f"; ± .01 takes {users_for(0.01):,}, ± .02 {users_for(0.02):,}.")
         )
     if testing["cold_targets"] > 0.1:

@@ -71,13 +71,14 @@ def titles(table: pd.DataFrame | None, named: str | None, ids: Sequence[Any]) ->
 
 def categories(table: pd.DataFrame | None, named: str | None, used: Sequence[str], separator: str) -> pd.Series | None:
     """The first value of each item: in the column `named`, else in the first of those that models use, else in the
-    first of few values; None where there is none.
+    first of few texts; None where there is none.
     """
     if table is None and named is None:
         return None
     for name in [named] if named else [*used, *(name for name in table.columns if name != "_row")]:
         first = _column(table, name, "category").map(lambda cell: _first(cell, separator), na_action="ignore")
-        if named or name in used or first.nunique() in FEW:
+        few = first.nunique() in FEW and pd.to_numeric(first, errors="coerce").isna().any()
+        if named or name in used or few:
             return first
     return None
 

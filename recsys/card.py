@@ -1,7 +1,7 @@
 """The model card: what a run is and is not good for, from what stands in its folder, for people to read."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 

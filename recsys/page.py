@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-
 SHORT = 24
 """characters of a cell that is not broken into lines"""
 

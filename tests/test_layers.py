@@ -28,8 +28,11 @@ ALLOWED = {
     "forecast": {"forecast", "insights", "bulk", "config", "run"},
     "benchmark": {"benchmark", "assistant", "serving", "training", "config", "run"} | TRAINED,
     "serving": {"serving", "config", "persons"},
-    "card": {"card", "run", "config"},
+    "page": {"page"},
+    "card": {"card", "page", "run", "config"},
     "leaderboard": {"leaderboard", "run", "config"},
+    "looking": {"looking", "insights", "leaderboard", "page", "training", "evaluation", "metrics", "models", "data"}
+    | {"run", "config"},
     "export": {"export", "card", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "privacy": {"privacy", "persons", "serving", "training", "metrics", "config", "run"} | TRAINED,
     "lifecycle": {"lifecycle", "serving", "training", "metrics", "report", "config", "run"} | TRAINED,

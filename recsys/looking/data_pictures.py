@@ -34,7 +34,7 @@ def long_tail(found: Json) -> str:
         axes = drawn.axes()
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
         axes.plot(found["curve"]["items"], found["curve"]["events"], color=SERIES[0])
-        axes.text(0.62, 0.55, "all alike", color=FAINT, fontsize=9.5)
+        axes.text(0.62, 0.55, "all alike", color=FAINT, fontsize=9.2)
         for share, reached in found["top"].items():
             place = float(share.rstrip("%")) / 100
             axes.plot(place, reached, "o", color=SERIES[0], markersize=4)
@@ -106,11 +106,11 @@ def width(n_users: int) -> str:
 
 def _calendar(axes: Any) -> None:
     """Dates as few short words."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib import dates
 
-    locator = AutoDateLocator(minticks=3, maxticks=7)
+    locator = dates.AutoDateLocator(minticks=3, maxticks=6)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=True))
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
 def _short(n: float) -> str:

@@ -13,6 +13,7 @@ from recsys.config import build, check
 from recsys.data.dataset import Dataset
 from recsys.looking import data_pictures as pictures
 from recsys.looking import enough, log, parts
+from recsys.looking.drawing import rounded
 from recsys.looking.tables import missing, side_by_side
 from recsys.page import Section, page
 from recsys.run import write_text
@@ -113,8 +114,8 @@ def _figure(number: float) -> str:
 def _days(days: Json) -> Section:
     empty = f"{days['days_without_events']:,} of {days['days']:,} days" if days["days_without_events"] else "no day"
     said = (
-        f"{days['median_a_day']:,.0f} events on the median day, at most {days['most_on_a_day']:,} ({days['busiest_day']}); "
-        f"{empty} without any."
+        f"{days['median_a_day']:,.0f} events on the median day, at most {days['most_on_a_day']:,} "
+        f"({days['busiest_day']}); {empty} without any."
     )
     return Section("Events over time", [said], pictures=[pictures.per_day(days)])
 
@@ -122,8 +123,9 @@ def _days(days: Json) -> Section:
 def _tail(found: Json) -> Section:
     top = ", ".join(f"{reached:.0%} on the top {share}" for share, reached in found["top"].items())
     said = (
-        f"Gini {found['gini']:.2f} (0: all items alike, near 1: one has all). Of the events, {top} of the items; of the "
-        f"items, {found['items_of_under_5_events']:.0%} have fewer than five events, {found['items_of_one_event']:.0%} one."
+        f"Gini {found['gini']:.2f} (0: all items alike, near 1: one has all). Of the events, {top} of the items; of "
+        f"the items, {found['items_of_under_5_events']:.0%} have fewer than five events, "
+        f"{found['items_of_one_event']:.0%} one."
     )
     return Section("The long tail", [said], pictures=[pictures.long_tail(found)])
 
@@ -131,8 +133,8 @@ def _tail(found: Json) -> Section:
 def _history(found: Json) -> Section:
     q = found["quantiles"]
     said = (
-        f"{q['50%']:,.0f} events on the median user, {q['10%']:,.0f} or fewer on one in ten, {q['90%']:,.0f} or more on "
-        f"one in ten; {found['users_of_under_3']:.0%} have fewer than three."
+        f"{q['50%']:,.0f} events on the median user, {q['10%']:,.0f} or fewer on one in ten, {q['90%']:,.0f} or more "
+        f"on one in ten; {found['users_of_under_3']:.0%} have fewer than three."
     )
     return Section("Histories", [said], pictures=[pictures.history(found)])
 
@@ -140,8 +142,8 @@ def _history(found: Json) -> Section:
 def _gaps(found: Json) -> Section:
     q = found["quantiles"]
     said = (
-        f"Half of the pauses between two moments of a user are shorter than {_span(q['50%'])}, one in ten is longer than "
-        f"{_span(q['90%'])}. Events of one moment have no pause."
+        f"Half of the pauses between two moments of a user are shorter than {_span(q['50%'])}, one in ten is longer "
+        f"than {_span(q['90%'])}. Events of one moment have no pause."
     )
     return Section("Pauses", [said], pictures=[pictures.gaps(found)])
 
@@ -158,8 +160,8 @@ def _shares(found: Json) -> list[str]:
 
 def _test(test: Json) -> Section:
     said = (
-        f"{test['users']:,} users and {test['targets']:,} targets are asked about. Between users ndcg@10 has a deviation "
-        f"of about {enough.DEVIATION}, so that its interval over n users is ± 1.96 × {enough.DEVIATION} / √n."
+        f"{test['users']:,} users and {test['targets']:,} targets are asked about. Between users ndcg@10 has a "
+        f"deviation of about {enough.DEVIATION}, so that its interval over n users is ± 1.96 × {enough.DEVIATION} / √n."
     )
     return Section("The test", [said], pictures=[pictures.width(test["users"])])
 
@@ -175,7 +177,7 @@ def _missing(found: dict[str, dict[str, float]]) -> Section:
     if not lacking:
         return Section("Missing metadata", said[1:])
     drawn = {f"{kind}: {column}": share for share, kind, column in lacking[:DRAWN]}
-    others = [[kind, column, f"{share:.1%}"] for share, kind, column in lacking[DRAWN:]]
+    others = [[kind, column, rounded(share)] for share, kind, column in lacking[DRAWN:]]
     table = [["table", "column", "missing"], *others] if others else []
     return Section("Missing metadata", said, table, [pictures.missing(drawn)])
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from recsys.config import extra
 
 if TYPE_CHECKING:
@@ -18,15 +20,15 @@ SERIES = tuple(COLOURS)
 TEXT, FAINT, LINE, GROUND = "#0b0001", "#0b0002", "#0b0003", "#0b0004"
 STANDINS = COLOURS | {TEXT: "var(--text)", FAINT: "var(--faint)", LINE: "var(--line)", GROUND: "var(--card)"}
 """colours that matplotlib is told, and what the page knows them as"""
-WIDTH = 400
+WIDTH = 320
 """of every picture in its own pixels: a phone's column shows it almost full size"""
-STYLE: Mapping[str, Any] = {
-    "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 10.5, "text.parse_math": False,
+STYLE: Any = {
+    "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 10, "text.parse_math": False,
     "text.color": TEXT, "axes.labelcolor": FAINT, "xtick.labelcolor": FAINT, "ytick.labelcolor": FAINT,
     "xtick.color": LINE, "ytick.color": LINE, "axes.edgecolor": LINE, "grid.color": LINE, "grid.linewidth": 0.7,
     "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.grid": True,
-    "legend.frameon": False, "legend.fontsize": 9.5, "xtick.labelsize": 9.5, "ytick.labelsize": 9.5,
-    "axes.labelsize": 9.5, "axes.unicode_minus": False, "lines.linewidth": 1.8, "axes.titlesize": 10.5,
+    "legend.frameon": False, "legend.fontsize": 9.2, "xtick.labelsize": 9.2, "ytick.labelsize": 9.2,
+    "axes.labelsize": 9.2, "axes.unicode_minus": False, "lines.linewidth": 1.8, "axes.titlesize": 10,
 }  # fmt: skip
 
 
@@ -44,7 +46,7 @@ class Drawing:
 
 
 @contextmanager
-def drawing(name: str, about: str, height: int = 260) -> Iterator[Drawing]:
+def drawing(name: str, about: str, height: int = 220) -> Iterator[Drawing]:
     """A picture to draw on, whose `svg` is there when the block ends; `name` makes its parts' ids differ from those of
     other pictures on the page, `about` says what it shows to those who do not see it.
     """
@@ -83,14 +85,19 @@ def percent(axis: Any) -> None:
     axis.set_major_formatter(lambda share, _: f"{share * 100:g}%")
 
 
+def rounded(share: float) -> str:
+    """A share in percent, what is little apart from nothing."""
+    return "< 0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
 def bars(name: str, about: str, shares: Mapping[str, float]) -> str:
     """Horizontal bars of shares, each with its name above and its value behind it."""
-    with drawing(name, about, 34 + 40 * len(shares)) as drawn:
+    with drawing(name, about, 34 + 36 * len(shares)) as drawn:
         axes = drawn.axes()
         places = range(len(shares))
         axes.barh(places, list(shares.values()), 0.42, color=SERIES[0])
         for place, (label, share) in enumerate(shares.items()):
-            axes.text(0, place - 0.3, f"{label}: {share:.1%}", va="bottom", fontsize=9.5)
+            axes.text(0, place - 0.3, f"{label}: {rounded(share)}", va="bottom", fontsize=9.2)
         axes.set(xlim=(0, 1), ylim=(len(shares) - 0.6, -0.85), yticks=[])
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
@@ -100,7 +107,7 @@ def bars(name: str, about: str, shares: Mapping[str, float]) -> str:
 
 def histogram(axes: "Axes", edges: Any, counts: Any, colour: str = SERIES[0]) -> None:
     """Bars from edge to edge, on a logarithmic axis."""
-    axes.bar(edges[:-1], counts, [b - a for a, b in zip(edges[:-1], edges[1:], strict=True)], align="edge",
+    axes.bar(edges[:-1], counts, np.diff(edges), align="edge",
              color=colour, edgecolor=GROUND, linewidth=0.6)  # fmt: skip
     axes.set_xscale("log")
     axes.grid(axis="x", visible=False)

@@ -31,7 +31,9 @@ SHARE = "a share of 10% is then known to ± 2 points"
 AGAIN = "a list of what one has had helps where things come again and may be ranked again"
 PAIRS = "what goes together is counted over pairs, and a user with one event has none"
 ITEM = "with fewer events on an item, one customer decides what it goes with"
-LEARNED = "on MovieLens 100K (about 98,000) every learned model here loses to counting, on Amazon Beauty (154,000) SASRec wins"
+LEARNED = (
+    "on MovieLens 100K (about 98,000) every learned model loses to counting, on Amazon Beauty (154,000) SASRec wins"
+)
 FOLLOWS = "a sequence teaches what follows what: a user of two events shows that once"
 
 

@@ -67,8 +67,8 @@ def per_day(dataset: Dataset) -> Json | None:
 
 
 def popularity(counts: Array) -> Json:
-    """How unequally events fall on items, of `counts` (I,): the Gini coefficient over the items that have any, 0 for all
-    alike, and the Lorenz curve with the most popular item first.
+    """How unequally events fall on items, of `counts` (I,): the Gini coefficient over the items that have any, 0 for
+    all alike, and the Lorenz curve with the most popular item first.
     """
     rising = np.sort(counts[counts > 0])
     n, total = len(rising), rising.sum()

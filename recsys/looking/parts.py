@@ -1,4 +1,4 @@
-"""What there is to learn from, and what is asked: the parts of a split in numbers, targets counted as evaluation does."""
+"""What there is to learn from, and what is asked: the parts of a split in numbers, counted as evaluation does."""
 
 from typing import Any
 

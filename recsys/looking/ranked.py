@@ -43,7 +43,7 @@ def test_users(dataset: Dataset, most: int, seed: int) -> Array:
 def rank(model: Model, dataset: Dataset, users: Array, max_history: int | None) -> Ranked:
     """The ranks of the targets of some test users, by the rules of `evaluation.evaluate`."""
     whose, items, ranks = [], [], []
-    for batch in _batches(model, dataset, users, max_history):
+    for batch in _batches(dataset, users, max_history):
         scores = _scores(model, batch)
         found = target_ranks(scores, batch, dataset.n_items)
         assert batch.users is not None, "ranking batches say whose rows they are"
@@ -57,7 +57,7 @@ def rank(model: Model, dataset: Dataset, users: Array, max_history: int | None) 
 def lists(model: Model, dataset: Dataset, users: Array, max_history: int | None, k: int) -> dict[int, Array]:
     """The first k items (K,) for each of some users, by their numbers; fewer where fewer can be recommended."""
     found = {}
-    for batch in _batches(model, dataset, users, max_history):
+    for batch in _batches(dataset, users, max_history):
         top = _scores(model, batch).topk(k, dim=1)
         assert batch.users is not None, "ranking batches say whose rows they are"
         for user, row, scores in zip(batch.users.tolist(), top.indices.numpy(), top.values, strict=True):
@@ -126,7 +126,7 @@ def per_user(users: Array, ranks: Array, k: int) -> Array:
     return ndcg(torch.from_numpy(table), k).double().numpy()
 
 
-def _batches(model: Model, dataset: Dataset, users: Array, max_history: int | None) -> Any:
+def _batches(dataset: Dataset, users: Array, max_history: int | None) -> Any:
     batches = ranking_batches(dataset, "test", max_history)
     batches.users = users
     return batches

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from recsys.config import config_dir
 from recsys.leaderboard import flat
@@ -36,7 +36,7 @@ def figures(run: Run, metrics: Json) -> list[Json]:
         return []
     k = list_length(metrics)
     ran = {name: of["test"] for name, of in metrics.get("baselines", {}).items() if isinstance(of, dict)}
-    rows = []
+    rows: list[Json] = []
     for name, of in {model_name(run.config): metrics["test"], **ran}.items():
         own = {metric: of[f"{metric}@{k}"] for metric in METRICS if f"{metric}@{k}" in of}
         rows.append({"name": name, "model": not rows, **own, "low": of[f"ndcg@{k}/low"], "high": of[f"ndcg@{k}/high"]})
@@ -57,7 +57,7 @@ def curves(run: Run) -> dict[str, dict[str, list[float]]]:
     if not frames:
         return {}
     table = pd.concat(frames).groupby("epoch").last()
-    found = {}
+    found: dict[str, dict[str, list[float]]] = {}
     for name in table.columns.drop("step", errors="ignore"):
         own = table[name].dropna()
         if len(own):
@@ -69,13 +69,22 @@ def changed(run: Run) -> dict[str, list[Any]]:
     """Settings that are not those of `recsys train` with the same model and data: name → [default, the run's]."""
     own = flat(OmegaConf.to_container(run.config), "")
     words = [f"model={model_name(run.config)}"]
-    if (config_dir() / "data" / f"{run.config.data.name}.yaml").exists():
-        words.append(f"data={run.config.data.name}")
+    words += [f"data={name}" for name in _data_files(run.config)[:1]]
     ours = GlobalHydra.instance().is_initialized()  # inside a command
     with nullcontext() if ours else initialize_config_dir(str(config_dir()), version_base="1.3"):
         defaults = flat(OmegaConf.to_container(compose("train", words)), "")
     names = [name for name in own if not name.startswith(FOLDERS) and "${" not in str(defaults.get(name))]
     return {name: [defaults.get(name), own[name]] for name in names if own[name] != defaults.get(name)}
+
+
+def _data_files(config: DictConfig) -> list[str]:
+    """The choices of data= that read such a source as the run's, that of its own name first."""
+    found = []
+    for path in sorted((config_dir() / "data").glob("*.yaml")):
+        source = OmegaConf.select(OmegaConf.load(path), "data.source._target_")
+        if source == config.data.source._target_:
+            found.append(path.stem)
+    return sorted(found, key=lambda name: name != config.data.name)
 
 
 def _csv(path: Path) -> pd.DataFrame:

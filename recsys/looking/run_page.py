@@ -27,6 +27,7 @@ def sections(found: Json) -> list[Section]:
     return [part for part in parts if part is not None]
 
 
+CONTEXT = ("unknown", "shuffled")
 CHANGED = ["Beside those of recsys train with the same model and data."]
 
 
@@ -35,8 +36,8 @@ def _head(found: Json) -> list[str]:
     said = [found["verdict"], f"Split {found['split']['name']} {found['split']['hash'][:12]}."]
     if test:
         said[1] += (
-            f" {test['n_users']:,} test users with {test['n_targets']:,} targets, of which {test['n_cold_targets']:,} were "
-            "first seen after training and count as misses."
+            f" {test['n_users']:,} test users with {test['n_targets']:,} targets, of which {test['n_cold_targets']:,} "
+            "were first seen after training and count as misses."
         )
         if found["ranked_users"] < test["n_users"]:
             said.append(f"Verdict and segments are of {found['ranked_users']:,} of them, drawn by the seed (n_users).")
@@ -74,14 +75,12 @@ def _coverage(found: Json) -> Section | None:
 
 
 def _segments(split: str, rankings: dict[str, list[Json]], k: int) -> Section:
-    (name, own), *others = rankings.items()
     head = ["", "users", *(f"{model} ndcg@{k}" for model in rankings)]
     rows = []
-    for place, row in enumerate(own):
-        figures = [_interval(of[place]) for of in (own, *(of for _, of in others))]
-        rows.append([row["segment"], _count(row["users"]), *figures])
+    for row, *others in zip(*rankings.values(), strict=True):
+        rows.append([row["segment"], _count(row["users"]), *map(_interval, (row, *others))])
     said = {
-        "popularity of the target": "Targets by thirds of the training events: each third of the items has as many of them.",
+        "popularity of the target": "Targets by thirds of the training events; each third of the items has as many.",
         "history length": "Test users by quarters of their events before the test.",
     }[split]
     return Section(f"By {split}", [said], [head, *rows], [pictures.segments(split.replace(" ", "-"), rankings, k)])
@@ -105,13 +104,17 @@ def _context(found: Json | None) -> Section | None:
     if not found:
         return None
     (metric, value), *_ = [(name, of) for name, of in found.items() if name not in ("fields", "all")]
-    rows = [[name, *(f"{of[how]:.4f} ({of[how] - value:+.4f})" if how in of else "" for how in ("unknown", "shuffled"))]
-            for name, of in {**found["fields"], **({"all of them": found["all"]} if "all" in found else {})}.items()]  # fmt: skip
+    fields = {**found.get("fields", {}), **({"all of them": found["all"]} if "all" in found else {})}
+    rows = [[name, *(_fallen(of.get(how), value) for how in CONTEXT)] for name, of in fields.items()]
     said = (
-        f"Validation {metric} is {value:.4f} with all context. It falls by what a field brings where the field is unknown, "
-        "or is another moment's (shuffled)."
+        f"Validation {metric} is {value:.4f} with all context. It falls by what a field brings where the field is "
+        "unknown, or is another moment's (shuffled)."
     )
-    return Section("What context brings", [said], [["", "unknown", "shuffled"], *rows])
+    return Section("What context brings", [said], [["", *CONTEXT], *rows])
+
+
+def _fallen(value: float | None, whole: float) -> str:
+    return "" if value is None else f"{value:.4f} ({value - whole:+.4f})"
 
 
 def _map(found: Json | None) -> Section:

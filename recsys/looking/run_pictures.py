@@ -5,23 +5,24 @@ from typing import Any
 
 import numpy as np
 
-from recsys.looking.drawing import FAINT, LINE, SERIES, TEXT, drawing, percent
+from recsys.looking.drawing import FAINT, GROUND, LINE, SERIES, TEXT, drawing, percent
 
 Json = dict[str, Any]
 MARKERS = "osD^vP"
-LABELS = 10
+BEHIND = {"facecolor": GROUND, "alpha": 0.7, "linewidth": 0, "pad": 0.5}
+LABELS = 8
 """items named on the map, if there is room"""
 
 
 def intervals(rows: Sequence[Json], k: int) -> str:
     """NDCG of the model and the baselines, each with its interval."""
-    with drawing("intervals", f"ndcg@{k} with 95% intervals", 40 + 38 * len(rows)) as drawn:
+    with drawing("intervals", f"ndcg@{k} with 95% intervals", 40 + 34 * len(rows)) as drawn:
         axes = drawn.axes()
         for place, row in enumerate(rows):
             colour = SERIES[0] if row["model"] else SERIES[1]
             axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=3, solid_capstyle="round")
             axes.plot(row["ndcg"], place, "o", color=colour, markersize=6)
-            axes.text(0, place - 0.22, f"{row['name']} {row['ndcg']:.4f}", va="bottom", fontsize=9.5)
+            axes.text(0, place - 0.22, f"{row['name']} {row['ndcg']:.4f}", va="bottom", fontsize=9.2)
         axes.set(ylim=(len(rows) - 0.6, -0.8), xlim=(0, None), yticks=[], xlabel=f"ndcg@{k}")
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
@@ -50,7 +51,7 @@ def curves(found: dict[str, Any], best: int | None) -> str:
 
 def coverage(rows: Sequence[Json], k: int) -> str:
     """How much of the catalogue is shown against how well it is ranked."""
-    with drawing("coverage", f"coverage@{k} against ndcg@{k}", 300) as drawn:
+    with drawing("coverage", f"coverage@{k} against ndcg@{k}", 280) as drawn:
         axes = drawn.axes()
         for n, row in enumerate(sorted(rows, key=lambda row: not row["model"])):
             style = {"color": SERIES[n % len(SERIES)], "marker": MARKERS[n % len(MARKERS)]}
@@ -68,7 +69,7 @@ def coverage(rows: Sequence[Json], k: int) -> str:
 def segments(name: str, rankings: dict[str, list[Json]], k: int) -> str:
     """NDCG of each segment with its interval, the model beside the best baseline."""
     names = [row["segment"] for row in next(iter(rankings.values()))]
-    with drawing(name, f"ndcg@{k} by {name} with 95% intervals", 60 + 46 * len(names)) as drawn:
+    with drawing(name, f"ndcg@{k} by {name} with 95% intervals", 60 + 42 * len(names)) as drawn:
         axes = drawn.axes()
         for n, (model, rows) in enumerate(rankings.items()):
             places = [names.index(row["segment"]) + 0.2 * n for row in rows if "ndcg" in row]
@@ -77,7 +78,7 @@ def segments(name: str, rankings: dict[str, list[Json]], k: int) -> str:
             axes.errorbar(means, places, xerr=[means - spans[:, 0], spans[:, 1] - means], linestyle="none",
                           marker=MARKERS[n], color=SERIES[n], elinewidth=2.5, label=model)  # fmt: skip
         for place, segment in enumerate(names):
-            axes.text(0, place - 0.2, segment, va="bottom", fontsize=9.5)
+            axes.text(0, place - 0.2, segment, va="bottom", fontsize=9.2)
         axes.set(ylim=(len(names) - 0.45, -0.75), xlim=(0, None), yticks=[], xlabel=f"ndcg@{k}")
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
@@ -87,7 +88,7 @@ def segments(name: str, rankings: dict[str, list[Json]], k: int) -> str:
 
 def item_map(found: Json) -> str:
     """Items where the model puts them, in the colours of their categories, a few by name."""
-    with drawing("map", "map of item vectors", 380) as drawn:
+    with drawing("map", "map of item vectors", 340) as drawn:
         axes = drawn.axes()
         kinds = [*found["categories"], "other"] if found["categories"] else ["other"]
         for kind, colour in zip(kinds, [*SERIES[: len(kinds) - 1], FAINT], strict=True):
@@ -116,10 +117,11 @@ def clipped(text: str, most: int) -> str:
 def _name(figure: Any, axes: Any, items: Sequence[Json]) -> None:
     """Names of the most popular items that find room beside each other."""
     figure.canvas.draw()
-    renderer, inside, taken = figure.canvas.get_renderer(), axes.get_window_extent(), []
+    renderer, inside = figure.canvas.get_renderer(), axes.get_window_extent()
+    taken: list[Any] = []
     for item in items[: 8 * LABELS]:
         text = axes.annotate(clipped(item["title"], 24), (item["x"], item["y"]), (4, 3), textcoords="offset points",
-                             fontsize=8.5, color=TEXT)  # fmt: skip
+                             fontsize=8.5, color=TEXT, bbox=BEHIND)  # fmt: skip
         box = text.get_window_extent(renderer).padded(3)
         free = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
         if len(taken) < LABELS and free and not any(box.overlaps(other) for other in taken):

@@ -34,8 +34,8 @@ def report_run(
     fewest: int,
     seed: int,
 ) -> list[str]:
-    """Write the page and the numbers on it beside it as JSON, settings as in configs/report_run.yaml. Returns where they
-    are. Raises ConfigError, DataError.
+    """Write the page and the numbers on it beside it as JSON, settings as in configs/report_run.yaml. Returns the
+    verdict and where they are. Raises ConfigError, DataError.
     """
     found = Run.open(run)
     path = Path(out) if out else found.folder / "report.html"

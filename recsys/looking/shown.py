@@ -59,14 +59,15 @@ def item_map(model: Model, dataset: Dataset, titles: list[str], categories: pd.S
     popular = np.argsort(-dataset.item_counts[1:], kind="stable")[:ITEMS] + 1
     vectors = model.item_vectors().float().numpy()[popular]
     left, strengths, _ = np.linalg.svd(vectors - vectors.mean(axis=0), full_matrices=False)
-    flat = left[:, :2] * strengths[:2]
+    flat = np.pad(left * strengths, ((0, 0), (0, 2)))[:, :2]  # a model of one dimension has no second
+    shares = np.pad(strengths**2, (0, 2))[:2] / max(float((strengths**2).sum()), 1e-12)
     kinds = [
         "" if categories is None or pd.isna(categories.iloc[item - 1]) else categories.iloc[item - 1]
         for item in popular
     ]
     common = pd.Series([kind for kind in kinds if kind]).value_counts().index[:KINDS].tolist()
     return {
-        "share": (strengths[:2] ** 2 / (strengths**2).sum()).tolist(),
+        "share": shares.tolist(),
         "category": None if categories is None else str(categories.name),
         "categories": common,
         "items": [

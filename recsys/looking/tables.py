@@ -47,7 +47,7 @@ def read(source: Source, columns: Columns, privacy: Privacy, folder: str, **_: A
             for kind, (table, key) in keys.items()
             if table is not None and key in table.columns
         }
-        found = side_tables(tables, columns, Features(**{kind: own for kind, own in names.items() if own}), engine)
+        found = side_tables(tables, columns, Features(user=names.get("user", ()), item=names.get("item", ())), engine)
     if "user" in found:
         found["user"].index = found["user"].index.map(renamed(privacy))
     return {kind: table.assign(_row=True) for kind, table in found.items()}
@@ -73,9 +73,8 @@ def categories(table: pd.DataFrame | None, named: str | None, used: Sequence[str
     """The first value of each item: in the column `named`, else in the first of those that models use, else in the
     first of few texts; None where there is none.
     """
-    if table is None and named is None:
-        return None
-    for name in [named] if named else [*used, *(name for name in table.columns if name != "_row")]:
+    there = [] if table is None else [str(name) for name in table.columns if name != "_row"]
+    for name in [named] if named else [*used, *there]:
         first = _column(table, name, "category").map(lambda cell: _first(cell, separator), na_action="ignore")
         few = first.nunique() in FEW and pd.to_numeric(first, errors="coerce").isna().any()
         if named or name in used or few:

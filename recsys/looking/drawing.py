@@ -90,6 +90,11 @@ def rounded(share: float) -> str:
     return "< 0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
+def clipped(text: str, most: int) -> str:
+    """A text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
 def bars(name: str, about: str, shares: Mapping[str, float]) -> str:
     """Horizontal bars of shares, each with its name above and its value behind it."""
     with drawing(name, about, 34 + 36 * len(shares)) as drawn:
@@ -97,7 +102,7 @@ def bars(name: str, about: str, shares: Mapping[str, float]) -> str:
         places = range(len(shares))
         axes.barh(places, list(shares.values()), 0.42, color=SERIES[0])
         for place, (label, share) in enumerate(shares.items()):
-            axes.text(0, place - 0.3, f"{label}: {rounded(share)}", va="bottom", fontsize=9.2)
+            axes.text(0, place - 0.3, f"{clipped(label, 42)}: {rounded(share)}", va="bottom", fontsize=9.2)
         axes.set(xlim=(0, 1), ylim=(len(shares) - 0.6, -0.85), yticks=[])
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.looking.drawing import FAINT, GROUND, LINE, SERIES, TEXT, drawing, percent
+from recsys.looking.drawing import FAINT, GROUND, LINE, SERIES, TEXT, clipped, drawing, percent
 
 Json = dict[str, Any]
 MARKERS = "osD^vP"
@@ -107,11 +107,6 @@ def item_map(found: Json) -> str:
             drawn.figure.legend(loc="outside lower center", ncols=2, handletextpad=0.1, markerscale=1.6)
         _name(drawn.figure, axes, found["items"])
     return drawn.svg
-
-
-def clipped(text: str, most: int) -> str:
-    """A text of at most so many characters."""
-    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def _name(figure: Any, axes: Any, items: Sequence[Json]) -> None:

@@ -36,7 +36,13 @@ def side_by_side(data: Mapping[str, Any], dataset: Dataset) -> Tables:
     return {kind: table.reindex([str(raw) for raw in ids[kind]().to_pylist()]) for kind, table in found.items()}
 
 
-def read(source: Source, columns: Columns, privacy: Privacy, folder: str, **_: Any) -> Tables:
+def read(
+    source: Source,
+    columns: Columns,
+    folder: str,
+    privacy: Privacy = Privacy(),  # noqa: B008 - frozen
+    **_: Any,
+) -> Tables:
     """The tables of a source, indexed by id as text, and a column `_row` that is never null."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".looking-", dir=folder) as work, opened(Path(work)) as engine:

@@ -263,6 +263,13 @@ def test_context_is_a_table_where_it_was_measured(reported):
     assert "What context brings" not in reported[0]
 
 
+def test_a_run_of_few_users_shows_no_segment(reported):
+    hidden = {"two_tower": [{"segment": "1-5 events", "users": "< 20"}]}
+    text = page(run_sections({**reported[1], "by": {"history length": hidden}}))
+    assert "not shown" in text
+    assert "1-5 events" in text
+
+
 def test_curves_of_a_resumed_run_go_on(tmp_path):
     run = Run.create(tmp_path, composed())
     for version, rows in {
@@ -316,7 +323,7 @@ def test_small_segments_stay_hidden(shop):
     assert sum(row["users"] for row in whole) == len(np.unique(found.users))
     assert sum(row["targets"] for row in whole) == len(found.ranks)
     hidden = segmented(found, names, quarter, 10, 20)
-    assert all(row == {"segment": row["segment"], "users": "fewer than 20"} for row in hidden)
+    assert all(row == {"segment": row["segment"], "users": "< 20"} for row in hidden)
 
 
 def test_the_map_has_the_most_popular_items(shop):

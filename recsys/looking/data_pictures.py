@@ -77,7 +77,7 @@ def shares(found: Json) -> str:
         "test users first seen after training": found["test"]["cold_users"],
     }
     if found["ties"] is not None:
-        named["events at the moment of another of their user"] = found["ties"]["share"]
+        named["events tied with another of their user"] = found["ties"]["share"]
     return bars("shares", "shares of repeats, of what is new in the test, and of ties", named)
 
 

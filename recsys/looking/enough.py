@@ -28,7 +28,7 @@ class Rule:
 
 
 SHARE = "a share of 10% is then known to ± 2 points"
-AGAIN = "a list of what one has had helps where things come again and may be ranked again"
+AGAIN = "a list of what one has had helps where things come again"
 PAIRS = "what goes together is counted over pairs, and a user with one event has none"
 ITEM = "with fewer events on an item, one customer decides what it goes with"
 LEARNED = (
@@ -38,13 +38,13 @@ FOLLOWS = "a sequence teaches what follows what: a user of two events shows that
 
 
 def rules(training: Json, testing: Json, exclude_seen: bool, has_order: bool) -> list[Rule]:
-    """The rules for `parts.training` and `parts.testing`."""
+    """The rules for `parts.training` and `parts.testing`; personal_frequency is left out where repeats are."""
     counting, learned = ("item_knn", "ease"), ("two_tower", "ncf", "sasrec")
-    pairs, all_of = counting + learned, ("popularity", "personal_frequency", *counting, *learned)
-    repeated = 0.0 if exclude_seen else testing["repeated_targets"]
+    own = () if exclude_seen else ("personal_frequency",)
+    pairs, all_of = counting + learned, ("popularity", *own, *counting, *learned)
     return [
         Rule("events to learn from", training["targets"], 1000, SHARE, all_of),
-        Rule("share of repeats in the test", repeated, 0.05, AGAIN, ("personal_frequency",)),
+        *(Rule("share of repeats in the test", testing["repeated_targets"], 0.05, AGAIN, (model,)) for model in own),
         Rule("users with two events or more", training["users_of_2"], 500, PAIRS, pairs),
         Rule("events an item", training["targets_an_item"], 5, ITEM, pairs),
         Rule("events to learn from", training["targets"], 150_000, LEARNED, learned),
@@ -79,7 +79,11 @@ def said(found: list[Rule], testing: Json, ties: Json | None) -> list[str]:
     else:
         lines.append(
             f"{n:,} test users: the 95% interval of ndcg@10 will be about ± {half_width(n):.3f}"
-            + ("." if half_width(n) <= 0.01 else f"; ± .01 takes {users_for(0.01):,}, ± .02 {users_for(0.02):,}.")
+            + (
+                "."
+                if half_width(n) <= 0.01
+                else f"; ± .01 takes {users_for(0.01):,} of them, ± .02 {users_for(0.02):,}."
+            )
         )
     if testing["cold_targets"] > 0.1:
         lines.append(

@@ -110,7 +110,7 @@ def segmented(found: Ranked, names: Sequence[str], of_target: Array, k: int, few
             low, high = bootstrap_interval(values)
             row |= {"ndcg": float(values.mean()), "low": low, "high": high}
         elif len(values):
-            row = {"segment": name, "users": f"fewer than {fewest}"}
+            row = {"segment": name, "users": f"< {fewest}"}
         if len(values):
             rows.append(row)
     return rows

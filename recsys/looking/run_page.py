@@ -75,7 +75,7 @@ def _coverage(found: Json) -> Section | None:
 
 
 def _segments(split: str, rankings: dict[str, list[Json]], k: int) -> Section:
-    head = ["", "users", *(f"{model} ndcg@{k}" for model in rankings)]
+    head = ["", "users", *rankings]
     rows = []
     for row, *others in zip(*rankings.values(), strict=True):
         rows.append([row["segment"], _count(row["users"]), *map(_interval, (row, *others))])
@@ -83,7 +83,10 @@ def _segments(split: str, rankings: dict[str, list[Json]], k: int) -> Section:
         "popularity of the target": "Targets by thirds of the training events; each third of the items has as many.",
         "history length": "Test users by quarters of their events before the test.",
     }[split]
-    return Section(f"By {split}", [said], [head, *rows], [pictures.segments(split.replace(" ", "-"), rankings, k)])
+    some = any("ndcg" in row for of in rankings.values() for row in of)
+    drawn = [pictures.segments(split.replace(" ", "-"), rankings, k)] if some else []
+    said += f" ndcg@{k} with 95% bootstrap intervals."
+    return Section(f"By {split}", [said], [head, *rows], drawn)
 
 
 def _interval(row: Json) -> str:

@@ -68,7 +68,7 @@ def coverage(rows: Sequence[Json], k: int) -> str:
 
 def segments(name: str, rankings: dict[str, list[Json]], k: int) -> str:
     """NDCG of each segment with its interval, the model beside the best baseline."""
-    names = [row["segment"] for row in next(iter(rankings.values()))]
+    names = [row["segment"] for row in next(iter(rankings.values())) if "ndcg" in row]
     with drawing(name, f"ndcg@{k} by {name} with 95% intervals", 60 + 42 * len(names)) as drawn:
         axes = drawn.axes()
         for n, (model, rows) in enumerate(rankings.items()):

@@ -7,7 +7,7 @@ import numpy as np
 
 Json = dict[str, Any]
 DEVIATION = 0.3
-"""of ndcg@10 between users, about what runs on the public data sets have (docs/reports.md)"""
+"""of ndcg@10 between users, about the most that models on the public data sets have (docs/reports.md)"""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,15 @@ return [...document.querySelectorAll("svg")].flatMap((svg) => {
   }).map((text) => `${svg.getAttribute("aria-label")}: ${text.textContent}`);
 });
 """
+OVER = """
+return [...document.querySelectorAll("svg")].flatMap((svg) => {
+  const level = [...svg.querySelectorAll("text")].filter((text) => !/rotate\\(-?[1-9]/.test(text.outerHTML));
+  const boxes = level.map((text) => [text.getBoundingClientRect(), text.textContent]);
+  return boxes.flatMap(([a, first], n) => boxes.slice(n + 1).filter(([b]) => a.left < b.right - 2
+    && b.left < a.right - 2 && a.top < b.bottom - 3 && b.top < a.bottom - 3)
+    .map(([, second]) => `${first} / ${second}`));
+});
+"""
 FAINT = """
 const light = (colour) => {
   const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255)
@@ -128,6 +137,7 @@ def test_a_report_can_be_read(name, width, window, pages):
         window.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         assert window.execute_script(OUTSIDE) == []
         assert window.execute_script(CUT) == []
+        assert window.execute_script(OVER) == []
         assert window.execute_script(FAINT) == []
         ground = window.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(15, 21, 20)") == (scheme == "dark")

@@ -161,7 +161,8 @@ def _shares(found: Json) -> list[str]:
 def _test(test: Json) -> Section:
     said = (
         f"{test['users']:,} users and {test['targets']:,} targets are asked about. Between users ndcg@10 has a "
-        f"deviation of at most about {enough.DEVIATION}: its 95% interval over n users is ± 1.96 × {enough.DEVIATION} / √n."
+        f"deviation of at most about {enough.DEVIATION}: its 95% interval over n users is "
+        f"± 1.96 × {enough.DEVIATION} / √n."
     )
     return Section("The test", [said], pictures=[pictures.width(test["users"])])
 

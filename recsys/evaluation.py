@@ -110,8 +110,8 @@ def distinct(asked: Int[np.ndarray, "R"]) -> tuple[Int[np.ndarray, "U"], Int[np.
 
 def by_user(values: Float[np.ndarray, "R"], rows: Int[np.ndarray, "R"]) -> Float[np.ndarray, "U"]:
     """A value a user whose mean over users is that of all answers: the answer of who was asked once; else what the
-    user adds to the mean over answers, M + Σ (x − M) / (answers a user), so that bootstrapping users tells how sure that
-    mean is (Deng et al., 2018: the delta method for ratios).
+    user adds to the mean over answers, M + Σ (x − M) / (answers a user), so that bootstrapping users tells how sure
+    that mean is (Deng et al., 2018: the delta method for ratios).
     """
     counts = np.bincount(rows)
     if (counts == 1).all():

@@ -80,7 +80,9 @@ class GlobalTime:
     def __post_init__(self) -> None:
         _check_ask(self.ask)
         if self.ask == "event" and self.targets != "all":
-            raise DataError(f"split.ask=event asks for every event, split.targets={self.targets} for one; leave one out")
+            raise DataError(
+                f"split.ask=event asks for every event, split.targets={self.targets} for one; leave one out"
+            )
         if self.targets not in ("all", "first", "last"):
             raise DataError(f"split.targets='{self.targets}' is unknown; use all, first or last")
         if not 0 < self.validation < self.quantile < 1:

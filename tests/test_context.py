@@ -76,7 +76,7 @@ def trained(weathered):
         model.prepare(weathered)
         module = Training(model, build(composed().loss), torch.optim.SGD, weathered, 1)
         optimizer, batches = torch.optim.AdamW(model.parameters(), lr=0.02), TrainingBatches(weathered, 40, 20, seed=0)
-        for epoch in range(40):
+        for epoch in range(80):
             batches.set_epoch(epoch)
             for batch in batches:
                 optimizer.zero_grad()

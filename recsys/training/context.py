@@ -51,7 +51,8 @@ def context_worth(model: nn.Module, dataset: Dataset, config: DictConfig) -> dic
     Columns are judged on validation, for whoever drops one for its figure has chosen by it; on the test, which is
     looked at once, only the whole context is.
     """
-    fields = list(model.context.tables) if isinstance(getattr(model, "context", None), Context) else []
+    context = getattr(model, "context", None)
+    fields = list(context.tables) if isinstance(context, Context) else []
     if not fields:
         return None
     k = 10 if 10 in config.ks else max(config.ks)

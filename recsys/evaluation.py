@@ -30,7 +30,7 @@ UNREACHABLE = 2**62
 
 @dataclass
 class Ranking:
-    """Metrics over all users, the values of each user behind them, and intervals of the means."""
+    """Metrics over all that was asked, the values of each user behind them, and intervals of the means over users."""
 
     k: int
     """the list length that tables show: 10 where it was asked for, else the longest"""
@@ -39,16 +39,20 @@ class Ranking:
     """the same without targets that were first seen after training"""
     intervals: dict[str, tuple[float, float]]
     per_user: dict[str, np.ndarray] = field(repr=False)
+    """of users who were asked several times, what `by_user` makes of their answers"""
     n_users: int
     n_targets: int
     n_cold_targets: int
     segments: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """column → value → metrics, `n_users` and `n_targets`; of an item column only the targets of that value count"""
+    users: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    """(U,) whose values `per_user` has, in its order"""
 
 
 @torch.inference_mode()
 def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tuple[int, ...] = (5, 10, 20)) -> Ranking:
-    """Every user's targets ranked among all items; an item that scores the same as a target stands above it.
+    """Every user's targets ranked among all items; an item that scores the same as a target stands above it. Each
+    row of the batches counts alike.
 
     Raises FloatingPointError if a score is NaN, DataError if no user has a target.
     """
@@ -57,7 +61,7 @@ def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tup
     segments = {
         column: SegmentedRanking(values, _tensor(codes), ks) for column, (values, codes) in dataset.segments().items()
     }
-    counts = np.zeros(3, dtype=np.int64)
+    counts, asked = np.zeros(3, dtype=np.int64), []
     for batch in batches:
         scores = scorer(batch).float().cpu()
         hide_seen(scores, batch)
@@ -75,21 +79,46 @@ def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tup
         lists = top.indices.masked_fill(top.values.isneginf(), 0)
         for metric in beyond.values():
             metric.update(lists)
+        asked.append(counts[0] + np.arange(len(ranks)) if batch.users is None else batch.users.cpu().numpy())
         counts += len(ranks), int((ranks > 0).sum()), int(cold.sum())
-    if not counts[0]:
+    if not asked:
         raise DataError("no user has a target in this part; use another split")
-    per_user = {name: metric.per_user.numpy() for name, metric in everyone.items()}
+    users, rows = distinct(np.concatenate(asked))
+    per_user = {name: by_user(metric.per_user.numpy(), rows) for name, metric in everyone.items()}
     return Ranking(
         k=10 if 10 in ks else max(ks),
         metrics={name: float(metric.compute()) for name, metric in {**everyone, **beyond}.items()},
         warm={name: float(metric.compute()) for name, metric in warm.items() if len(metric.values)},
         intervals={name: bootstrap_interval(values) for name, values in per_user.items()},
         per_user=per_user,
-        n_users=int(counts[0]),
+        n_users=len(users),
         n_targets=int(counts[1]),
         n_cold_targets=int(counts[2]),
         segments={column: segmented.compute() for column, segmented in segments.items()},
+        users=users,
     )
+
+
+def distinct(asked: Int[np.ndarray, "R"]) -> tuple[Int[np.ndarray, "U"], Int[np.ndarray, "R"]]:
+    """The users who were asked, in the order of their first row, and for each row which of them it is."""
+    users, first, rows = np.unique(asked, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return users[order], place[rows]
+
+
+def by_user(values: Float[np.ndarray, "R"], rows: Int[np.ndarray, "R"]) -> Float[np.ndarray, "U"]:
+    """A value a user whose mean over users is that of all answers: the answer of who was asked once; else what the
+    user adds to the mean over answers, M + Σ (x − M) / (answers a user), so that bootstrapping users tells how sure
+    that mean is (Deng et al., 2018: the delta method for ratios).
+    """
+    counts = np.bincount(rows)
+    if (counts == 1).all():
+        return values
+    mean = values.mean(dtype=np.float64)
+    added: np.ndarray = mean + np.bincount(rows, values - mean) / counts.mean()
+    return added
 
 
 def _named(metrics: MetricCollection) -> dict[str, Any]:

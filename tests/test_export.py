@@ -251,7 +251,7 @@ def test_the_clock_in_the_graph_tells_what_pandas_tells(zone):
     turns = [int(pd.Timestamp(f"2024-{day}", tz="UTC").timestamp()) for day in ("02-29", "03-31 01:00", "10-27 01:00")]
     seconds = np.concatenate([seconds, turns, np.array(turns) - 1])
     clock = GraphClock(zone)
-    for name in ("hour", "weekday", "month"):
+    for name in ("hour", "weekday", "month", "season"):
         found = clock(name, torch.from_numpy(seconds))[:, 0].numpy()
         assert (found == derive(name, seconds, str(ZoneInfo(zone)))).all()
 
@@ -268,7 +268,7 @@ def test_features_of_several_values_and_missing_numbers_enter_by_name(tmp_path):
     log["price"] = np.where(rng.random(len(log)) < 0.1, np.nan, rng.normal(50, 9, len(log)))
     data = prepared(tmp_path, log, features=Features(context=["tags", "price"]))
     inputs = file_of("sasrec", data)[1]["inputs"]
-    assert inputs["history_tags"]["shape"] == ["batch", "length", 3]
+    assert "history_tags" not in inputs  # context is of the query alone
     assert inputs["tags"]["shape"] == ["batch", 3]
     assert inputs["price"] == {
         "type": "double", "shape": ["batch"], "default": None, "of": "request",

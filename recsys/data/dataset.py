@@ -29,6 +29,7 @@ class Dataset:
         self.exclude_seen: bool = self.metadata["exclude_seen"]
         self.ordered: bool = self.metadata["split"]["ordered"]
         self.targets: str = self.metadata["split"]["targets"]
+        self.ask: str = self.metadata["split"].get("ask", "user")
         self.encoders: dict[str, dict[str, Encoder]] = {
             kind: {name: Encoder(**{**e, "values": tuple(e["values"])}) for name, e in encoders.items()}
             for kind, encoders in self.metadata["features"].items()

@@ -14,18 +14,21 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype
 
-from recsys.data.schema import DataError
+from recsys.data.schema import Columns, DataError
 
-DERIVED = {"hour": 24, "weekday": 7, "month": 12}
+DERIVED = {"hour": 24, "weekday": 7, "month": 12, "season": 4}
 """what a timestamp alone tells, and how many values it has"""
+
+LATER = ("item", "event", "value", "weight", "basket", "row", "money")
+"""roles of columns that say what happened: nobody knows them when the question is asked"""
 
 
 @dataclass(frozen=True)
 class Features:
     """Names of the columns that models may use, and the separator inside text that holds several values.
 
-    `context` columns come with the event and must be known when the question is asked; hour, weekday and
-    month are derived from its time. `segments`, such as "user.age" or "item.aisle", are never seen by models:
+    `context` columns come with the event and must be known when the question is asked; hour, weekday, month and
+    season are derived from its time. `segments`, such as "user.age" or "item.aisle", are never seen by models:
     rankings are reported by them.
     """
 
@@ -47,6 +50,15 @@ class Features:
     def brought(self) -> tuple[str, ...]:
         """Context columns that the event log itself must have."""
         return tuple(name for name in self.context if name not in DERIVED)
+
+    def refuse_later(self, columns: Columns) -> None:
+        """Raises DataError for a context column that the log names as something known only after the event."""
+        for role in LATER:
+            if getattr(columns, role) in self.brought:
+                raise DataError(
+                    f"features.context names '{getattr(columns, role)}', which is data.columns.{role} and known only "
+                    "after the event; leave it out"
+                )
 
     def columns(self, kind: str) -> list[str]:
         """Columns of the `user` or `item` table that models may use, each once."""
@@ -102,9 +114,17 @@ def fit_encoder(column: pd.Series, separator: str) -> Encoder:
 
 
 def derive(name: str, seconds: np.ndarray, zone: str) -> np.ndarray:
-    """(N,) codes from 1 of the local hour, weekday (Monday first) or month of times in seconds."""
+    """(N,) codes from 1 of the local hour, weekday (Monday first), month or season (December to February first) of
+    times in seconds.
+    """
     local = pd.DatetimeIndex(pd.to_datetime(seconds, unit="s", utc=True)).tz_convert(zone)
-    part = {"hour": local.hour, "weekday": local.day_of_week, "month": local.month - 1}[name]
+    parts = {
+        "hour": local.hour,
+        "weekday": local.day_of_week,
+        "month": local.month - 1,
+        "season": local.month % 12 // 3,
+    }
+    part = parts[name]
     return np.asarray(part, dtype=np.int32) + 1
 
 

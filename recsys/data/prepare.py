@@ -22,6 +22,7 @@ from recsys.data.features import Features
 from recsys.data.filters import Filters
 from recsys.data.ledger import Ledger
 from recsys.data.log import read_log
+from recsys.data.moments import with_moments
 from recsys.data.pack import pack, side_tables
 from recsys.data.privacy import Privacy, guarded, renamed
 from recsys.data.refunds import without_refunds
@@ -60,6 +61,7 @@ def prepare(
     that lies in `folder`. Users, items and values of the dataset in the folder `vocabulary` keep their numbers, others
     are appended. Raises DataError for input that cannot be used; then nothing is left behind.
     """
+    features.refuse_later(columns)
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": _prepared(columns),
         "clock": asdict(clock), "filters": asdict(filters), "features": asdict(features),
@@ -104,7 +106,8 @@ def _write(
     old: Vocabulary,
 ) -> None:
     brought = tuple(dict.fromkeys((*features.brought, *privacy.columns)))
-    valid = validate(tables.events, columns, clock, brought, engine)
+    events = with_moments(tables.events, tables.moments, columns, clock, features, engine)
+    valid = validate(events, columns, clock, brought, engine)
     valid = guarded(valid, privacy, ledger, features.brought, engine)
     valid = without_refunds(valid, spec["refund_events"], spec["target_events"] or filters.events, engine)
     valid.quarantine.sink_parquet(work / "quarantine.parquet")
@@ -187,7 +190,10 @@ def _sweep(path: Path) -> None:
 
 def _prepared(columns: Columns) -> dict[str, Any]:
     """The columns that the prepared dataset depends on."""
-    return {role: name for role, name in asdict(columns).items() if role != "money"}
+    named = asdict(columns)
+    if named["place"] is None:
+        del named["place"]  # so that data without one keep their names
+    return {role: name for role, name in named.items() if role != "money"}
 
 
 def _identity(vocabulary: Path) -> str:
@@ -198,4 +204,5 @@ def _identity(vocabulary: Path) -> str:
 
 def _describe(split: Split) -> dict[str, Any]:
     settings = asdict(split)  # type: ignore[call-overload]
-    return {"name": type(split).__name__, "ordered": split.ordered, "targets": split.targets, **settings}
+    described = {"name": type(split).__name__, "ordered": split.ordered, "targets": split.targets, **settings}
+    return {name: value for name, value in described.items() if (name, value) != ("ask", "user")}

@@ -12,6 +12,8 @@ import numpy as np
 from recsys.data.log import Log
 from recsys.data.schema import MICROSECONDS, DataError, microseconds
 
+ASKS = ("user", "event")
+
 
 class Parts(NamedTuple):
     """The log (reordered by a random split), `bounds` (U, 2) int64: the absolute start of validation and test,
@@ -28,11 +30,13 @@ class Split(Protocol):
     """Divides a log into training, validation and test.
 
     `ordered` says whether parts follow one another in time, `targets` which events of a part are to be
-    predicted: all, the first or the last basket.
+    predicted: all, the first or the last basket; `ask` whether a user is asked once for all of them, or for each event
+    (or basket) in the moment that it happened, with the context of that moment and the history before the part.
     """
 
     ordered: bool
     targets: str
+    ask: str
 
     def __call__(self, log: Log) -> Parts:
         """The parts of the log."""
@@ -47,6 +51,7 @@ class LeaveOneOut:
 
     ordered = True
     targets = "all"
+    ask = "user"
 
     def __call__(self, log: Log) -> Parts:
         """The parts of the log."""
@@ -69,9 +74,15 @@ class GlobalTime:
     validation: float = 0.05
     cut: str | None = None
     targets: str = "all"
+    ask: str = "user"
     ordered = True
 
     def __post_init__(self) -> None:
+        _check_ask(self.ask)
+        if self.ask == "event" and self.targets != "all":
+            raise DataError(
+                f"split.ask=event asks for every event, split.targets={self.targets} for one; leave one out"
+            )
         if self.targets not in ("all", "first", "last"):
             raise DataError(f"split.targets='{self.targets}' is unknown; use all, first or last")
         if not 0 < self.validation < self.quantile < 1:
@@ -109,10 +120,12 @@ class Random:
     test: float = 0.25
     validation: float | int = 0.05
     seed: int = 0
+    ask: str = "user"
     ordered = False
     targets = "all"
 
     def __post_init__(self) -> None:
+        _check_ask(self.ask)
         if not (self.test > 0 and self.validation >= 0 and self.test + self.validation < 1):
             raise DataError(f"split: need test ({self.test}) > 0 and test + validation ({self.validation}) < 1")
 
@@ -126,6 +139,11 @@ class Random:
         validation = test - np.round(counts * self.validation).astype(np.int64)
         starts = np.append(log.starts, len(log))
         return Parts(log, starts[np.stack([validation, test], axis=1)])
+
+
+def _check_ask(ask: str) -> None:
+    if ask not in ASKS:
+        raise DataError(f"split.ask='{ask}' is unknown; use {' or '.join(ASKS)}")
 
 
 def without_rare_items(parts: Parts, minimum: int) -> Parts:

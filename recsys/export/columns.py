@@ -102,7 +102,7 @@ def columns_of(dataset: Dataset) -> list[Column]:
 
 
 class Clock(nn.Module):
-    """Local hours, weekdays and months of times in seconds, as codes from 1."""
+    """Local hours, weekdays, months and seasons of times in seconds, as codes from 1."""
 
     def __init__(self, zone: str) -> None:
         super().__init__()
@@ -114,14 +114,15 @@ class Clock(nn.Module):
         self.shift: Tensor
 
     def forward(self, name: str, seconds: Tensor) -> Tensor:
-        """(…, 1) codes of `hour`, `weekday` (Monday first) or `month`."""
+        """(…, 1) codes of `hour`, `weekday` (Monday first), `month` or `season` (December to February first)."""
         local = seconds
         if self.moves:
             local = seconds + self.shift[(seconds[..., None] >= self.since).sum(dim=-1)]
         clock = local % 86_400
         day = (local - clock) // 86_400
-        code = {"hour": clock // 3600, "weekday": (day + 3) % 7, "month": _month(day)}[name] + 1
-        return code[..., None]
+        month = _month(day)
+        parts = {"hour": clock // 3600, "weekday": (day + 3) % 7, "month": month, "season": (month + 1) % 12 // 3}
+        return (parts[name] + 1)[..., None]
 
 
 def _month(day: Tensor) -> Tensor:

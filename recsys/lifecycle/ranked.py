@@ -47,19 +47,16 @@ def ranked(path: Path, dataset: Dataset, n_users: int | None, k: int = 10) -> Ra
     batches = ranking_batches(dataset, "test", None)  # the file itself reads the newest that it knows
     if n_users is not None and n_users < len(batches.users):
         batches.users = np.sort(np.random.default_rng(0).choice(batches.users, n_users, replace=False))
-    users: list[np.ndarray] = []
     lists: list[np.ndarray] = []
 
     def noted(batch: Batch) -> Tensor:
         scores = scorer(batch)
         best = scores.topk(k, dim=1)
-        assert batch.users is not None
-        users.append(batch.users.numpy())
         lists.append(best.indices.masked_fill(best.values.isneginf(), 0).numpy())
         return scores
 
     ranking = evaluate(noted, dataset, batches, (k,))
-    return Ranked(recommender, ranking, np.concatenate(users), np.concatenate(lists))
+    return Ranked(recommender, ranking, ranking.users, np.concatenate(lists))
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:

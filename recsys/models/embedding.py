@@ -38,6 +38,26 @@ class FeatureEmbedding(nn.Module):
         return (table(values) * (values > 0)[..., None]).sum(dim=-2) / known
 
 
+class Context(FeatureEmbedding):
+    """Columns of the request; while training, a share `dropout` of the values of each is unknown, drawn for every query
+    by itself, so that requests which name only some of them are answered well. What unknown stands for is learned by
+    what the vector is added to: it adds nothing itself.
+    """
+
+    def __init__(self, encoders: dict[str, Encoder], dim: int, dropout: float) -> None:
+        super().__init__(encoders, dim)
+        self.dropout = dropout
+
+    def forward(self, columns: dict[str, Tensor]) -> Float[Tensor, "*N D"] | float:
+        """(…, D) of columns (…, width); 0 without columns."""
+        if self.training and self.dropout > 0:
+            columns = {name: self._partly(columns[name]) for name in self.tables}
+        return super().forward(columns)
+
+    def _partly(self, column: Tensor) -> Tensor:
+        return column * (torch.rand(column.shape[:-1], device=column.device) >= self.dropout)[..., None]
+
+
 def initialised(rows: int, dim: int, std: float = 0.02, sparse: bool = False) -> nn.Embedding:
     """An embedding whose row 0 is padding and stays zero; `sparse` gradients hold only the rows that were read."""
     embedding = nn.Embedding(rows, dim, padding_idx=0, sparse=sparse)

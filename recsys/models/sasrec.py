@@ -14,7 +14,7 @@ from recsys.data.schema import DataError
 from recsys.models.attention_bias import AttentionBias
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.blocks import gather
-from recsys.models.embedding import FeatureEmbedding, Rows, initialised, vectors
+from recsys.models.embedding import Context, FeatureEmbedding, Rows, initialised, vectors
 from recsys.models.repeat import Repeat
 
 
@@ -23,7 +23,8 @@ class SASRec(Trainable):
     event; the output is scored against the same item vectors (`tied`) or a table of its own. A start token
     answers for users without history. `scale` multiplies item vectors by √dim; `embedding_norm` normalises
     the input, as post-norm blocks want. `relative_position` and `time_bias` let attention weigh how far back an event
-    is and how long ago, in the last block counted from the moment of the request. `sparse`: tables get gradients
+    is and how long ago, in the last block counted from the moment of the request. Context is added to the output alone,
+    a share `context_dropout` of the values of each column trained as unknown. `sparse`: tables get gradients
     only where they were read.
     """
 
@@ -40,6 +41,7 @@ class SASRec(Trainable):
         embedding_norm: bool = False,
         final_norm: bool = True,
         tied: bool = True,
+        context_dropout: float = 0.2,
         repeat: bool | None = None,
         half_lives: Sequence[float] = (7, 30, 90, 365),
         relative_position: bool = False,
@@ -53,7 +55,7 @@ class SASRec(Trainable):
         self.position = nn.Embedding(facts.max_history + 1, dim)
         nn.init.normal_(self.position.weight, std=0.02)
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
-        self.context = FeatureEmbedding(facts.context, dim)
+        self.context = Context(facts.context, dim, context_dropout)
         self.event = FeatureEmbedding({"event": facts.event} if facts.event else {}, dim)
         self.dropout = nn.Dropout(dropout)
         self.embedding_norm = nn.LayerNorm(dim) if embedding_norm else nn.Identity()
@@ -88,7 +90,7 @@ class SASRec(Trainable):
         ask: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q D"]:
         """The query vectors: the output at each asked position, plus the context of its request."""
-        items = self.item(history) * self.scale + self.context(events) + self.event(events)
+        items = self.item(history) * self.scale + self.event(events)
         x = torch.cat([self.start.expand(history.shape[0], 1, -1), items], dim=1)
         x = self.dropout(self.embedding_norm(x + self.position(places_from_end(history))))
         if self.biases:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
 from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.embedding import FeatureEmbedding, Rows, UserRow, initialised, log_popularity, vectors
+from recsys.models.embedding import Context, FeatureEmbedding, Rows, UserRow, initialised, log_popularity, vectors
 from recsys.models.pooling import Pooling
 from recsys.models.repeat import Repeat
 
@@ -23,7 +23,8 @@ class TwoTower(Trainable):
     """User tower: the history's items, pooled (by learned weights with `attention`), user features, context of the
     request, and (`user_id`) a row for each user. Item tower: id and features, plus a learned popularity. `repeat`
     (None: where the data rank repeats) mixes in the user's own decayed counts; a share `id_dropout` of users is
-    trained as unknown, so that nobody new is refused. `sparse`: tables get gradients only where they were read.
+    trained as unknown, so that nobody new is refused, and a share `context_dropout` of the values of each column of the
+    context. `sparse`: tables get gradients only where they were read.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class TwoTower(Trainable):
         attention: bool = False,
         user_id: bool = False,
         id_dropout: float = 0.1,
+        context_dropout: float = 0.2,
         repeat: bool | None = None,
         half_lives: Sequence[float] = (7, 30, 90, 365),
         sparse: bool = False,
@@ -45,7 +47,7 @@ class TwoTower(Trainable):
         self.item_features = FeatureEmbedding(facts.item, dim)
         self.user = UserRow(facts.n_users, dim, id_dropout, sparse) if user_id else None
         self.user_features = FeatureEmbedding(facts.user, dim)
-        self.context = FeatureEmbedding(facts.context, dim)
+        self.context = Context(facts.context, dim, context_dropout)
         self.pooling = Pooling(dim, attention, facts.n_types)
         widths = [3 * dim, *hidden]
         between = [

@@ -53,9 +53,9 @@ def audit(run: str, members: str | None, others: str | None, n_users: int, n_eve
 def _ranked(model: Model, dataset: Dataset, run: Run) -> tuple[np.ndarray, Ranking]:
     """The test users in the order of the figures, and the figures."""
     max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
-    batches = list(ranking_batches(dataset, "test", max_history))
-    users = np.concatenate([batch.users.numpy() for batch in batches if batch.users is not None])
-    return users, evaluate(lambda batch: score(model, batch), dataset, batches, tuple(run.config.ks))
+    batches = ranking_batches(dataset, "test", max_history)
+    found = evaluate(lambda batch: score(model, batch), dataset, batches, tuple(run.config.ks))
+    return found.users, found
 
 
 def _gaps(users: np.ndarray, ranking: Ranking, dataset: Dataset) -> Rows:

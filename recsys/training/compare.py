@@ -8,6 +8,7 @@ from recsys.data.dataset import Dataset
 from recsys.evaluation import Ranking, evaluate, ranking_batches
 from recsys.models.base import ClosedForm, Model, TooLargeError
 from recsys.report import as_json, segment_tables, table, verdict
+from recsys.training.context import context_table, context_worth
 from recsys.training.fit import make_model
 from recsys.training.module import score
 
@@ -17,7 +18,7 @@ Parts = dict[str, Ranking]
 
 def compare(model: Model, dataset: Dataset, config: DictConfig) -> tuple[dict[str, Any], str]:
     """What metrics.json holds (the model and every baseline on validation and test), and the test figures as
-    text.
+    text; with what the context is worth to a model that takes any.
     """
     name = model_name(config)
     own = _rank_parts(model, dataset, config)
@@ -28,9 +29,13 @@ def compare(model: Model, dataset: Dataset, config: DictConfig) -> tuple[dict[st
     lines += not_run.values()
     if ran:
         lines.append(verdict(name, own["test"], tests))
+    worth = context_worth(model, dataset, config)
+    if worth is not None:
+        lines.append(context_table(worth, dataset))
     metrics = {
         **{part: as_json(ranking) for part, ranking in own.items()},
         "baselines": {**{other: _json(parts) for other, parts in ran.items()}, **not_run},
+        **({} if worth is None else {"context": worth}),
         "split_hash": dataset.split_hash,
         "n_users": dataset.n_users,
         "n_items": dataset.n_items,
@@ -69,9 +74,10 @@ def _rank_parts(model: Model, dataset: Dataset, config: DictConfig) -> Parts:
 
 def _heading(dataset: Dataset, test: Ranking) -> str:
     seen = "seen items left out" if dataset.exclude_seen else "repeats ranked"
+    asked = ", each asked in its own moment" if dataset.ask == "event" else ""
     return (
         f"\ntest: {dataset.metadata['name']}, {test.n_users:,} users, {test.n_targets:,} targets "
-        f"({test.n_cold_targets:,} cold, counted as misses), {dataset.n_items:,} items, all ranked, {seen}; "
+        f"({test.n_cold_targets:,} cold, counted as misses){asked}, {dataset.n_items:,} items, all ranked, {seen}; "
         f"split {dataset.metadata['split']['name']} {dataset.split_hash[:12]}"
     )
 

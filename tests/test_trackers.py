@@ -26,6 +26,7 @@ def client(tmp_path):
     return MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
 
 
+@pytest.mark.slow  # for what it imports
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning", "ignore::ResourceWarning")
 def test_mlflow_has_a_run_with_legal_names_and_the_configuration(dataset, tmp_path, client):
     words = ["logger=mlflow", f"logger.mlflow.uri=sqlite:///{tmp_path}/mlflow.db"]
@@ -41,6 +42,7 @@ def test_mlflow_has_a_run_with_legal_names_and_the_configuration(dataset, tmp_pa
     assert len(client.search_runs([experiment.experiment_id])) == 1
 
 
+@pytest.mark.slow
 def test_wandb_offline_needs_no_account_and_stays_in_the_run_folder(dataset, tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))

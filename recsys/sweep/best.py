@@ -1,6 +1,7 @@
 """What a sweep's words give a training, and the best of it as a file for `experiment=`."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from hydra import compose
@@ -21,7 +22,13 @@ def training(words: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     whole = compose("sweep", list(words), return_hydra_config=True)
     every = whole.hydra.runtime.choices.items()
     choices = {group: choice for group, choice in every if choice is not None and not group.startswith(OWN)}
-    return OmegaConf.masked_copy(whole, list(compose("train"))), choices
+    return OmegaConf.masked_copy(whole, list(_kept())), choices
+
+
+@cache
+def _kept() -> tuple[str, ...]:
+    """The keys of `recsys train`."""
+    return tuple(map(str, compose("train")))
 
 
 def composed(words: Sequence[str], settings: Sequence[Setting], trial: BaseTrial) -> tuple[DictConfig, dict[str, str]]:

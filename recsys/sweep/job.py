@@ -40,7 +40,7 @@ def sweep(config: DictConfig, words: Sequence[str]) -> Iterator[str]:
     settings, objectives = parsed(config.space), list(config.objectives)
     default = {setting.key: setting.standing(plain, choices) for setting in settings}
     folder = Path(config.out)
-    study = opened(config, _directions(objectives), _about(plain, settings, objectives), default)
+    study = opened(config, _directions(objectives, plain.ks), _about(plain, settings, objectives), default)
     with held_here(folder):
         load_dataset(plain)  # prepared once, by one worker
     interrupted = False
@@ -99,7 +99,10 @@ def _about(plain: DictConfig, settings: Sequence[Setting], objectives: Sequence[
     return found
 
 
-def _directions(objectives: Sequence[str]) -> list[StudyDirection]:
+def _directions(objectives: Sequence[str], ks: Sequence[int]) -> list[StudyDirection]:
     if not objectives or objectives[0] in COSTS:
         raise ConfigError(f"objectives={objectives} has to begin with a metric, such as ndcg@10")
+    for name in objectives:
+        if name not in COSTS and name.rpartition("@")[2] not in map(str, ks):
+            raise ConfigError(f"objective '{name}' is not reported: ks={list(ks)}; others are {', '.join(COSTS)}")
     return [StudyDirection.MINIMIZE if name in COSTS else StudyDirection.MAXIMIZE for name in objectives]

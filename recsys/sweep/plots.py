@@ -51,7 +51,8 @@ def _history(trials: Sequence[FrozenTrial], done: Sequence[FrozenTrial], objecti
     axes.scatter(numbers, values, color="C0", label="finished", zorder=3)
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
     reached = [max(trial.intermediate_values.values()) for trial in pruned]
-    axes.scatter([trial.number for trial in pruned], reached, marker="x", color="C1", label="pruned, its best epoch")
+    if pruned:
+        axes.scatter([trial.number for trial in pruned], reached, marker="x", color="C1", label="pruned, best epoch")
     failed = [trial.number for trial in trials if trial.state == TrialState.FAIL]
     if failed:
         axes.plot(failed, np.full(len(failed), axes.get_ylim()[0]), "|", color="C3", markersize=14, label="failed")

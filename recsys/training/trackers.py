@@ -1,4 +1,4 @@
-"""Trackers of experiments beside the run folder, which stays what counts: its metrics by epoch, and its configuration."""
+"""Trackers of experiments, told metrics by epoch and the configuration; the run folder stays what counts."""
 
 import re
 import warnings
@@ -15,7 +15,7 @@ from recsys.run import write_text
 
 
 class MLflow(MLFlowLogger):
-    """A run of an MLflow server, or of a database file, named like the folder `save_dir`. A resumed run goes on in it."""
+    """A run on an MLflow server or in a database file, named like the folder; a resumed run goes on in it."""
 
     def __init__(self, save_dir: Path, experiment: str = "recsys", uri: str = "sqlite:///mlflow.db") -> None:
         with extra("mlflow"), warnings.catch_warnings():
@@ -35,8 +35,8 @@ class MLflow(MLFlowLogger):
 
 
 class WandB(WandbLogger):
-    """A run of Weights & Biases named like the folder `save_dir`; offline it stays below that folder until
-    `wandb sync`. A resumed run goes on in it.
+    """A run of Weights & Biases, named like the folder; a resumed run goes on in it. Offline it stays in the folder
+    until `wandb sync`.
     """
 
     def __init__(self, save_dir: Path, project: str = "recsys", offline: bool = False) -> None:

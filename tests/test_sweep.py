@@ -27,9 +27,11 @@ from recsys.sweep.locks import Lock  # noqa: E402
 from recsys.sweep.study import LOCKS  # noqa: E402
 
 KNN = ["sweep=item_knn", "n_trials=4"]
-TOWER = ["sweep=two_tower", "model.dim=4", "model.hidden=[8]", "batches.batch_size=8", "trainer.max_epochs=3",
-         "logger=none", 'space={model: {dim: "choice(4,8)"}, optimizer: {lr: "tag(log, interval(0.001, 0.1))"}}',
-        ]  # fmt: skip
+TOWER = [
+    "sweep=two_tower", "~space", "model.dim=4", "model.hidden=[8]", "batches.batch_size=8", "trainer.max_epochs=3",
+    "logger=none",
+]  # fmt: skip
+DIM_AND_RATE = '+space={model: {dim: "choice(4,8)"}, optimizer: {lr: "tag(log, interval(0.001, 0.1))"}}'
 SCRIPT = str(config_dir().parent / "scripts" / "sweep.py")
 
 
@@ -139,7 +141,7 @@ def test_a_trial_that_a_living_worker_trains_is_left_alone(data, tmp_path, monke
     assert other.acquire(wait=False)
     text, found = swept(tmp_path, *data, *KNN)
     assert [trial.state for trial in found] == [TrialState.RUNNING] + [TrialState.COMPLETE] * 3
-    assert "1 trials are unfinished" in text
+    assert "unfinished trials: 1" in text
     other.release()
     assert swept(tmp_path, *data, *KNN)[1][0].state == TrialState.COMPLETE
 
@@ -164,7 +166,7 @@ def test_a_trial_that_kills_its_worker_is_given_up(data, tmp_path, monkeypatch):
 def test_failures_of_single_trials_survive(data, tmp_path):
     words = [
         *TOWER,
-        'space={optimizer: {lr: "choice(0.001,-1)"}}',
+        '+space={optimizer: {lr: "choice(0.001,-1)"}}',
         "trainer.max_epochs=1",
         "n_trials=5",
         "sampler=random",
@@ -178,11 +180,11 @@ def test_failures_of_single_trials_survive(data, tmp_path):
 
 def test_nothing_but_failures_stops_with_the_reason(data, tmp_path):
     with pytest.raises(ConfigError, match="the first 3 trials failed, the last with ValueError: Invalid learning rate"):
-        swept(tmp_path, *data, *TOWER, 'space={seed: "choice(1,2)"}', "optimizer.lr=-1")
+        swept(tmp_path, *data, *TOWER, '+space={seed: "choice(1,2)"}', "optimizer.lr=-1")
 
 
 def test_bad_trials_are_pruned_and_good_ones_are_not(data, tmp_path):
-    words = [*TOWER, "optimizer.lr=0.03", "trainer.max_epochs=6", "n_trials=8", "sampler=random",
+    words = [*TOWER, DIM_AND_RATE, "optimizer.lr=0.03", "trainer.max_epochs=6", "n_trials=8", "sampler=random",
              "pruner.n_startup_trials=2", "pruner.n_warmup_steps=1"]  # fmt: skip
     text, found = swept(tmp_path, *data, *words)
     states = Counter(trial.state for trial in found)
@@ -195,7 +197,7 @@ def test_bad_trials_are_pruned_and_good_ones_are_not(data, tmp_path):
 
 
 def test_several_objectives_end_in_compromises(data, tmp_path):
-    words = ["objectives=[ndcg@10,n_parameters]", "n_trials=5", "trainer.max_epochs=2", "sampler=random"]
+    words = [DIM_AND_RATE, "objectives=[ndcg@10,n_parameters]", "n_trials=5", "trainer.max_epochs=2", "sampler=random"]
     text, found = swept(tmp_path, *data, *TOWER, *words)
     cheap, dear = (min(t.values[1] for t in found if t.params["model.dim"] == dim) for dim in ("4", "8"))
     assert cheap < dear
@@ -272,7 +274,7 @@ def test_killed_half_way_a_sweep_ends_as_if_it_had_not_been(data, tmp_path):
 
 @pytest.mark.slow
 def test_two_workers_share_the_trials(data, tmp_path):
-    words = command(tmp_path, *data, *TOWER, "trainer.max_epochs=2", "n_trials=8")
+    words = command(tmp_path, *data, *TOWER, DIM_AND_RATE, "trainer.max_epochs=2", "n_trials=8")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     workers = [subprocess.Popen(words, **pipes) for _ in range(2)]
     said = [worker.communicate(timeout=500) for worker in workers]
@@ -289,7 +291,7 @@ def test_two_workers_share_the_trials(data, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_a_study_that_goes_on(data, tmp_path):
-    words = command(tmp_path, *data, *TOWER, "trainer.max_epochs=200", "patience=200", "n_trials=3")
+    words = command(tmp_path, *data, *TOWER, DIM_AND_RATE, "trainer.max_epochs=200", "patience=200", "n_trials=3")
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "trial-0000" / "last.ckpt").exists() and process.poll() is None:
         time.sleep(0.05)
@@ -297,13 +299,13 @@ def test_ctrl_c_leaves_a_study_that_goes_on(data, tmp_path):
     out, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
     assert "Traceback" not in error
-    assert "1 trials are unfinished: " in out
+    assert "unfinished trials: 1" in out
     assert [trial.state for trial in trials(tmp_path)] == [TrialState.RUNNING]
 
 
 @pytest.mark.slow
 def test_training_the_best_again_gives_its_figure(data, tmp_path):
-    _, found = swept(tmp_path, *data, *TOWER, "n_trials=3")
+    _, found = swept(tmp_path, *data, *TOWER, DIM_AND_RATE, "n_trials=3")
     best = max((trial for trial in found if trial.state == TrialState.COMPLETE), key=lambda trial: trial.value)
     words = [
         "--config-dir",

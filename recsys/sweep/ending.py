@@ -71,7 +71,7 @@ def ended(
     if best and study.get_trials()[0].state == TrialState.COMPLETE:
         yield f"the settings without a sweep, trial 0: {reached_by(study.get_trials()[0], config)}"
     if left or interrupted:
-        yield f"{left} trials are unfinished: other workers train them, or the same command does"
+        yield f"unfinished trials: {left}; another worker trains them, or the same command goes on with them"
     elif best:
         yield from _whole(study, config, folder, best)
 

@@ -65,8 +65,10 @@ def _work(study: optuna.Study, config: DictConfig, words: Sequence[str], setting
         if claim is None:
             return
         trial, lock = claim
-        _attempt(trial, folder, words, settings, config)
-        lock.release()
+        try:
+            _attempt(trial, folder, words, settings, config)
+        finally:
+            lock.release()
         done = study.get_trials(deepcopy=False)
         log.info("%s", in_words(done[trial.number], study, config))
         finished = [one for one in done if one.state.is_finished()]

@@ -132,6 +132,7 @@ def test_what_a_dead_worker_left_is_finished_under_its_number(data, tmp_path, mo
     assert text.count("test: csv") == 1
 
 
+@pytest.mark.slow
 def test_a_trial_that_a_living_worker_trains_is_left_alone(data, tmp_path, monkeypatch):
     monkeypatch.setattr(job, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(SystemExit):
@@ -146,6 +147,7 @@ def test_a_trial_that_a_living_worker_trains_is_left_alone(data, tmp_path, monke
     assert swept(tmp_path, *data, *KNN)[1][0].state == TrialState.COMPLETE
 
 
+@pytest.mark.slow
 def test_a_trial_that_kills_its_worker_is_given_up(data, tmp_path, monkeypatch):
     train = job.train
 
@@ -163,6 +165,7 @@ def test_a_trial_that_kills_its_worker_is_given_up(data, tmp_path, monkeypatch):
     assert "is the memory enough" in found[1].user_attrs["error"]
 
 
+@pytest.mark.slow
 def test_failures_of_single_trials_survive(data, tmp_path):
     words = [
         *TOWER,
@@ -196,6 +199,7 @@ def test_bad_trials_are_pruned_and_good_ones_are_not(data, tmp_path):
     assert f"{states[TrialState.PRUNED]} trials pruned" in text
 
 
+@pytest.mark.slow
 def test_several_objectives_end_in_compromises(data, tmp_path):
     words = [DIM_AND_RATE, "objectives=[ndcg@10,n_parameters]", "n_trials=5", "trainer.max_epochs=2", "sampler=random"]
     text, found = swept(tmp_path, *data, *TOWER, *words)
@@ -209,6 +213,7 @@ def test_several_objectives_end_in_compromises(data, tmp_path):
     assert names
 
 
+@pytest.mark.slow
 def test_the_storage_may_be_a_database(finished, data, tmp_path):
     words = ["storage=sqlite:///" + str(tmp_path / "studies.db")]
     _, found = swept(tmp_path / "knn", *data, *KNN, *words)

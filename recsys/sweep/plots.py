@@ -1,5 +1,6 @@
 """Pictures of a study: how it went, which settings matter, where the good trials lie."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,7 +67,9 @@ def _history(trials: Sequence[FrozenTrial], done: Sequence[FrozenTrial], objecti
 
 def _importances(study: optuna.Study, objectives: Sequence[str]) -> Figure:
     """PED-ANOVA: how differently the good trials spread over a setting than all trials."""
-    found = optuna.importance.get_param_importances(study)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Target and region quantiles")  # few trials, all shares equal
+        found = optuna.importance.get_param_importances(study)
     figure, axes = _empty(8, 1.2 + 0.4 * len(found))
     names = list(found)[::-1]
     bars = axes.barh(names, [found[name] for name in names])

@@ -227,6 +227,7 @@ def test_the_storage_may_be_a_database(finished, data, tmp_path):
         (["objectives=[n_parameters]"], "has to begin with a metric"),
         (["objectives=[ndcg@7]"], "'ndcg@7' is not reported"),
         (["resume=runs/x"], "for `recsys train`"),
+        (["trainer=ddp"], "each trial in one process"),
         (["storage='mysql://$NOBODY@host/x'"], "NOBODY, which is not set"),
         (["storage=nothing"], "storage 'nothing' cannot be opened"),
     ],

@@ -37,6 +37,8 @@ def sweep(config: DictConfig, words: Sequence[str]) -> Iterator[str]:
     plain, choices = training(words)
     if plain.resume is not None:
         raise ConfigError("resume= is for `recsys train`; a sweep goes on by itself with the words that began it")
+    if str(plain.trainer.strategy).startswith("ddp"):
+        raise ConfigError("a sweep trains each trial in one process; leave out trainer=ddp and start more workers")
     settings, objectives = parsed(config.space), list(config.objectives)
     default = {setting.key: setting.standing(plain, choices) for setting in settings}
     folder = Path(config.out)

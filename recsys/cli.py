@@ -99,6 +99,15 @@ def _recommend(config: DictConfig) -> None:
     job(*paths, asked, config.timestamp, config.batch_size, config.threads)
 
 
+def _sweep(config: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    with extra("sweep"):
+        from recsys.sweep.job import sweep as job
+    for line in job(config, list(HydraConfig.get().overrides.task)):
+        print(line)  # noqa: T201 - the command's answer
+
+
 def _built(config: DictConfig) -> None:
     for line in build(config) or ():
         print(line)  # noqa: T201 - the command's answer
@@ -162,6 +171,7 @@ JOBS: dict[str, Job] = {
     "export": _export,
     "serve": _serve,
     "recommend": _recommend,
+    "sweep": _sweep,
 }
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ ALLOWED = {
     "export": {"export", "card", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "privacy": {"privacy", "persons", "serving", "training", "metrics", "config", "run"} | TRAINED,
     "lifecycle": {"lifecycle", "serving", "training", "metrics", "report", "config", "run"} | TRAINED,
-    "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},
+    "sweep": {"sweep", "leaderboard", "export", "training", "models", "data", "report", "config", "run"},
+    "cli": {"benchmark", "bulk", "sweep", "serving", "export", "config", "data", "training", "run"},
 }
 
 

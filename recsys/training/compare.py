@@ -60,16 +60,17 @@ def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, Par
 
 
 def _rank_parts(model: Model, dataset: Dataset, config: DictConfig) -> Parts:
-    """The rankings on both parts; a closed form is fitted to all that comes before the part."""
-    found = {}
-    for part in PARTS:
-        max_history = config.batches.max_history
-        if isinstance(model, ClosedForm):
-            max_history = None
-            model.fit(dataset, part)
-        batches = ranking_batches(dataset, part, max_history)
-        found[part] = evaluate(lambda batch: score(model, batch), dataset, batches, tuple(config.ks))
-    return found
+    return {part: rank(model, dataset, config, part) for part in PARTS}
+
+
+def rank(model: Model, dataset: Dataset, config: DictConfig, part: str) -> Ranking:
+    """The ranking on one part; a closed form is fitted to all that comes before it."""
+    max_history = config.batches.max_history
+    if isinstance(model, ClosedForm):
+        max_history = None
+        model.fit(dataset, part)
+    batches = ranking_batches(dataset, part, max_history)
+    return evaluate(lambda batch: score(model, batch), dataset, batches, tuple(config.ks))
 
 
 def _heading(dataset: Dataset, test: Ranking) -> str:

@@ -3,12 +3,13 @@
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback
 
 from recsys.config import ConfigError, build, check
 from recsys.data.dataset import Dataset
@@ -53,16 +54,23 @@ def make_model(node: DictConfig, dataset: Dataset, max_history: int) -> Model:
     return model
 
 
-def fit(config: DictConfig, dataset: Dataset, run: Run, begin: Callable[[Trainable], None] | None = None) -> Model:
+def fit(
+    config: DictConfig,
+    dataset: Dataset,
+    run: Run,
+    begin: Callable[[Trainable], None] | None = None,
+    watching: Sequence[Callback] = (),
+) -> Model:
     """The configured model with its best weights, trained unless it is of closed form; continues from the
-    run's last checkpoint if there is one. `begin` may give a prepared model other weights to start from.
+    run's last checkpoint if there is one. `begin` may give a prepared model other weights to start from; `watching` are
+    further callbacks of the training.
     """
     model = _seeded(config, dataset)
     if isinstance(model, Trainable):
         model.prepare(dataset)
         if begin is not None:
             begin(model)
-        _learn(model, dataset, config, run)
+        _learn(model, dataset, config, run, watching)
     return restore(config, dataset, run)
 
 
@@ -85,12 +93,12 @@ def _seeded(config: DictConfig, dataset: Dataset) -> Model:
     return make_model(config.model, dataset, config.batches.max_history)
 
 
-def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> None:
+def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, watching: Sequence[Callback]) -> None:
     module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
     trainer: pl.Trainer = build(
         config.trainer,
         logger=[build(node, save_dir=run.folder) for node in config.logger.values()],
-        callbacks=[BestWeights(run), Stopwatch(run), Patience(config.patience), last_checkpoint(run)],
+        callbacks=[BestWeights(run), Stopwatch(run), Patience(config.patience), *watching, last_checkpoint(run)],
         default_root_dir=run.folder,
     )
     capped = f" and {config.trainer.max_time} (days:hours:minutes:seconds)" if config.trainer.max_time else ""

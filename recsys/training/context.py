@@ -65,7 +65,6 @@ def context_worth(model: nn.Module, dataset: Dataset, config: DictConfig) -> dic
         return _ndcg(model, ranking_batches(dataset, part, config.batches.max_history), k)
 
     return {
-        "part": "validation",
         f"ndcg@{k}": all_told("validation"),
         "fields": {name: figures("validation", [name]) for name in fields},
         "all": figures("validation", fields),

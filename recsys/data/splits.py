@@ -148,13 +148,12 @@ def _check_ask(ask: str) -> None:
 
 @dataclass(frozen=True)
 class ColdItems(Random):
-    """A random split of events, and items that nobody had before the test: `share` of all items, shuffled by the seed;
-    of their events only those that fall into the test are left, and of the others' none of items that only the test
-    has. Shuffled items make up as many parts as fit, of which number `hide` is hidden, so that settings can be chosen on
-    others.
+    """A random split of events, and items that nobody had before the test: `share` of all items, shuffled by the seed.
+    Of their events only those in the test are left, and of other items none that only the test has. The shuffled items
+    make up as many parts as fit, of which number `hide` is hidden, so that settings can be chosen on others.
     """
 
-    test: float = 0.5
+    test: float = 0.6
     share: float = 0.12
     hide: int = 0
 

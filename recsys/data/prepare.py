@@ -64,7 +64,7 @@ def prepare(
     features.refuse_later(columns)
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": _prepared(columns),
-        "clock": asdict(clock), "filters": asdict(filters), "features": asdict(features),
+        "clock": asdict(clock), "filters": asdict(filters), "features": features.describe(),
         "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split), "refund_events": list(refund_events),
         "target_events": None if target_events is None else list(target_events),
         **privacy.describe(),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import Encoder
+from recsys.data.schema import DataError
 from recsys.models.repeat import Repeat
 
 Columns = dict[str, Tensor]
@@ -113,6 +114,12 @@ class Trainable(Model):
     @abstractmethod
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
         """The vectors of some items, or (I, D) of all, padding first."""
+
+    def append(self, columns: Columns) -> None:  # noqa: ARG002 - a model that can says so
+        """Take items without events behind the others, of whose features `columns` holds (N, width) each; DataError
+        for a model that knows items by their ids alone.
+        """
+        raise DataError(f"{type(self).__name__} knows items by their ids alone and can take no new ones; use two_tower")
 
     @abstractmethod
     def fold(self, matrix: Float[Tensor, "I D"]) -> None:

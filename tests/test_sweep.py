@@ -227,6 +227,7 @@ def test_the_storage_may_be_a_database(finished, data, tmp_path):
         (["objectives=[n_parameters]"], "has to begin with a metric"),
         (["objectives=[ndcg@7]"], "'ndcg@7' is not reported"),
         (["resume=runs/x"], "for `recsys train`"),
+        (["~space"], "space is empty"),
         (["trainer=ddp"], "each trial in one process"),
         (["storage='mysql://$NOBODY@host/x'"], "NOBODY, which is not set"),
         (["storage=nothing"], "storage 'nothing' cannot be opened"),
@@ -258,6 +259,7 @@ def test_killed_half_way_a_sweep_ends_as_if_it_had_not_been(data, tmp_path):
     words = [
         *data,
         *TOWER,
+        DIM_AND_RATE,
         "trainer.max_epochs=12",
         "n_trials=6",
         "pruner.n_startup_trials=2",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
@@ -39,7 +39,7 @@ def sweep(config: DictConfig, words: Sequence[str]) -> Iterator[str]:
         raise ConfigError("resume= is for `recsys train`; a sweep goes on by itself with the words that began it")
     if str(plain.trainer.strategy).startswith("ddp"):
         raise ConfigError("a sweep trains each trial in one process; leave out trainer=ddp and start more workers")
-    settings, objectives = parsed(config.space), list(config.objectives)
+    settings, objectives = parsed(config.get("space") or OmegaConf.create()), list(config.objectives)
     default = {setting.key: setting.standing(plain, choices) for setting in settings}
     folder = Path(config.out)
     study = opened(config, _directions(objectives, plain.ks), _about(plain, settings, objectives), default)

@@ -70,7 +70,7 @@ def _importances(study: optuna.Study, objectives: Sequence[str]) -> Figure:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Target and region quantiles")  # few trials, all shares equal
         found = optuna.importance.get_param_importances(study)
-    figure, axes = _empty(8, 1.2 + 0.4 * len(found))
+    figure, axes = _empty(8, max(2.5, 1.2 + 0.4 * len(found)))
     names = list(found)[::-1]
     bars = axes.barh(names, [found[name] for name in names])
     axes.bar_label(bars, fmt="{:.0%}", padding=3)
@@ -83,7 +83,7 @@ def _importances(study: optuna.Study, objectives: Sequence[str]) -> Figure:
 def _parallel(done: Sequence[FrozenTrial], objective: str) -> Figure:
     """A line a trial through its settings, the better the brighter and the later drawn."""
     space = {key: own for trial in done for key, own in trial.distributions.items()}
-    figure, axes = _empty(2 + 1.5 * len(space), 5)
+    figure, axes = _empty(max(5.0, 2 + 1.5 * len(space)), 5)
     values = np.array([trial.values[0] for trial in done])
     colours = ScalarMappable(Normalize(values.min(), values.max()), "viridis")
     for row in values.argsort(kind="stable"):

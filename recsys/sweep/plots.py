@@ -95,7 +95,7 @@ def _parallel(done: Sequence[FrozenTrial], objective: str) -> Figure:
             box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1}
             axes.text(column + 0.04, place, text, fontsize="small", va="center", bbox=box)
     axes.set_xticks(range(len(space)), [key.replace(".", ".\n", 1) for key in space])
-    axes.set_xlim(-0.1, len(space) - 0.5)
+    axes.set(xlim=(-0.1, len(space) - 0.5), ylim=(-0.03, 1.03))
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     figure.colorbar(colours, ax=axes, label=f"validation {objective}", pad=0.01)

@@ -88,7 +88,7 @@ def _parallel(done: Sequence[FrozenTrial], objective: str) -> Figure:
     colours = ScalarMappable(Normalize(values.min(), values.max()), "viridis")
     for row in values.argsort(kind="stable"):
         places = [_place(own, done[row].params[key]) for key, own in space.items() if key in done[row].params]
-        axes.plot(range(len(places)), places, color=colours.to_rgba(values[row]), alpha=0.8, linewidth=1.5)
+        axes.plot(range(len(places)), places, color=colours.to_rgba(values[row]), marker=".", alpha=0.8, linewidth=1.5)
     for column, own in enumerate(space.values()):
         axes.axvline(column, color="black", linewidth=0.6)
         for place, text in _ticks(own):

@@ -18,7 +18,10 @@ ALLOWED = {
     "losses": {"losses", "data"},
     "evaluation": {"evaluation", "data", "metrics"},
     "report": {"report", "evaluation", "metrics"},
-    "config": {"config"},
+    "kinds": {"kinds"},
+    "config": {"config", "kinds"},
+    "help": {"help", "config"},
+    "stop": {"stop"},
     "run": {"run", "config"},
     "training": {"training", "data", "models", "losses", "metrics", "evaluation", "report", "config", "run"},
     "assistant": {"assistant", "serving", "config"},
@@ -37,7 +40,7 @@ ALLOWED = {
     "privacy": {"privacy", "persons", "serving", "training", "metrics", "config", "run"} | TRAINED,
     "lifecycle": {"lifecycle", "serving", "training", "metrics", "report", "config", "run"} | TRAINED,
     "sweep": {"sweep", "leaderboard", "export", "training", "models", "data", "report", "config", "run"},
-    "cli": {"benchmark", "bulk", "sweep", "serving", "export", "config", "data", "training", "run"},
+    "cli": {"benchmark", "bulk", "sweep", "serving", "export", "config", "data", "training", "run", "help", "stop"},
 }
 
 

@@ -77,6 +77,7 @@ def prepare(
     if (path / "metadata.json").exists():
         log.info("dataset: reusing %s", path)
         return Dataset(path)
+    log.info("dataset: preparing %s", path)
     _sweep(path)
     with _staged(path) as work:
         with opened(work / "stages") as engine:

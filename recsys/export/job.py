@@ -42,6 +42,7 @@ TABLES = "model-{}.tables"
 def export(run: Run, config: DictConfig) -> None:
     """Write and check the run's file; raises ConfigError, and leaves no new file, if it does not hold the check."""
     check_precision(config.precision)
+    log.info("writing %s, and checking it against the model", run.folder / FILE)
     dataset = load_dataset(run.config)
     model = restore(run.config, dataset, run)
     if isinstance(model, ClosedForm):

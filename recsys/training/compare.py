@@ -1,5 +1,6 @@
 """A model beside the baselines, on validation and test."""
 
+import logging
 from typing import Any
 
 from omegaconf import DictConfig
@@ -12,6 +13,7 @@ from recsys.training.context import context_table, context_worth
 from recsys.training.fit import make_model
 from recsys.training.module import score
 
+log = logging.getLogger(__name__)
 PARTS = ("validation", "test")
 Parts = dict[str, Ranking]
 
@@ -21,6 +23,7 @@ def compare(model: Model, dataset: Dataset, config: DictConfig) -> tuple[dict[st
     text; with what the context is worth to a model that takes any.
     """
     name = model_name(config)
+    log.info("ranking %s for every user, on validation and test", name)
     own = _rank_parts(model, dataset, config)
     ran, not_run = _rank_baselines(dataset, config)
     tests = {other: parts["test"] for other, parts in ran.items()}
@@ -52,6 +55,7 @@ def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, Par
     """The rankings of the baselines that ran, and why the others did not."""
     ran, not_run = {}, {}
     for name, node in config.baselines.items():
+        log.info("ranking the baseline %s", name)
         try:
             ran[str(name)] = _rank_parts(make_model(node, dataset, config.batches.max_history), dataset, config)
         except TooLargeError as reason:

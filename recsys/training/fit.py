@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import pytorch_lightning as pl
@@ -19,6 +21,7 @@ from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch,
 from recsys.training.data import check_same
 from recsys.training.loaders import Loaders
 from recsys.training.module import Training, quieten
+from recsys.training.progress import TrainingProgress
 
 log = logging.getLogger(__name__)
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its import set it to INFO
@@ -98,12 +101,15 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, wat
     trainer: pl.Trainer = build(
         config.trainer,
         logger=[build(node, save_dir=run.folder) for node in config.logger.values()],
-        callbacks=[BestWeights(run), Stopwatch(run), Patience(config.patience), *watching, last_checkpoint(run)],
+        callbacks=[
+            *([TrainingProgress()] if config.trainer.enable_progress_bar else []),
+            *(BestWeights(run), Stopwatch(run), Patience(config.patience), *watching, last_checkpoint(run)),
+        ],
         default_root_dir=run.folder,
     )
     capped = f" and {config.trainer.max_time} (days:hours:minutes:seconds)" if config.trainer.max_time else ""
     log.info("training: at most %s epochs%s, patience %s", config.trainer.max_epochs, capped, config.patience)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _interruptible(trainer):
         quieten()
         trainer.fit(
             module,
@@ -112,4 +118,17 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, wat
             weights_only=True,
         )
     best = run.read_json("training")
-    log.info("training: best validation %s %.4f in epoch %s of %s", MONITOR, *best.values(), trainer.current_epoch)
+    where = MONITOR, best["best"], best["epoch"] + 1, trainer.current_epoch
+    log.info("training: best %s %.4f in epoch %s of %s", *where)
+
+
+@contextmanager
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Ctrl-C stays KeyboardInterrupt, which Lightning would turn into status 1."""
+    try:
+        yield
+    except SystemExit as end:
+        if trainer.interrupted and end.code == 1:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which Lightning has ignored since
+            raise KeyboardInterrupt from None
+        raise

@@ -45,7 +45,8 @@ def _unknown(names: list[str], words: list[str]) -> NoReturn:
     from recsys.help import overview
 
     if words in (["--help"], ["-h"]):
-        sys.exit(print(overview()))  # noqa: T201 - what was asked for
+        _say(overview())
+        sys.exit()
     asked = [" ".join(words[:n]) for n in (1, 2)]
     near = [found for word in asked for found in difflib.get_close_matches(word.replace(" ", "_"), names, 1)]
     hint = f"did you mean 'recsys {near[0].replace('_', ' ')}'?" if near else "recsys --help lists them"
@@ -70,11 +71,16 @@ def _help(name: str, words: list[str]) -> None:
     words = [re.sub(r"^--config-dir=(.*)", r"hydra.searchpath=[\1]", word) for word in words]
     words = [word for word in words if not word.startswith("-")]
     try:
-        print(help_text(name, words), flush=True)  # noqa: T201 - what was asked for
-    except BrokenPipeError:
-        without_reader()
+        _say(help_text(name, words))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {one_line(error)}")
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)  # noqa: T201 - what was asked for
+    except BrokenPipeError:
+        without_reader()
 
 
 def _train(config: DictConfig) -> None:
@@ -135,7 +141,7 @@ def _sweep(config: DictConfig) -> None:
 def _built(config: DictConfig) -> None:
     check(config)
     for line in build(config) or ():
-        print(line)  # noqa: T201 - the command's answer
+        _say(line)
 
 
 def _write_file(run: "Run", config: DictConfig) -> None:

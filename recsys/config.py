@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from recsys.kinds import mismatch
 
@@ -29,6 +31,15 @@ def config_dir() -> Path:
     """The folder of YAML files: inside the installed package, else beside it in a checkout."""
     inside = Path(__file__).parent / "configs"
     return inside if inside.is_dir() else Path(__file__).parents[1] / "configs"
+
+
+def composed(command: str, *words: str) -> DictConfig:
+    """The settings of `recsys COMMAND WORDS`; ConfigError for a word that Hydra refuses."""
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+            return compose(command, list(words))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(one_line(error)) from error
 
 
 def build(node: DictConfig, **facts: Any) -> Any:

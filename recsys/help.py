@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,7 +37,9 @@ def help_text(name: str, words: list[str]) -> str:
         options = {group: loader.get_group_options(group) for group in loader.list_groups("")}
     settings: Any = OmegaConf.to_container(config)
     unused = TRAINING if "data" in settings and name != "train" else set()
-    comments = {path: text for file in files for path, text in _comments(file.config_path, file.package or "")}
+    folders = [config_dir(), *(Path(path.removeprefix("file://")) for path in config.hydra.searchpath)]
+    paths = [(folder / f"{file.config_path}.yaml", file.package or "") for file in files for folder in folders]
+    comments = {key: text for path, package in paths if path.exists() for key, text in _comments(path, package)}
     choices = {group: aside for group, aside in _groups(name) if group not in unused}
     usage = f"usage: recsys {name.replace('_', ' ')}{' [group=choice]' if choices else ''} [key=value] …"
     lines = [config.hydra.help.header, "", usage, ""]
@@ -65,10 +68,10 @@ def _marked(found: str | None, options: list[str]) -> str:
     return ", ".join(shown if found in options else [f"[{found or 'null'}]", *shown])
 
 
-def _comments(file: str, package: str) -> Iterator[tuple[str, str]]:
-    """Path of each setting in a YAML file, and the comment behind it."""
-    path, above = config_dir() / f"{file}.yaml", [""] * 20
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+def _comments(path: Path, package: str) -> Iterator[tuple[str, str]]:
+    """The settings of a YAML file by their paths, and the comments behind them."""
+    above = [""] * 20
+    for line in path.read_text(encoding="utf-8").splitlines():
         found = LINE.match(line)
         if found:
             depth = len(found["indent"]) // 2

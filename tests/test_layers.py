@@ -21,6 +21,7 @@ ALLOWED = {
     "kinds": {"kinds"},
     "config": {"config", "kinds"},
     "help": {"help", "config"},
+    "api": {"api", "export", "training", "config", "run"},
     "stop": {"stop"},
     "run": {"run", "config"},
     "training": {"training", "data", "models", "losses", "metrics", "evaluation", "report", "config", "run"},

@@ -1,4 +1,4 @@
-"""The answer of a training as a picture of a terminal: `recsys train 2>/dev/null | python docs/draw.py > docs/table.svg`."""
+"""A training's answer as a picture of a terminal: `recsys train 2>/dev/null | python docs/draw.py > docs/table.svg`."""
 
 import io
 import re
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-WIDTH = 112
+WIDTH = 118
 
 lines = sys.stdin.read().strip().partition("\nrun: ")[0].splitlines()
 console = Console(record=True, width=WIDTH, file=io.StringIO())

@@ -25,9 +25,9 @@ ANSWERS = pa.schema(
 
 def recommend(
     run: Run, users: Path, out: Path, asked: Row, timestamp: int | None, batch_size: int, threads: int
-) -> None:
-    """Write a list for every row of `users`, in its order, `asked` (k, exclude_seen) alike for all; settings as in
-    configs/recommend.yaml. Raises ConfigError, and then leaves no file.
+) -> int:
+    """Write a list for every row of `users`, in its order, `asked` (k, exclude_seen) alike for all, and tell how many;
+    settings as in configs/recommend.yaml. Raises ConfigError, and then leaves no file.
     """
     path = run.folder / "model.onnx"
     if not path.exists():
@@ -50,6 +50,7 @@ def recommend(
             writer.write_batch(_joined(batch, recommender.answer(questions), schema))
             done += len(questions)
             bar.update(len(questions))
+    return done
 
 
 def _opened(path: Path) -> pq.ParquetFile:

@@ -126,7 +126,8 @@ def _recommend(config: DictConfig) -> None:
 
     asked = {"k": config.k, "exclude_seen": config.exclude_seen}
     paths = Run.open(config.run), Path(config.users), Path(config.out)
-    job(*paths, asked, config.timestamp, config.batch_size, config.threads)
+    written = job(*paths, asked, config.timestamp, config.batch_size, config.threads)
+    _say(f"{config.out}: {written:,} lists")
 
 
 def _sweep(config: DictConfig) -> None:

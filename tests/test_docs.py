@@ -81,9 +81,8 @@ def tutorial(tmp_path_factory):
     sys.path.remove(str(folder))
 
 
-@pytest.mark.parametrize(
-    "fixture", ["dataset", *(pytest.param(name, marks=pytest.mark.slow) for name in ("shop", "mixed"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("fixture", ["dataset", "shop", "mixed"])
 def test_the_model_of_the_tutorial_keeps_the_contract(tutorial, fixture, request, tmp_path):
     data, asked = request.getfixturevalue(fixture), ("markov_chain", f"hydra.searchpath=[{tutorial}/conf]")
     contract.test_scores_every_item_finitely_and_hides_padding(*asked, data)

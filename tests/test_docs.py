@@ -101,7 +101,7 @@ def test_the_model_of_the_tutorial_keeps_the_contract(tutorial, fixture, request
 def test_the_commands_of_the_tutorial_train_and_export(tutorial, monkeypatch, capsys):
     monkeypatch.chdir(tutorial)
     commands = [line for line in blocks("docs/add_a_model.md", "bash")[0].splitlines() if line.startswith("recsys ")]
-    cheaper = ["trainer.max_epochs=8", "optimizer.lr=0.01", "ks=[5,10]", "threads=1"]
+    cheaper = ["trainer.max_epochs=30", "optimizer.lr=0.01", "ks=[5,10]", "threads=1"]
     for command in commands:
         more = [word for word in cheaper if "hydra.run.dir" in command]
         monkeypatch.setattr(sys, "argv", [*command.split(), *more])

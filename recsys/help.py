@@ -56,10 +56,15 @@ def help_text(name: str, words: list[str]) -> str:
 
 
 def _groups(name: str) -> Iterator[tuple[str, str]]:
-    """The groups that the command's own file chooses from, and the comments behind them."""
+    """The groups that the command's own file chooses from, and those of a command whose words it takes, with the
+    comments behind them.
+    """
     text = (config_dir() / f"{name}.yaml").read_text(encoding="utf-8")
-    for found in re.finditer(r"^  - (\w+): \w+(?: # (.*))?$", text.partition("hydra:")[0], re.MULTILINE):
-        yield found[1], f"{ASIDE}# {found[2]}" if found[2] else ""
+    for found in re.finditer(r"^  - (\w+)(: \w+)?(?: # (.*))?$", text.partition("hydra:")[0], re.MULTILINE):
+        if found[2]:
+            yield found[1], f"{ASIDE}# {found[3]}" if found[3] else ""
+        elif found[1] != "_self_":
+            yield from _groups(found[1])
 
 
 def _marked(found: str | None, options: list[str]) -> str:

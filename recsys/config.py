@@ -119,7 +119,11 @@ def one_line(error: Exception) -> str:
 
 def parameters(target: str) -> dict[str, inspect.Parameter]:
     """The parameters of the class or function with this path."""
-    found = inspect.signature(get_object(target), eval_str=True).parameters
+    taker = get_object(target)
+    try:
+        found = inspect.signature(taker, eval_str=True).parameters
+    except NameError:  # an annotation that only its type checker can read
+        found = inspect.signature(taker).parameters
     return {name: p for name, p in found.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 

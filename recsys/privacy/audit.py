@@ -22,7 +22,7 @@ from recsys.privacy.membership import Attack, Witness, attack
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
 from recsys.training.fit import load_dataset, restore
-from recsys.training.module import score
+from recsys.training.module import scorer
 
 FEWEST = 30
 """users that a group needs for a figure of its own"""
@@ -55,7 +55,7 @@ def _ranked(model: Model, dataset: Dataset, run: Run) -> tuple[np.ndarray, Ranki
     max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
     batches = list(ranking_batches(dataset, "test", max_history))
     users = np.concatenate([batch.users.numpy() for batch in batches if batch.users is not None])
-    return users, evaluate(lambda batch: score(model, batch), dataset, batches, tuple(run.config.ks))
+    return users, evaluate(scorer(model), dataset, batches, tuple(run.config.ks))
 
 
 def _gaps(users: np.ndarray, ranking: Ranking, dataset: Dataset) -> Rows:

@@ -9,7 +9,7 @@ from recsys.evaluation import Ranking, evaluate, ranking_batches
 from recsys.models.base import ClosedForm, Model, TooLargeError
 from recsys.report import as_json, segment_tables, table, verdict
 from recsys.training.fit import make_model
-from recsys.training.module import score
+from recsys.training.module import scorer
 
 PARTS = ("validation", "test")
 Parts = dict[str, Ranking]
@@ -63,7 +63,7 @@ def _rank_parts(model: Model, dataset: Dataset, config: DictConfig) -> Parts:
             max_history = None
             model.fit(dataset, part)
         batches = ranking_batches(dataset, part, max_history)
-        found[part] = evaluate(lambda batch: score(model, batch), dataset, batches, tuple(config.ks))
+        found[part] = evaluate(scorer(model), dataset, batches, tuple(config.ks))
     return found
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ from torch.optim import Optimizer
 
 from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
-from recsys.evaluation import hide_seen, target_ranks
+from recsys.evaluation import Scorer, hide_seen, target_ranks
 from recsys.losses.question import Question
 from recsys.metrics.ranking import NDCG, HitRate
 from recsys.models.base import Trainable
@@ -84,9 +85,13 @@ class Training(pl.LightningModule):
         queries = vectors.flatten(0, 1)[batch.query]
         return Question(self.model, queries, batch.target, batch.target_query, self.item_counts, batch.weight, slots)
 
+    def on_validation_epoch_start(self) -> None:
+        """Compute the vectors of the items."""
+        self.scorer = scorer(self.model)
+
     def validation_step(self, batch: Batch, _: int) -> None:
         """Rank the batch's targets."""
-        scores = score(self.model, batch)
+        scores = self.scorer(batch)
         hide_seen(scores, batch)
         ranks = target_ranks(scores, batch, self.n_items)
         self.ndcg.update(ranks)
@@ -94,6 +99,7 @@ class Training(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics that stop training and choose the checkpoint."""
+        del self.scorer
         for metric in (self.ndcg, self.hr):
             self.log(f"val/{metric.name}", metric.compute(), prog_bar=True)
             metric.reset()
@@ -107,9 +113,27 @@ def quieten() -> None:
 
 def score(model: nn.Module, batch: Batch) -> Tensor:
     """Scores (B, I) of a batch on the model's own device, never in bfloat16, whose ties would cost ranks."""
-    with torch.autocast(batch.history.device.type, enabled=False):
-        scores: Tensor = model(batch.user, batch.history, batch.events, batch.request)
-    return scores
+    return scorer(model)(batch)
+
+
+def scorer(model: nn.Module) -> Scorer:
+    """A function that scores batches as `score` does while the model stays as it is: the vectors of its items are
+    computed once.
+    """
+    of_batch: Callable[..., Tensor] = model
+    if isinstance(model, Trainable):
+        with torch.no_grad(), torch.autocast(_device(model), enabled=False):
+            of_batch = partial(model.scores, model.item_vectors())
+
+    def scored(batch: Batch) -> Tensor:
+        with torch.autocast(batch.history.device.type, enabled=False):
+            return of_batch(batch.user, batch.history, batch.events, batch.request)
+
+    return scored
+
+
+def _device(model: nn.Module) -> str:
+    return next(model.parameters()).device.type
 
 
 def hash_seed(*numbers: int) -> int:

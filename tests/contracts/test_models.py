@@ -8,7 +8,7 @@ from recsys.config import build
 from recsys.data.ranking_batches import RankingBatches
 from recsys.data.training_batches import TrainingBatches
 from recsys.models.base import ClosedForm, Facts, Trainable
-from recsys.training.module import Training, score
+from recsys.training.module import Training, score, scorer
 from tests.composed import LOSSES, MODELS, TRAINABLE, composed
 
 BIASED = "model.relative_position=true model.time_bias=true"
@@ -54,6 +54,19 @@ def test_scores_every_item_finitely_and_hides_padding(name, word, data):
     assert scores.shape == (8, data.n_items + 1)
     assert scores[:, 0].isneginf().all()
     assert scores[:, 1:].isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "word"), TRAINED)
+def test_vectors_of_items_are_computed_once_for_all_batches(name, word, data, monkeypatch):
+    model, batch, asked = made(name, data, word), batch_of(data), []
+    plain = model.item_vectors
+    monkeypatch.setattr(model, "item_vectors", lambda items=None: asked.append(items) or plain(items))
+    scored = scorer(model)
+    with torch.no_grad():
+        several = [scored(batch) for _ in range(3)]
+        whole = model(batch.user, batch.history, batch.events, batch.request)
+    assert sum(items is None for items in asked) == 2  # `scorer` and `forward`
+    assert all(torch.equal(scores, whole) for scores in several)
 
 
 @pytest.mark.parametrize(("name", "word"), VARIANTS)

@@ -62,18 +62,19 @@ class Training(pl.LightningModule):
         """The batch's part of the mean over all targets of the step, on every rank and in every accumulated batch;
         scaled up by what Lightning divides by.
         """
-        parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
-        loss = self.loss(self.question(batch)) * (parts / self._mass(batch.mass))
+        loss = self.loss(self.question(batch)) * self._scale(batch.mass)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True,
                  batch_size=len(batch.target))  # fmt: skip
         return loss
 
-    def _mass(self, own: float) -> float:
-        """The weight of all targets of the step, over all ranks."""
+    def _scale(self, own: float) -> float | Tensor:
+        """Parts of the step over the weight of all its targets; over several ranks it stays on the device."""
+        parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
         if self.trainer.world_size == 1:
-            return max(own, 1e-9)  # a window may hold no target
-        total = torch.tensor(own, dtype=torch.float64, device=self.device)
-        return max(float(self.trainer.strategy.reduce(total, reduce_op="sum")), 1e-9)
+            return parts / max(own, 1e-9)  # a window may hold no target
+        total = torch.full((), own, dtype=torch.float64, device=self.device)
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")  # type: ignore[assignment]
+        return (parts / total.clamp(min=1e-9)).float()
 
     def question(self, batch: Batch) -> Question:
         """What a loss takes: the real queries of a batch and their targets."""
@@ -83,7 +84,8 @@ class Training(pl.LightningModule):
         if extra is not None:
             slots = batch.history[batch.query // batch.ask.shape[1]], extra.flatten(0, 1)[batch.query]
         queries = vectors.flatten(0, 1)[batch.query]
-        return Question(self.model, queries, batch.target, batch.target_query, self.item_counts, batch.weight, slots)
+        targets = batch.target, batch.target_query
+        return Question(self.model, queries, *targets, self.item_counts, batch.weight, slots, batch.starts)
 
     def on_validation_epoch_start(self) -> None:
         """Compute the vectors of the items."""

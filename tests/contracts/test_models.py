@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.utilities import move_data_to_device
 
 from recsys.config import build
 from recsys.data.ranking_batches import RankingBatches
@@ -172,6 +173,18 @@ def test_every_loss_reaches_every_parameter(name, word, loss, data):
     assert value.isfinite()
     silent = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not silent
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("name", "word"), TRAINED)
+def test_a_step_never_asks_the_device(name, word, loss, shop, monkeypatch):
+    """Tensors without contents cannot say a number or how many of them are not zero: whatever waits for one, fails."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # which knows no such device
+    config = composed(f"model={name}", f"loss={loss}", *word.split())
+    module = Training(made(name, shop, word), build(config.loss), torch.optim.SGD, shop, 1).train().to("meta")
+    batch = move_data_to_device(next(iter(TrainingBatches(shop, 16, 20, seed=0))), torch.device("meta"))
+    module.loss(module.question(batch)).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(("name", "word"), TRAINED)

@@ -7,7 +7,7 @@ pipeline runs unchanged on another engine.
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,18 @@ WORDS = f"regexp_split_to_array(trim(line, {BLANKS}), '\\s+')"
 class Engine:
     """A private DuckDB connection that spills to, and keeps its stages in, one work folder."""
 
+    errors: tuple[type[Exception], ...] = (duckdb.Error, NarwhalsError)
+    text = f"nullif(trim(CAST({{}} AS VARCHAR), {BLANKS}), '')"
+    moment = "epoch_us(try_cast({} AS TIMESTAMPTZ))"
+    date = staticmethod(times.date)
+    name = staticmethod(quoted_name)
+
     def __init__(self, folder: Path, memory: str = "4GB") -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         config: dict[str, Any] = {"memory_limit": memory, "temp_directory": str(folder / "spill")}
         self.connection = duckdb.connect(config=config)
-        self.connection.execute("SET TimeZone='UTC'")
+        self._set_zone("UTC")
 
     def keep(self, frame: Frame, name: str) -> Frame:
         """The frame, computed once and read back from Parquet: lazy plans stay small."""
@@ -112,11 +118,11 @@ class Engine:
 
     def to_number(self, frame: Frame, column: str) -> Frame:
         """The frame with a column as float64; what does not parse is null."""
-        return self._replace(frame, column, f"try_cast({quoted_name(column)} AS DOUBLE)")
+        return self._replace(frame, column, f"try_cast({self.name(column)} AS DOUBLE)")
 
     def to_text(self, frame: Frame, column: str) -> Frame:
         """The frame with a column as text, blanks at its ends removed, empty as null."""
-        return self._replace(frame, column, f"nullif(trim(CAST({quoted_name(column)} AS VARCHAR), {BLANKS}), '')")
+        return self._replace(frame, column, self.text.format(self.name(column)))
 
     def to_microseconds(self, frame: Frame, column: str, clock: Clock) -> Frame:
         """The frame with a time column as int64 microseconds since 1970 UTC; what does not parse is null."""
@@ -124,16 +130,16 @@ class Engine:
         number = kind.is_numeric()
         if not number and kind not in (nw.Datetime, nw.Date):
             frame = self.to_text(frame, column)
-            numbers = self._count(frame, column, "DOUBLE")
-            number = numbers > 0 and numbers >= self._count(frame, column, "TIMESTAMPTZ")
-        value = quoted_name(column)
+            as_number, as_moment = f"try_cast({self.name(column)} AS DOUBLE)", self.moment.format(self.name(column))
+            numbers, moments = self._values(frame, f"count({as_number})", f"count({as_moment})")
+            number = numbers > 0 and numbers >= moments
+        value = self.name(column)
         if number:
             value, dates = self._from_number(frame, column, clock)
             if not dates:
                 return self._replace(frame, column, value)
         with self._zone(clock.zone):
-            moment = f"epoch_us(try_cast({value} AS TIMESTAMPTZ))"
-            return self.keep(self._replace(frame, column, moment), "times")
+            return self.keep(self._replace(frame, column, self.moment.format(value)), "times")
 
     def _first_line(self, path: Path) -> str:
         sql = f"SELECT line FROM read_csv(?, {LINE}) LIMIT 1"
@@ -144,31 +150,37 @@ class Engine:
 
     @contextmanager
     def _zone(self, zone: str) -> Iterator[None]:
-        self.connection.execute(f"SET TimeZone={quoted_text(zone)}")
+        self._set_zone(zone)
         try:
             yield
         finally:
-            self.connection.execute("SET TimeZone='UTC'")
+            self._set_zone("UTC")
+
+    def _set_zone(self, zone: str) -> None:
+        self.connection.execute(f"SET TimeZone={quoted_text(zone)}")
 
     def _from_number(self, frame: Frame, column: str, clock: Clock) -> tuple[str, bool]:
         """Microseconds of a column of numbers or, if that is what most of them write, their dates."""
-        number = f"try_cast({quoted_name(column)} AS DOUBLE)"
+        number = f"try_cast({self.name(column)} AS DOUBLE)"
         if clock.unit != "auto":
             return times.moment(number, clock.unit, strict=False), False
-        sql = f"SELECT median({number}), count({number}), count({times.date(number)}) FROM source"
-        middle, n, dates = frame.to_native().query("source", sql).fetchall()[0]
+        date = self.date(number)
+        middle, n, dates = self._values(frame, f"median({number})", f"count({number})", f"count({date})")
         if n and 2 * dates >= n:
-            return times.date(number), True
+            return date, True
         return times.moment(number, times.unit_of(middle or 0), strict=True), False
 
-    def _count(self, frame: Frame, column: str, kind: str) -> int:
-        sql = f"SELECT count(try_cast({quoted_name(column)} AS {kind})) FROM source"
-        return int(frame.to_native().query("source", sql).fetchall()[0][0])
+    def _values(self, frame: Frame, *aggregates: str) -> Sequence[Any]:
+        """What some aggregates say of the whole frame."""
+        return frame.to_native().aggregate(", ".join(aggregates)).fetchall()[0]
 
     def _replace(self, frame: Frame, column: str, expression: str) -> Frame:
         if column not in frame.columns:
             raise DataError(f"column '{column}' is missing; there are: {', '.join(frame.columns)}")
-        return _frame(frame.to_native().project(f"* REPLACE ({expression} AS {quoted_name(column)})"))
+        return self._replaced(frame.to_native(), column, expression)
+
+    def _replaced(self, relation: Any, column: str, expression: str) -> Frame:
+        return _frame(relation.project(f"* REPLACE ({expression} AS {quoted_name(column)})"))
 
     def _sql(self, sql: str, *values: Any) -> Frame:
         return _frame(self.connection.sql(sql, params=list(values)))
@@ -179,12 +191,12 @@ class Engine:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Engine]:
+def opened(folder: Path, kind: Callable[[Path], Engine] = Engine) -> Iterator[Engine]:
     """An engine, closed at the end; what it cannot read becomes a DataError that names file and line."""
-    engine = Engine(folder)
+    engine = kind(folder)
     try:
         yield engine
-    except (duckdb.Error, NarwhalsError) as error:
+    except engine.errors as error:
         raise DataError(_reason(str(error))) from error
     finally:
         engine.close()

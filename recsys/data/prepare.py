@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,7 @@ from recsys.data.privacy import Privacy, guarded, renamed
 from recsys.data.refunds import without_refunds
 from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
+from recsys.data.spark import SparkEngine
 from recsys.data.splits import Split, without_rare_items
 from recsys.data.validation import validate
 from recsys.data.vocabulary import FILES, Vocabulary, renumbered
@@ -51,6 +53,7 @@ def prepare(
     refund_events: Sequence[str] = (),
     privacy: Privacy = Privacy(),  # noqa: B008 - frozen
     vocabulary: str | None = None,
+    spark: str | None = None,
 ) -> Dataset:
     """The prepared dataset of a source, from `folder` if the same was prepared before.
 
@@ -58,7 +61,8 @@ def prepare(
     baskets; `target_events` are what is predicted (None: all), other events are history alone; events of the types
     `refund_events` take purchases back; `privacy` says who is let in, besides those who are in the ledger of the erased
     that lies in `folder`. Users, items and values of the dataset in the folder `vocabulary` keep their numbers, others
-    are appended. Raises DataError for input that cannot be used; then nothing is left behind.
+    are appended. `spark` is the master that prepares (None: DuckDB in this process). Raises DataError for input that
+    cannot be used; then nothing is left behind.
     """
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": _prepared(columns),
@@ -77,7 +81,7 @@ def prepare(
         return Dataset(path)
     _sweep(path)
     with _staged(path) as work:
-        with opened(work / "stages") as engine:
+        with opened(work / "stages", partial(SparkEngine, master=spark) if spark else Engine) as engine:
             ledger = Ledger(Path(folder), privacy.key)
             if any(user in ledger for user in map(str, old.users)):
                 raise DataError(f"vocabulary='{vocabulary}' holds users who were erased; train anew without it")

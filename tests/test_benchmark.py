@@ -8,12 +8,14 @@ import sys
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from recsys.benchmark import artefact as answers
-from recsys.benchmark import explain, http, peers, replay, sessions, training
+from recsys.benchmark import explain, http, peers, replay, sessions, sizes, training
 from recsys.benchmark.figures import cpu_ms
 from recsys.config import ConfigError, config_dir
 from recsys.export.traced import to_onnx
@@ -94,10 +96,27 @@ def test_a_training_of_some_steps_is_measured(tmp_path):
     planted_log(n_users=64).to_csv(tmp_path / "events.csv", index=False)
     words = ["model=sasrec", "data=csv", f"data.path={tmp_path}/events.csv", f"data.folder={tmp_path}/data",
              "batches.batch_size=8", "ks=[10]"]  # fmt: skip
-    found = json.loads(training.measure(words, steps=4, threads=1, ranked=True, answers=3)[0])
+    found = json.loads(training.measure(shlex.join(words), steps=4, threads=1, ranked=True, answers=3)[0])
     assert found["steps"] == 4
     assert found["threads"] == 1
     assert all(found[name] > 0 for name in composed("task=peers", name="benchmark").figures)
+
+
+def test_logs_are_made_up_to_a_power_law_in_any_chunks(tmp_path, monkeypatch):
+    sizes.write_log(tmp_path / "a.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
+    log = pd.read_parquet(tmp_path / "a.parquet")
+    assert len(log) == 50_000
+    assert log.user.max() < 1000
+    counts = log.item.value_counts().to_numpy()
+    slope = np.polyfit(np.log(np.arange(1, 101)), np.log(counts[:100]), 1)[0]
+    assert -0.95 < slope < -0.65
+    assert abs(np.corrcoef(log.item.value_counts().index[:100], np.arange(100))[0, 1]) < 0.5  # ids do not tell
+    sizes.write_log(tmp_path / "b.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    monkeypatch.setattr(sizes, "ROWS", 20_000)
+    sizes.write_log(tmp_path / "c.parquet", 50_000, 1000, 300, exponent=1.0, seed=1)
+    assert pq.ParquetFile(tmp_path / "c.parquet").metadata.num_row_groups == 3
+    assert pq.read_metadata(tmp_path / "c.parquet").num_rows == 50_000
 
 
 def test_requests_are_counted_and_none_fails(artefact):
@@ -136,6 +155,7 @@ def test_yaml_lists_every_setting_of_the_server():
         ("peers", peers.measure),
         ("replay", replay.measure),
         ("sessions", sessions.measure),
+        ("sizes", sizes.measure),
         ("training", training.measure),
     ],
 )

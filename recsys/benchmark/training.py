@@ -2,8 +2,9 @@
 
 import json
 import os
+import shlex
 import time
-from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from recsys.benchmark.figures import cpu_ms
@@ -46,19 +48,23 @@ class Clock(pl.Callback):
         return sum(tokens for _, tokens in self.steps[1:]) / spent
 
 
-def measure(words: Sequence[str], steps: int, threads: int, ranked: bool, answers: int) -> list[str]:
+def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) -> list[str]:
     """One line of JSON for `recsys train WORDS` cut to some steps: real positions a CPU-second after the first step,
     CPU-seconds from the start of the process to that step, users ranked a CPU-second, CPU-milliseconds of one answer
     by the file to a user who was not there in training, MiB at most. 0 `answers`: no file.
 
-    Raises ConfigError for less than two steps. Data that are not prepared yet are, before the first step.
+    Where the data had been prepared before, `prepare` says what reading them costs, and memory is that of training.
+
+    Raises ConfigError for less than two steps.
     """
     if steps < 2:
         raise ConfigError(f"steps={steps}; give at least 2, for the first is not counted")
     before = os.getloadavg()[0]
-    config = trained_as(*words, f"trainer.limit_train_batches={steps}", f"threads={threads}")
+    config = trained_as(*shlex.split(words), f"trainer.limit_train_batches={steps}", f"threads={threads}")
     torch.set_num_threads(threads)
+    start = time.process_time()
     dataset = load_dataset(config)
+    prepared = {"prepare_cpu_s": round(time.process_time() - start, 2), "prepare_rss_mb": peak_rss_mb()}
     pl.seed_everything(config.seed, verbose=False)
     model = make_model(config.model, dataset, config.batches.max_history)
     if not isinstance(model, Trainable):
@@ -68,7 +74,9 @@ def measure(words: Sequence[str], steps: int, threads: int, ranked: bool, answer
         "name": "recsys",
         "threads": torch.get_num_threads(),
         "steps": len(clock.steps),
+        **prepared,
         "tokens_per_cpu_s": round(clock.tokens_per_cpu_s()),
+        "step_cpu_ms": round(1e3 * float(np.median(np.diff([at for at, _ in clock.steps]))), 1),
         "first_step_cpu_s": round(clock.steps[0][0], 2),
         "train_rss_mb": peak_rss_mb(),
     }
@@ -81,7 +89,8 @@ def measure(words: Sequence[str], steps: int, threads: int, ranked: bool, answer
 
 def trained_as(*words: str) -> DictConfig:
     """The configuration of `recsys train WORDS`, without what is written beside a model."""
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+    inside = GlobalHydra.instance().is_initialized()  # as it is in a command
+    with nullcontext() if inside else initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose("train", [*SHORT, *words])
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from narwhals.exceptions import NarwhalsError
 
 from recsys.data import times
-from recsys.data.quoting import literal_path, quoted_name, quoted_text
+from recsys.data.quoting import json_value, literal_path, quoted_name, quoted_text
 from recsys.data.schema import Clock, DataError
 
 Frame = nw.LazyFrame[Any]
@@ -49,6 +49,10 @@ class Engine:
         path = self.folder / f"{name}.parquet"
         frame.sink_parquet(path)
         return self._sql("SELECT * FROM read_parquet(?)", literal_path(path))
+
+    def write(self, frame: Frame, path: Path) -> None:
+        """Write a frame into one Parquet file."""
+        frame.sink_parquet(path)
 
     def read_parquet(self, path: Path) -> Frame:
         """A Parquet file or a folder of them, with the row's ordinal in `_row`."""
@@ -96,7 +100,7 @@ class Engine:
         if not keys or twice is not None:
             fault = "holds no object" if not keys else f"has the key '{twice}' twice in one object"
             raise DataError(f"'{path}' {fault}; write one object a line, with each key once")
-        columns = ", ".join(f"{_json_value(key)} AS {quoted_name(name)}" for key, name in zip(keys, names, strict=True))
+        columns = ", ".join(f"{json_value(key)} AS {quoted_name(name)}" for key, name in zip(keys, names, strict=True))
         return _numbered(self.connection.sql(f"SELECT {columns} FROM ({objects})", params=[literal_path(path)]))
 
     def read_sequences(self, path: Path) -> Frame:
@@ -191,7 +195,7 @@ class Engine:
 
 
 @contextmanager
-def opened(folder: Path, kind: Callable[[Path], Engine] = Engine) -> Iterator[Engine]:
+def opened(folder: Path, kind: Callable[..., Engine] = Engine) -> Iterator[Engine]:
     """An engine, closed at the end; what it cannot read becomes a DataError that names file and line."""
     engine = kind(folder)
     try:
@@ -219,14 +223,6 @@ def column_names(names: Sequence[str], source: str, remedy: str) -> list[str]:
     if twice:
         raise DataError(f"{source} has the column '{twice[0]}' twice (in whatever case); {remedy}")
     return names
-
-
-def _json_value(key: str) -> str:
-    """The value of a key as text; an error, once it is read, if it is a list or an object."""
-    pointer = quoted_text("/" + key.replace("~", "~0").replace("/", "~1"))
-    complaint = quoted_text(f"column '{key}' holds lists or objects, not one value")
-    nested = f"json_type(json, {pointer}) IN ('ARRAY', 'OBJECT')"
-    return f"CASE WHEN {nested} THEN error({complaint}) ELSE json ->> {pointer} END"
 
 
 def _reason(text: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow.dataset import dataset
 
 from recsys.data.engine import BLANKS, Engine, Frame, arrow_table
 from recsys.data.schema import DataError
@@ -55,6 +57,14 @@ class SparkEngine(Engine):
         path = str((self.folder / f"{name}.parquet").absolute())
         frame.to_native().write.parquet(path)
         return nw.from_native(self.spark.read.parquet(path))
+
+    def write(self, frame: Frame, path: Path) -> None:
+        """Write a frame into one Parquet file, a batch in memory at a time."""
+        self.keep(frame, f"{path.stem}_parts")
+        parts = dataset(self.folder / f"{path.stem}_parts.parquet", format="parquet")
+        with pq.ParquetWriter(path, parts.schema) as writer:
+            for batch in parts.to_batches():
+                writer.write_batch(batch)
 
     def read_parquet(self, path: Path) -> Frame:
         """A Parquet file or a folder of them, with the row's ordinal in `_row`: files in the order of their names."""

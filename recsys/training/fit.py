@@ -16,6 +16,7 @@ from recsys.models.base import Facts, Model, TooLargeError, Trainable
 from recsys.run import Run
 from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
 from recsys.training.data import check_same
+from recsys.training.launch import launched, part, rank
 from recsys.training.loaders import Loaders
 from recsys.training.module import Training, quieten
 
@@ -63,6 +64,8 @@ def fit(config: DictConfig, dataset: Dataset, run: Run, begin: Callable[[Trainab
         if begin is not None:
             begin(model)
         _learn(model, dataset, config, run)
+    if rank() > 0:  # the first process has the best weights
+        return model
     return restore(config, dataset, run)
 
 
@@ -92,6 +95,7 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> 
         logger=[build(node, save_dir=run.folder) for node in config.logger.values()],
         callbacks=[BestWeights(run), Stopwatch(run), Patience(config.patience), last_checkpoint(run)],
         default_root_dir=run.folder,
+        **launched(),
     )
     capped = f" and {config.trainer.max_time} (days:hours:minutes:seconds)" if config.trainer.max_time else ""
     log.info("training: at most %s epochs%s, patience %s", config.trainer.max_epochs, capped, config.patience)
@@ -103,5 +107,8 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> 
             ckpt_path=run.checkpoint if run.checkpoint.exists() else None,
             weights_only=True,
         )
+    part()
+    if rank() > 0:
+        return
     best = run.read_json("training")
     log.info("training: best validation %s %.4f in epoch %s of %s", MONITOR, *best.values(), trainer.current_epoch)

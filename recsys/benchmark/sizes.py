@@ -27,7 +27,7 @@ def measure(
     sizes: Sequence[Sequence[int]],
     exponent: float,
     memory: str,
-    words: Sequence[str],
+    words: str,
     steps: int,
     seed: int,
 ) -> list[str]:

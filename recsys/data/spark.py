@@ -48,7 +48,7 @@ class SparkEngine(Engine):
             raise DataError(f"data.spark={master} needs {error.name}; run: pip install 'recsys[spark]'") from error
         self.errors = (PySparkException, *Engine.errors)
         active = SparkSession.getActiveSession()
-        self.spark: Any = active or SparkSession.builder.master(master).appName("recsys").getOrCreate()  # type: ignore[attr-defined]
+        self.spark: Any = active or SparkSession.builder.master(master).appName("recsys").getOrCreate()
         self.own, self.zone = active is None, self.spark.conf.get(ZONE)
         super().__init__(folder)
 

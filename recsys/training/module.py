@@ -22,6 +22,7 @@ HARMLESS = (
     "Your `IterableDataset` has `__len__`",  # ours is exact: it knows its rank
     "The number of training batches",
     "The '.*_dataloader' does not have many workers",  # workers made it slower
+    "It is recommended to use `self.log",  # torchmetrics has asked the other ranks by then
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 
@@ -73,7 +74,7 @@ class Training(pl.LightningModule):
         if self.trainer.world_size == 1:
             return parts / max(own, 1e-9)  # a window may hold no target
         total = torch.full((), own, dtype=torch.float64, device=self.device)
-        total = self.trainer.strategy.reduce(total, reduce_op="sum")  # type: ignore[assignment]
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
         return (parts / total.clamp(min=1e-9)).float()
 
     def question(self, batch: Batch) -> Question:

@@ -6,7 +6,9 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
 
 import hydra
@@ -87,7 +89,11 @@ def _train(config: DictConfig) -> None:
     from recsys.data.schema import DataError
     from recsys.run import Run
     from recsys.training.job import train as job
+    from recsys.training.launch import rank
 
+    if rank() > 0:
+        _help_training(config)
+        return
     run = Run.create(_output_dir(), config) if config.resume is None else Run.open(config.resume)
     with resumable(run.folder):
         try:
@@ -98,6 +104,20 @@ def _train(config: DictConfig) -> None:
             raise
         if run.config.get("export"):
             _write_file(run, _defaults("export"))
+
+
+def _help_training(config: DictConfig) -> None:
+    """Train beside the first process, which alone leaves anything behind."""
+    from recsys.run import Run
+    from recsys.training.job import train as job
+
+    if config.resume is not None:
+        job(Run.open(config.resume))
+        return
+    with TemporaryDirectory() as folder:
+        job(Run.create(Path(folder), config))
+    with suppress(OSError):  # what Hydra made for this process: empty, unless it is the first one's
+        _output_dir().rmdir()
 
 
 def _evaluate(config: DictConfig) -> None:

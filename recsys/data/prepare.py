@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,6 +29,7 @@ from recsys.data.privacy import Privacy, guarded, renamed
 from recsys.data.refunds import without_refunds
 from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
+from recsys.data.spark import SparkEngine
 from recsys.data.splits import Split, without_rare_items
 from recsys.data.validation import validate
 from recsys.data.vocabulary import FILES, Vocabulary, renumbered
@@ -52,6 +54,8 @@ def prepare(
     refund_events: Sequence[str] = (),
     privacy: Privacy = Privacy(),  # noqa: B008 - frozen
     vocabulary: str | None = None,
+    memory: str = "4GB",
+    spark: str | None = None,
 ) -> Dataset:
     """The prepared dataset of a source, from `folder` if the same was prepared before.
 
@@ -59,7 +63,8 @@ def prepare(
     baskets; `target_events` are what is predicted (None: all), other events are history alone; events of the types
     `refund_events` take purchases back; `privacy` says who is let in, besides those who are in the ledger of the erased
     that lies in `folder`. Users, items and values of the dataset in the folder `vocabulary` keep their numbers, others
-    are appended. Raises DataError for input that cannot be used; then nothing is left behind.
+    are appended. Beyond `memory` DuckDB spills to disk; with `spark`, a master, Spark prepares in its place. Raises
+    DataError for input that cannot be used; then nothing is left behind.
     """
     features.refuse_later(columns)
     spec = {
@@ -80,7 +85,8 @@ def prepare(
     log.info("dataset: preparing %s", path)
     _sweep(path)
     with _staged(path) as work:
-        with opened(work / "stages") as engine:
+        kind = partial(SparkEngine, master=spark) if spark else partial(Engine, memory=memory)
+        with opened(work / "stages", kind) as engine:
             ledger = Ledger(Path(folder), privacy.key)
             if any(user in ledger for user in map(str, old.users)):
                 raise DataError(f"vocabulary='{vocabulary}' holds users who were erased; train anew without it")
@@ -111,7 +117,7 @@ def _write(
     valid = validate(events, columns, clock, brought, engine)
     valid = guarded(valid, privacy, ledger, features.brought, engine)
     valid = without_refunds(valid, spec["refund_events"], spec["target_events"] or filters.events, engine)
-    valid.quarantine.sink_parquet(work / "quarantine.parquet")
+    engine.write(valid.quarantine, work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
     read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])
     if len(old.items):

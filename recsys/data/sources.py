@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from recsys.data.engine import Engine, Frame, arrow_table
 from recsys.data.schema import DataError
+from recsys.data.spark import content_hash, is_spark
 
 JSON = {".json", ".jsonl", ".ndjson"}
 
@@ -99,7 +100,7 @@ class Pairs(FileSource):
 
 @dataclass(frozen=True)
 class FrameSource:
-    """A log in memory: pandas, Polars or Arrow."""
+    """A log in memory: pandas, Polars or Arrow, or Spark's where `data.spark` is set."""
 
     events: Any
     items: Any = None
@@ -149,6 +150,8 @@ def file_hash(path: Path) -> str:
 
 
 def _frame_hash(frame: Any) -> str:
+    if is_spark(frame):
+        return hashlib.sha256(content_hash(frame).encode()).hexdigest()
     table = arrow_table(frame)
     digest = hashlib.sha256(str(table.schema.remove_metadata()).encode())
     for batch in table.combine_chunks().to_batches():

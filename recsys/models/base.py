@@ -148,9 +148,20 @@ class Trainable(Model):
         self, user: Columns, history: Int[Tensor, "B L"], events: Columns, request: Columns
     ) -> Float[Tensor, "B I"]:
         """Scores of all items for a query after the whole history; −inf for padding."""
+        return self.scores(self.item_vectors(), user, history, events, request)
+
+    def scores(
+        self,
+        items: Float[Tensor, "I D"],
+        user: Columns,
+        history: Int[Tensor, "B L"],
+        events: Columns,
+        request: Columns,
+    ) -> Float[Tensor, "B I"]:
+        """The same by `items`, the vectors of all items, which ranking many computes once."""
         ask = (history > 0).sum(dim=1, keepdim=True)
         query = self.encode(user, history, events, request, ask)
-        scores = self.score(query[:, 0], self.item_vectors())
+        scores = self.score(query[:, 0], items)
         extra = self.slot_scores(query, history, events, request, ask)
         if extra is not None:
             scores = scores.scatter_add(1, history, extra[:, 0].to(scores.dtype))

@@ -11,7 +11,7 @@ from recsys.models.base import ClosedForm, Model, TooLargeError
 from recsys.report import as_json, segment_tables, table, verdict
 from recsys.training.context import context_table, context_worth
 from recsys.training.fit import make_model
-from recsys.training.module import score
+from recsys.training.module import scorer
 
 log = logging.getLogger(__name__)
 PARTS = ("validation", "test")
@@ -74,7 +74,7 @@ def rank(model: Model, dataset: Dataset, config: DictConfig, part: str) -> Ranki
         max_history = None
         model.fit(dataset, part)
     batches = ranking_batches(dataset, part, max_history)
-    return evaluate(lambda batch: score(model, batch), dataset, batches, tuple(config.ks))
+    return evaluate(scorer(model), dataset, batches, tuple(config.ks))
 
 
 def _heading(dataset: Dataset, test: Ranking) -> str:

@@ -19,6 +19,7 @@ from recsys.models.base import Facts, Model, TooLargeError, Trainable
 from recsys.run import Run
 from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
 from recsys.training.data import check_same
+from recsys.training.launch import launched, part, rank
 from recsys.training.loaders import Loaders
 from recsys.training.module import Training, quieten
 from recsys.training.progress import TrainingProgress
@@ -74,6 +75,8 @@ def fit(
         if begin is not None:
             begin(model)
         _learn(model, dataset, config, run, watching)
+    if rank() > 0:  # the first process has the best weights
+        return model
     return restore(config, dataset, run)
 
 
@@ -106,6 +109,7 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, wat
             *(BestWeights(run), Stopwatch(run), Patience(config.patience), *watching, last_checkpoint(run)),
         ],
         default_root_dir=run.folder,
+        **launched(),
     )
     capped = f" and {config.trainer.max_time} (days:hours:minutes:seconds)" if config.trainer.max_time else ""
     log.info("training: at most %s epochs%s, patience %s", config.trainer.max_epochs, capped, config.patience)
@@ -117,6 +121,9 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, wat
             ckpt_path=run.checkpoint if run.checkpoint.exists() else None,
             weights_only=True,
         )
+    part()
+    if rank() > 0:
+        return
     best = run.read_json("training")
     where = MONITOR, best["best"], best["epoch"] + 1, trainer.current_epoch
     log.info("training: best %s %.4f in epoch %s of %s", *where)

@@ -190,6 +190,15 @@ def test_what_is_known_only_after_the_event_is_refused(tmp_path, role):
         prepared(tmp_path, planted_log(), columns=Columns(**{role: name}), features=Features(context=[name]))
 
 
+@pytest.mark.parametrize(("of", "told"), [("item", True), ("user", False)])
+def test_a_column_that_describes_the_item_is_warned_of(tmp_path, caplog, of, told):
+    log = planted_log()
+    log["cost"] = np.where(log[of].str[1:].astype(int) % 5 == 0, "paid", "free")
+    prepared(tmp_path, log, features=Features(context=["cost", "hour"]))
+    assert ("context 'cost' has one value for each item" in caplog.text) == told
+    assert "'hour'" not in caplog.text
+
+
 def test_dropout_makes_a_share_of_each_column_unknown_and_only_in_training(weathered):
     context = Context(Facts.of(weathered, 20).context, 4, 0.25)
     columns = {"weather": torch.ones(200, 100, 1).long(), "hour": torch.ones(200, 100, 1).long()}

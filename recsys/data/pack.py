@@ -1,6 +1,7 @@
 """Writes a split log as the flat arrays of a prepared dataset."""
 
 import hashlib
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def pack(
             segments |= _add_segments(arrays, kind, table[features.segment_columns(kind)], features.separator)
     for name in features.context:
         arrays[f"context_{name}"], encoders["context"][name] = _context(log, name, training, features, zone, old)
+        _warn_of_item_column(name, items[training], arrays[f"context_{name}"][training])
     for name, array in arrays.items():
         np.save(work / f"{name}.npy", array)
     _write_ids(work, "user", raw_users, np.arange(1, len(used) + 1), np.diff(arrays["offsets"]))
@@ -169,6 +171,18 @@ def _context(
         raise DataError(f"features.context names {name}: name the times under data.columns.timestamp")
     encoder = Encoder("category", tuple(map(str, range(DERIVED[name]))))
     return derive(name, seconds(log.timestamps), zone)[:, None], encoder
+
+
+def _warn_of_item_column(name: str, items: np.ndarray, codes: np.ndarray) -> None:
+    """Says so where a context column, which a request is to bring, has one value for each item: it tells the target."""
+    if codes.dtype.kind == "f":
+        return
+    known = codes[:, 0] > 0
+    pairs = np.unique(np.stack([items, codes[:, 0]])[:, known], axis=1)
+    n_items = len(np.unique(pairs[0]))
+    if len(pairs[0]) == n_items and len(np.unique(pairs[1])) > 1 and known.sum() > 2 * n_items:
+        said = logging.getLogger(__name__)
+        said.warning("context '%s' has one value for each item: it describes what was chosen; leave it out", name)
 
 
 def columns_by_id(table: Frame | None, kind: str, key: str, names: list[str], engine: Engine) -> pd.DataFrame:

@@ -63,7 +63,8 @@ def run_command(name: str) -> None:
     if name == "train":
         _in_resumed_folder()
     else:
-        sys.argv[1:1] = PLAIN
+        first = next((n for n, word in enumerate(sys.argv[1:], 1) if re.match(r"[^-].*=", word)), len(sys.argv))
+        sys.argv[first:first] = PLAIN  # before the words that may change it, and not apart from them by an option
     _hydra(JOBS.get(name, _built), name)
 
 

@@ -326,3 +326,14 @@ def test_training_the_best_again_gives_its_figure(data, tmp_path):
     again = ran([sys.executable, "-W", "ignore", "-m", "recsys.cli", "train", *words])
     assert again.returncode == 0, again.stderr
     assert Run.open(tmp_path / "again").read_json("metrics")["validation"]["ndcg@10"] == best.value
+
+
+def test_a_space_of_ones_own_lies_in_a_folder_named_before_the_words(tmp_path):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "own.yaml").write_text(
+        "# @package _global_\nout: own\nspace:\n  loss: choice(softmax,gbce)\n"
+    )
+    words = ["sweep", "--config-dir", str(tmp_path), "sweep=own", "n_trials=3", "--cfg", "job"]
+    found = ran([sys.executable, "-m", "recsys.cli", *words])
+    assert found.returncode == 0, found.stderr
+    assert "loss: choice(softmax,gbce)" in found.stdout

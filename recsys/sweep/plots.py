@@ -46,9 +46,8 @@ def _history(trials: Sequence[FrozenTrial], done: Sequence[FrozenTrial], objecti
     """What each trial reached, and the best so far."""
     figure, axes = _empty(9, 4.5)
     numbers, values = [trial.number for trial in done], [trial.values[0] for trial in done]
-    axes.step(
-        [*numbers, len(trials) - 1], [*(best := np.maximum.accumulate(values)), best[-1]], where="post", color="C0"
-    )
+    best = np.maximum.accumulate(values)
+    axes.step([*numbers, len(trials) - 1], [*best, best[-1]], where="post", color="C0", label="best so far")
     axes.scatter(numbers, values, color="C0", label="finished", zorder=3)
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
     reached = [max(trial.intermediate_values.values()) for trial in pruned]
@@ -61,7 +60,7 @@ def _history(trials: Sequence[FrozenTrial], done: Sequence[FrozenTrial], objecti
         axes.axhline(trials[0].values[0], color="grey", linestyle=":", label="settings without a sweep (trial 0)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="trial", ylabel=f"validation {objective}")
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside upper center", ncols=5, fontsize="small")
     return figure
 
 

@@ -118,6 +118,7 @@ def test_eight_bits_fall_back_where_scores_are_no_product(shop):
     assert file_of("ease", shop, "int8")[1]["precision"]["tables"] == "float16"
 
 
+@pytest.mark.slow
 def test_only_inputs_that_the_model_uses_are_asked_for(dataset, shop, mixed):
     plain = {"history", "k", "exclude_seen", "deny", "allow"}
     assert set(file_of("sasrec", dataset)[1]["inputs"]) == plain
@@ -256,11 +257,13 @@ def test_the_clock_in_the_graph_tells_what_pandas_tells(zone):
         assert (found == derive(name, seconds, str(ZoneInfo(zone)))).all()
 
 
+@pytest.mark.slow
 def test_times_of_a_zone_with_summer_time_are_read_in_the_graph(tmp_path):
     data = prepared(tmp_path, planted_log(), clock=Clock(zone="Europe/Berlin"), features=Features(context=["hour"]))
     assert "timestamp" in file_of("two_tower", data)[1]["inputs"]
 
 
+@pytest.mark.slow
 def test_features_of_several_values_and_missing_numbers_enter_by_name(tmp_path):
     log = planted_log()
     rng = np.random.default_rng(0)
@@ -311,6 +314,7 @@ def too_large_for_one(monkeypatch):
     monkeypatch.setattr("recsys.export.external.BULKY", 1_000)
 
 
+@pytest.mark.slow
 def test_what_one_file_cannot_hold_lies_beside_it(run, monkeypatch, capsys):
     export(run, composed(f"run={run.folder}", name="export"))
     one = Recommender(run.folder / "model.onnx").recommend(["i03"])
@@ -330,6 +334,7 @@ def test_what_one_file_cannot_hold_lies_beside_it(run, monkeypatch, capsys):
         Recommender(run.folder / "model.onnx")
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_leaves_the_tables_of_the_last_one(run, monkeypatch):
     too_large_for_one(monkeypatch)
     export(run, composed(f"run={run.folder}", name="export"))

@@ -239,6 +239,7 @@ def serving(app):
     thread.join()
 
 
+@pytest.mark.slow
 def test_ids_leave_an_exported_file_and_the_old_version_is_refused(artefact, shop, tmp_path):
     (tmp_path / "runs").mkdir()
     path = shutil.copy(artefact("ncf", users=True), tmp_path / "runs" / "model.onnx")

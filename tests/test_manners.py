@@ -95,6 +95,7 @@ def test_no_bar_where_it_is_switched_off(log_file, tmp_path):
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stop_says_how_to_go_on(sent, status, capsys):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as end, resumable(Path("runs/mine")):
         os.kill(os.getpid(), sent)

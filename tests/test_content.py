@@ -22,6 +22,8 @@ from recsys.training.job import train
 from tests.composed import composed
 from tests.planted import DAY, START, prepared
 
+pytestmark = pytest.mark.xdist_group("content")  # one process makes what they share
+
 KINDS = {"space": "robot planet laser", "farm": "cow barn tractor", "sea": "ship whale island"}
 TEXTS = [f"{a} {b}" for kind in KINDS.values() for a in kind.split() for b in kind.split()]
 NEW = pd.DataFrame(

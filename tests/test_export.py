@@ -219,7 +219,9 @@ def test_the_command_writes_the_file_into_the_run(run, capsys):
     assert "through the file on 60 test users" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("fault", [CheckError("it is wrong"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "fault", [pytest.param(CheckError("it is wrong"), marks=pytest.mark.slow), KeyboardInterrupt()]
+)
 def test_what_fails_leaves_no_file(run, monkeypatch, fault):
     monkeypatch.setattr("recsys.export.job.check_ranking", mock.Mock(side_effect=fault))
     with pytest.raises((ConfigError, KeyboardInterrupt)):
@@ -385,7 +387,9 @@ def test_numbers_too_large_for_half_precision_are_refused(dataset):
         as_stored(model, dataset.n_items, "float16")
 
 
-@pytest.mark.parametrize("spoilt", ["scores", "vectors", "nan"])
+@pytest.mark.parametrize(
+    "spoilt", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("scores", "vectors")), "nan"]
+)
 def test_a_file_that_answers_otherwise_is_refused(spoilt, dataset, monkeypatch):
     model = made("sasrec", dataset)
     plain = Reference.scores

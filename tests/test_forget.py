@@ -33,6 +33,8 @@ from recsys.training.job import evaluate, train
 from tests.composed import composed
 from tests.planted import planted_log, prepared
 
+pytestmark = pytest.mark.xdist_group("forget")  # one process makes what they share
+
 KEY, VARIABLE = "k" * 32, "RECSYS_PRIVACY_KEY"
 GONE, STAYS = "customer-u07", "customer-u08"
 COLUMNS = ["user", "customer", "unit"]

@@ -29,6 +29,8 @@ from tests.composed import composed
 from tests.contracts.test_models import made
 from tests.planted import DAY, START, planted_log, prepared
 
+pytestmark = pytest.mark.xdist_group("looking")  # one process makes what they share
+
 HOSTILE = '<script>alert("1")</script> & $5 <!-- --> $6'
 test_users.__test__ = False  # no test, though its name begins like one
 

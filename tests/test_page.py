@@ -17,6 +17,8 @@ from recsys.serving.session_stores import Memory, UnavailableError
 from recsys.serving.sessions import Sessions, in_memory
 from tests.runtimes import Serving, planted_file
 
+pytestmark = pytest.mark.xdist_group("page")  # one process makes what they share
+
 webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven with selenium: pip install selenium")
 Keys, Wait = webdriver.Keys, pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
 

@@ -26,6 +26,8 @@ from recsys.sweep.job import sweep  # noqa: E402
 from recsys.sweep.locks import Lock  # noqa: E402
 from recsys.sweep.study import LOCKS  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("sweep")  # one process makes what they share
+
 KNN = ["sweep=item_knn", "n_trials=4"]
 TOWER = [
     "sweep=two_tower", "~space", "model.dim=4", "model.hidden=[8]", "batches.batch_size=8", "trainer.max_epochs=3",

@@ -188,6 +188,7 @@ def test_everything_comes_from_the_server_of_the_page(shop_page, served):
     assert all(address.startswith(served.url) for address in addresses)
 
 
+@pytest.mark.slow
 def test_a_file_that_holds_user_ids_is_refused_by_server_page_and_engine(browser, shop, tmp_path):
     path = planted_file(tmp_path, "two_tower", shop, "model.user_id=true", users=True)
     with Serving(path) as served:

@@ -71,7 +71,8 @@ def test_commands_take_turns_and_are_set_beside_the_first(tmp_path):
     commands = {
         name: shlex.join([sys.executable, "-c", code, str(counter), name, n]) for name, n in (("a", "8"), ("b", "2"))
     }
-    found = peers.measure(commands, 3, None, ["speed", "missing"], str(tmp_path / "table.md"))
+    (tmp_path / "commands.yaml").write_text(json.dumps(commands))
+    found = peers.measure(str(tmp_path / "commands.yaml"), 3, None, ["speed", "missing"], str(tmp_path / "table.md"))
     assert counter.read_text() == "ababab"
     assert found[2] == "| speed | 8 (8-8) | 2 (2-2), × 0.25 |"
     assert found[3] == "| missing | – | – |"
@@ -81,13 +82,13 @@ def test_commands_take_turns_and_are_set_beside_the_first(tmp_path):
 def test_commands_on_other_threads_are_not_compared():
     commands = {"a": said({"threads": 1}), "b": said({"threads": 2})}
     with pytest.raises(ConfigError, match="different threads"):
-        peers.measure(commands, 1, None, ["speed"], None)
+        peers.compared(commands, 1, None, ["speed"])
 
 
 @pytest.mark.parametrize("command", ["false", "true", f"{sys.executable} -c 'raise SystemExit(3)'"])
 def test_a_command_without_figures_is_named(command):
     with pytest.raises(ConfigError, match=r"commands\.a ended with status"):
-        peers.measure({"a": command}, 1, None, ["speed"], None)
+        peers.compared({"a": command}, 1, None, ["speed"])
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from recsys.benchmark.figures import load
 from recsys.config import ConfigError
@@ -19,16 +20,23 @@ from recsys.run import write_text
 Figures = dict[str, Any]
 
 
-def measure(
-    commands: Mapping[str, str], rounds: int, against: str | None, figures: Sequence[str], out: str | None
-) -> list[str]:
+def measure(commands: str, rounds: int, against: str | None, figures: Sequence[str], out: str | None) -> list[str]:
     """Lines with the median of each figure, its spread over the rounds and the ratio to that of `against` (None: the
-    first command); `out` gets them as a Markdown table.
+    first command), a Markdown table that `out` gets too. `commands` is a YAML file of `NAME: COMMAND`.
 
     Raises ConfigError where a command fails, prints no figures, or runs on other threads than the first one.
     """
-    if not commands:
-        raise ConfigError("commands is empty; write commands.NAME='COMMAND' for each")
+    named = OmegaConf.to_container(OmegaConf.load(commands), resolve=True)
+    if not isinstance(named, dict) or not named:
+        raise ConfigError(f"commands={commands} names no commands; write a line NAME: COMMAND for each")
+    lines = compared({str(name): str(command) for name, command in named.items()}, rounds, against, figures)
+    if out is not None:
+        write_text(Path(out), "\n".join(lines) + "\n")
+    return lines
+
+
+def compared(commands: Mapping[str, str], rounds: int, against: str | None, figures: Sequence[str]) -> list[str]:
+    """The table."""
     base = against or next(iter(commands))
     if base not in commands:
         raise ConfigError(f"against={base} is none of {', '.join(commands)}")
@@ -38,10 +46,7 @@ def measure(
         for name, command in commands.items():
             runs[name].append(printed(name, command))
             _check_threads(runs)
-    lines = [*table(runs, figures, base), "", f"{rounds} rounds in turn; {before} before, {load()} after"]
-    if out is not None:
-        write_text(Path(out), "\n".join(lines) + "\n")
-    return lines
+    return [*table(runs, figures, base), "", f"{rounds} rounds in turn; {before} before, {load()} after"]
 
 
 def printed(name: str, command: str) -> Figures:

@@ -25,9 +25,9 @@ ANSWERS = pa.schema(
 
 def recommend(
     run: Run, users: Path, out: Path, asked: Row, timestamp: int | None, batch_size: int, threads: int
-) -> None:
-    """Write a list for every row of `users`, in its order, `asked` (k, exclude_seen) alike for all; settings as in
-    configs/recommend.yaml. Raises ConfigError, and then leaves no file.
+) -> int:
+    """Write a list for every row of `users`, in its order, `asked` (k, exclude_seen) alike for all, and tell how many;
+    settings as in configs/recommend.yaml. Raises ConfigError, and then leaves no file.
     """
     path = run.folder / "model.onnx"
     if not path.exists():
@@ -38,17 +38,19 @@ def recommend(
     read = _reader(source.schema_arrow.names, run, list(inputs))
     now = {"timestamp": timestamp} if timestamp is not None and "timestamp" in inputs else {}
     kept = [field for field in source.schema_arrow if field.name == "user" or field.name not in inputs]
-    schema = pa.schema([*kept, *ANSWERS])
+    schema, done = pa.schema([*kept, *ANSWERS]), 0
     with (
         atomic(out) as temporary,
         pq.ParquetWriter(temporary, schema) as writer,
-        tqdm(total=source.metadata.num_rows, unit=" rows") as bar,
+        tqdm(total=source.metadata.num_rows, unit=" rows", disable=None) as bar,
     ):
         for batch in source.iter_batches(batch_size):
-            rows = enumerate(batch.to_pylist(), start=int(bar.n) + 1)
+            rows = enumerate(batch.to_pylist(), start=done + 1)
             questions = [_question(recommender, now | read(row), asked, number) for number, row in rows]
             writer.write_batch(_joined(batch, recommender.answer(questions), schema))
+            done += len(questions)
             bar.update(len(questions))
+    return done
 
 
 def _opened(path: Path) -> pq.ParquetFile:

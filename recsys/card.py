@@ -1,26 +1,18 @@
 """The model card: what a run is and is not good for, from what stands in its folder, for people to read."""
 
-import html
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from recsys.config import ConfigError
+from recsys.page import Section, page
 from recsys.run import Run, write_text
 
 Json = dict[str, Any]
 METRICS = ("ndcg", "hr", "recall", "coverage", "gini", "popularity_lift")
 LARGEST = 20
 """rows of a table: the card is part of the exported file"""
-
-
-class Section(NamedTuple):
-    """A heading, sentences, and a table whose first row is its head (none: no table)."""
-
-    title: str
-    sentences: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
 
 
 def card(run: str) -> list[str]:
@@ -64,26 +56,6 @@ def markdown(sections: Iterable[Section]) -> str:
     return "\n".join(parts)
 
 
-def page(sections: Sequence[Section]) -> str:
-    """The card as one HTML page that loads nothing."""
-    body = []
-    for level, section in enumerate(sections):
-        tag = "h2" if level else "h1"
-        body.append(f"<{tag}>{html.escape(section.title)}</{tag}>")
-        body += [f"<p>{html.escape(one)}</p>" for one in section.sentences]
-        if section.rows:
-            rows = [(("td", "th")[not n], row) for n, row in enumerate(section.rows)]
-            cells = ("".join(f"<{cell}>{html.escape(text)}</{cell}>" for text in row) for cell, row in rows)
-            body.append("<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>")
-    title = html.escape(sections[0].title)
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-    return head + "\n".join(body) + "</html>\n"
-
-
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2rem .6rem;text-align:left}"
-)
 LIMITS = (
     "The figures are of the past: they say how high what people had anyway was ranked, not what a list changes.",
     "A list tells what similar histories led to. It knows no needs, no prices of tomorrow and no age of the reader.",

@@ -1,25 +1,29 @@
 """Entry points: `recsys train …` and `python scripts/train.py …`, a few lines each; heavy imports come late."""
 
+import difflib
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys.config import ConfigError, build, complete, config_dir, extra, one_line
+from recsys.config import ConfigError, build, check, check_own, complete, config_dir, extra, one_line
+from recsys.stop import INTERRUPTED, resumable, without_reader
 
 if TYPE_CHECKING:
     from recsys.run import Run
 
 Job = Callable[[DictConfig], object]
 PLAIN = [
-    "hydra/help=plain",
     "hydra/hydra_logging=none",
     "hydra/job_logging=none",
     "hydra.run.dir=.",
@@ -34,40 +38,87 @@ def main() -> None:
     words = sys.argv[1:]
     name = next((name for name in ("_".join(words[:2]), *words[:1]) if name in names), None)
     if name is None:
-        usage = (
-            f"usage: recsys {{{','.join(names).replace('_', ' ')}}} [group=choice] [key=value] …; recsys train --help"
-        )
-        sys.exit(0 if words in (["--help"], ["-h"]) and print(usage) is None else usage)  # noqa: T201
+        _unknown(names, words)
     sys.argv = [f"recsys {name.replace('_', ' ')}", *words[1 + name.count("_") :]]
     run_command(name)
 
 
+def _unknown(names: list[str], words: list[str]) -> NoReturn:
+    from recsys.help import overview
+
+    if words in (["--help"], ["-h"]):
+        _say(overview())
+        sys.exit()
+    asked = [" ".join(words[:n]) for n in (1, 2)]
+    near = [found for word in asked for found in difflib.get_close_matches(word.replace(" ", "_"), names, 1)]
+    hint = f"did you mean 'recsys {near[0].replace('_', ' ')}'?" if near else "recsys --help lists them"
+    sys.exit(f"error: recsys has no command '{words[0]}'; {hint}" if words else overview())
+
+
 def run_command(name: str) -> None:
     """The command's job, which is the function that its file names where it is none of ours below."""
+    if {"--help", "-h"} & set(sys.argv):
+        _help(name, sys.argv[1:])
+        return
     if name == "train":
         _in_resumed_folder()
     else:
-        sys.argv[1:1] = PLAIN
+        first = next((n for n, word in enumerate(sys.argv[1:], 1) if re.match(r"[^-].*=", word)), len(sys.argv))
+        sys.argv[first:first] = PLAIN  # before the words that may change it, and not apart from them by an option
     _hydra(JOBS.get(name, _built), name)
+
+
+def _help(name: str, words: list[str]) -> None:
+    from recsys.help import help_text
+
+    words = [re.sub(r"^--config-dir=(.*)", r"hydra.searchpath=[\1]", word) for word in words]
+    words = [word for word in words if not word.startswith("-")]
+    try:
+        _say(help_text(name, words))
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {one_line(error)}")
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)  # noqa: T201 - what was asked for
+    except BrokenPipeError:
+        without_reader()
 
 
 def _train(config: DictConfig) -> None:
     from recsys.data.schema import DataError
     from recsys.run import Run
     from recsys.training.job import train as job
+    from recsys.training.launch import rank
 
-    if config.resume is None:
-        run = Run.create(_output_dir(), config)
+    if rank() > 0:
+        _help_training(config)
+        return
+    run = Run.create(_output_dir(), config) if config.resume is None else Run.open(config.resume)
+    with resumable(run.folder):
         try:
             job(run)
         except (ConfigError, DataError):
-            run.discard()  # nothing was trained: mended input may take the same folder
+            if config.resume is None:
+                run.discard()  # nothing was trained: mended input may take the same folder
             raise
-    else:
-        run = Run.open(config.resume)
-        job(run)
-    if run.config.get("export"):
-        _write_file(run, _defaults("export"))
+        if run.config.get("export"):
+            _write_file(run, _defaults("export"))
+
+
+def _help_training(config: DictConfig) -> None:
+    """Train beside the first process, which alone leaves anything behind."""
+    from recsys.run import Run
+    from recsys.training.job import train as job
+
+    if config.resume is not None:
+        job(Run.open(config.resume))
+        return
+    with TemporaryDirectory() as folder:
+        job(Run.create(Path(folder), config))
+    with suppress(OSError):  # what Hydra made for this process: empty, unless it is the first one's
+        _output_dir().rmdir()
 
 
 def _evaluate(config: DictConfig) -> None:
@@ -96,12 +147,23 @@ def _recommend(config: DictConfig) -> None:
 
     asked = {"k": config.k, "exclude_seen": config.exclude_seen}
     paths = Run.open(config.run), Path(config.users), Path(config.out)
-    job(*paths, asked, config.timestamp, config.batch_size, config.threads)
+    written = job(*paths, asked, config.timestamp, config.batch_size, config.threads)
+    _say(f"{config.out}: {written:,} lists")
+
+
+def _sweep(config: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    with extra("sweep"):
+        from recsys.sweep.job import sweep as job
+    for line in job(config, list(HydraConfig.get().overrides.task)):
+        print(line)  # noqa: T201 - the command's answer
 
 
 def _built(config: DictConfig) -> None:
+    check(config)
     for line in build(config) or ():
-        print(line)  # noqa: T201 - the command's answer
+        _say(line)
 
 
 def _write_file(run: "Run", config: DictConfig) -> None:
@@ -126,7 +188,10 @@ def _hydra(job: Job, name: str) -> None:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         try:
             complete(config)
+            check_own(config, name)
             job(config)
+        except BrokenPipeError:
+            without_reader()
         except (ConfigError, DataError, FloatingPointError, OSError) as error:
             sys.exit(f"error: {error}")
 
@@ -134,7 +199,9 @@ def _hydra(job: Job, name: str) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {one_line(error)}; every setting: recsys {name} --help")
+        sys.exit(f"error: {one_line(error)}; every setting: recsys {name.replace('_', ' ')} --help")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except OSError as error:
         sys.exit(f"error: the run folder cannot be made ({error}); choose another hydra.run.dir")
 
@@ -162,6 +229,7 @@ JOBS: dict[str, Job] = {
     "export": _export,
     "serve": _serve,
     "recommend": _recommend,
+    "sweep": _sweep,
 }
 
 if __name__ == "__main__":

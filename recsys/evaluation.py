@@ -3,7 +3,7 @@
 B users, I items with padding, T targets a user (padded), K list length.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,10 @@ from recsys.metrics.stats import bootstrap_interval
 Scorer = Callable[[Batch], Float[Tensor, "B I"]]
 UNREACHABLE = 2**62
 """the rank of a target that cannot be recommended: it was seen, or is no candidate"""
+Part = tuple[Int[Tensor, "B T"], Int[Tensor, "B T"], Int[Tensor, "B K"]]
+"""ranks, ranks of targets that are not cold, lists"""
+WAITING = 1024
+"""users whose ranks wait for others, since an update of all metrics takes as long for few"""
 
 
 @dataclass
@@ -62,25 +66,28 @@ def evaluate(scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tup
         column: SegmentedRanking(values, _tensor(codes), ks) for column, (values, codes) in dataset.segments().items()
     }
     counts, asked = np.zeros(3, dtype=np.int64), []
-    for batch in batches:
-        scores = scorer(batch).float().cpu()
-        hide_seen(scores, batch)
-        ranks = target_ranks(scores, batch, dataset.n_items)
-        cold = padded_rows(batch.target > dataset.n_items, batch)
-        warm_ranks = ranks.masked_fill(cold, 0)
+
+    def ranked() -> Iterator[Part]:
+        for batch in batches:
+            scores = scorer(batch).float().cpu()
+            hide_seen(scores, batch)
+            ranks = target_ranks(scores, batch, dataset.n_items)
+            cold = padded_rows(batch.target > dataset.n_items, batch)
+            for column, segmented in segments.items():
+                segmented.update(ranks, _rows(column, batch, ranks))
+            top = scores.topk(max(ks), dim=1)
+            asked.append(counts[0] + np.arange(len(ranks)) if batch.users is None else batch.users.cpu().numpy())
+            counts[:] += len(ranks), int((ranks > 0).sum()), int(cold.sum())
+            yield ranks, ranks.masked_fill(cold, 0), top.indices.masked_fill(top.values.isneginf(), 0)
+
+    for ranks, warm_ranks, lists in _together(ranked()):
         some_warm = (warm_ranks > 0).any(dim=1)
         for name in everyone:
             everyone[name].update(ranks)
             if some_warm.any():
                 warm[name].update(warm_ranks[some_warm])
-        for column, segmented in segments.items():
-            segmented.update(ranks, _rows(column, batch, ranks))
-        top = scores.topk(max(ks), dim=1)
-        lists = top.indices.masked_fill(top.values.isneginf(), 0)
         for metric in beyond.values():
             metric.update(lists)
-        asked.append(counts[0] + np.arange(len(ranks)) if batch.users is None else batch.users.cpu().numpy())
-        counts += len(ranks), int((ranks > 0).sum()), int(cold.sum())
     if not asked:
         raise DataError("no user has a target in this part; use another split")
     users, rows = distinct(np.concatenate(asked))
@@ -110,8 +117,8 @@ def distinct(asked: Int[np.ndarray, "R"]) -> tuple[Int[np.ndarray, "U"], Int[np.
 
 def by_user(values: Float[np.ndarray, "R"], rows: Int[np.ndarray, "R"]) -> Float[np.ndarray, "U"]:
     """A value a user whose mean over users is that of all answers: the answer of who was asked once; else what the
-    user adds to the mean over answers, M + Σ (x − M) / (answers a user), so that bootstrapping users tells how sure that
-    mean is (Deng et al., 2018: the delta method for ratios).
+    user adds to the mean over answers, M + Σ (x − M) / (answers a user), so that bootstrapping users tells how sure
+    that mean is (Deng et al., 2018: the delta method for ratios).
     """
     counts = np.bincount(rows)
     if (counts == 1).all():
@@ -119,6 +126,23 @@ def by_user(values: Float[np.ndarray, "R"], rows: Int[np.ndarray, "R"]) -> Float
     mean = values.mean(dtype=np.float64)
     added: np.ndarray = mean + np.bincount(rows, values - mean) / counts.mean()
     return added
+
+
+def _together(parts: Iterable[Part]) -> Iterator[Part]:
+    """Parts of the same width, joined until they are many."""
+    waiting: list[Part] = []
+    for part in parts:
+        if waiting and (part[0].shape[1] != waiting[0][0].shape[1] or sum(len(own[0]) for own in waiting) >= WAITING):
+            yield _joined(waiting)
+            waiting = []
+        waiting.append(part)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[Part]) -> Part:
+    ranks, warm, lists = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    return ranks, warm, lists
 
 
 def _named(metrics: MetricCollection) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from recsys.config import ConfigError
 from recsys.run import Run
@@ -14,20 +14,25 @@ from recsys.run import Run
 ASIDE = ("baselines.", "logger.", "data.folder", "threads", "resume", "export", "trainer.enable_", "trainer.log_")
 """beginnings of settings that change no metric of the run's own model"""
 
+RANKED = ("metrics", "validation")
+"""files of a run that was ranked, and of a trial, which was ranked on validation alone"""
+
 
 def leaderboard(runs: str, metric: str, out: str | None) -> list[str]:
     """A table for each split among the runs below the folder `runs`: validation, which picks, and test with its
-    interval, training time, and the settings in which runs of a model differ; baselines as the first run has them. All
-    rows go into a CSV `out`. Raises ConfigError where no run has been ranked.
+    interval, training time, and the settings in which runs of a model differ; baselines as one run has them. Trials of
+    a sweep are there with validation and its interval alone. All rows go into a CSV `out`. Raises ConfigError where no
+    run has been ranked.
     """
-    found = [Run.open(path.parent) for path in sorted(Path(runs).rglob("metrics.json")) if _is_run(path.parent)]
+    folders = sorted({path.parent for name in RANKED for path in Path(runs).rglob(f"{name}.json")})
+    found = [Run.open(folder) for folder in folders if _is_run(folder)]
     if not found:
         raise ConfigError(f"no run below '{runs}' has been ranked; recsys train leaves one")
     try:
         table = pd.DataFrame([_row(run, Path(runs), metric) for run in found])
     except json.JSONDecodeError as error:
         raise ConfigError(f"a metrics.json or timing.json below '{runs}' is no JSON: {error}") from error
-    settings = dict(zip(table["run"], map(_settings, found), strict=True))
+    settings = {name: settings_of(run.config) for name, run in zip(table["run"], found, strict=True)}
     parts = [_ranked(part, settings) for _, part in table.groupby("split", sort=False)]
     if out is not None:
         pd.concat(parts).to_csv(out, index=False)
@@ -38,34 +43,44 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.yaml").exists()
 
 
+def _ranking(run: Run) -> dict[str, Any]:
+    name = next(name for name in RANKED if (run.folder / f"{name}.json").exists())
+    return run.read_json(name)
+
+
 def _row(run: Run, root: Path, metric: str) -> dict[str, Any]:
-    config, metrics = run.config, run.read_json("metrics")
-    if metric not in metrics["test"]:
-        raise ConfigError(f"'{run.folder}' has no {metric}; it has: {', '.join(sorted(metrics['test']))}")
+    config, metrics = run.config, _ranking(run)
+    validation, test = metrics["validation"], metrics.get("test", {})
+    if metric not in validation:
+        raise ConfigError(f"'{run.folder}' has no {metric}; it has: {', '.join(sorted(validation))}")
     timing = run.read_json("timing") if (run.folder / "timing.json").exists() else {}
     return {
         "run": str(run.folder.relative_to(root)),
         "data": config.data.name,
         "split": metrics["split_hash"][:12],
         "model": str(config.model._target_).split(".")[-2],
-        "validation": metrics["validation"][metric],
-        "test": metrics["test"][metric],
-        "low": metrics["test"].get(f"{metric}/low"),
-        "high": metrics["test"].get(f"{metric}/high"),
+        "validation": validation[metric],
+        "validation_low": validation.get(f"{metric}/low"),
+        "validation_high": validation.get(f"{metric}/high"),
+        "test": test.get(metric),
+        "low": test.get(f"{metric}/low"),
+        "high": test.get(f"{metric}/high"),
         "epochs": timing.get("epochs"),
         "cpu_s": timing.get("cpu_s_train"),
     }
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    flat = _flat(OmegaConf.to_container(run.config), "")
-    return {name: value for name, value in flat.items() if not name.startswith(ASIDE) and "_target_" not in name}
+def settings_of(config: DictConfig) -> dict[str, Any]:
+    """The settings of a run that tell its metrics, by their dotted names."""
+    every = flat(OmegaConf.to_container(config), "")
+    return {name: value for name, value in every.items() if not name.startswith(ASIDE) and "_target_" not in name}
 
 
-def _flat(node: Any, path: str) -> dict[str, Any]:
+def flat(node: Any, path: str) -> dict[str, Any]:
+    """Every setting below a node by its dotted name."""
     if not isinstance(node, Mapping):
         return {path: node}
-    inner = [_flat(child, f"{path}.{name}".lstrip(".")) for name, child in node.items()]
+    inner = [flat(child, f"{path}.{name}".lstrip(".")) for name, child in node.items()]
     return {name: value for each in inner for name, value in each.items()}
 
 
@@ -80,25 +95,32 @@ def _own(run: str, part: pd.DataFrame, settings: Mapping[str, Mapping[str, Any]]
     model = part.set_index("run")["model"]
     others = [settings[other] for other in part["run"] if model[other] == model[run]]
     names = [name for name in settings[run] if len({str(other.get(name)) for other in others}) > 1]
-    return " ".join(f"{name}={settings[run][name]}" for name in names)
+    return " ".join(f"{name}={_short(settings[run][name])}" for name in names)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _by_split(runs: list[Run]) -> list[Run]:
-    """The first run of each split, in the order in which they were found."""
+    """The first run of each split, in the order in which they were found; one beside baselines, if there is any."""
     first: dict[str, Run] = {}
     for run in runs:
-        first.setdefault(run.read_json("metrics")["split_hash"], run)
+        split = _ranking(run)["split_hash"]
+        if split not in first or (_ranking(run)["baselines"] and not _ranking(first[split])["baselines"]):
+            first[split] = run
     return list(first.values())
 
 
 def _lines(part: pd.DataFrame, first: Run, metric: str) -> list[str]:
-    ends = zip(part["low"], part["high"], strict=True)
+    trials = {"95 % of validation": _intervals(part, "validation_")} if part["test"].isna().any() else {}
     shown = pd.DataFrame(
         {
             "model": part["model"],
             f"validation {metric}": part["validation"].map("{:.4f}".format),
-            f"test {metric}": part["test"].map("{:.4f}".format),
-            "95 %": ["" if pd.isna(low) else f"{low:.4f}-{high:.4f}" for low, high in ends],
+            **trials,
+            f"test {metric}": part["test"].map(lambda value: "" if pd.isna(value) else f"{value:.4f}"),
+            "95 %": _intervals(part, ""),
             "epochs": part["epochs"].map(lambda n: "" if pd.isna(n) else f"{n:.0f}"),
             "CPU-s": part["cpu_s"].map(lambda seconds: "" if pd.isna(seconds) else f"{seconds:,.0f}"),
             "run": part["run"],
@@ -109,9 +131,14 @@ def _lines(part: pd.DataFrame, first: Run, metric: str) -> list[str]:
     return [heading, shown.to_string(index=False), *_baselines(first, metric), ""]
 
 
+def _intervals(part: pd.DataFrame, of: str) -> list[str]:
+    ends = zip(part[f"{of}low"], part[f"{of}high"], strict=True)
+    return ["" if pd.isna(low) else f"{low:.4f}-{high:.4f}" for low, high in ends]
+
+
 def _baselines(run: Run, metric: str) -> list[str]:
     """A line of the baselines that stood beside a run, the best first."""
-    ranked = run.read_json("metrics")["baselines"]
+    ranked = _ranking(run)["baselines"]
     ran = {name: found["test"] for name, found in ranked.items() if isinstance(found, dict)}  # else why it did not
     test = {name: found[metric] for name, found in ran.items() if metric in found}
     best = sorted(test, key=lambda name: -test[name])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import Features
@@ -56,16 +57,22 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def artefact(shop: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """A function from a model's name, and whether users are known, to its file for the shop, exported once."""
-    folder = tmp_path_factory.mktemp("files")
+def artefact(shop: Dataset, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[..., Path]:
+    """A function from a model's name, and whether users are known, to its file for the shop, exported once by
+    whichever of the processes that run tests asks first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "files"
+    folder.mkdir(exist_ok=True)
 
     @cache
     def exported_once(name: str, users: bool = False) -> Path:
         about = {"model": name, "licence": None, "metrics": {}}
-        proto, _ = exported(made(name, shop), shop, 20, "float16", users, None, about)
         path = folder / f"{name}_{users}.onnx"
-        path.write_bytes(proto.SerializeToString())
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                proto, _ = exported(made(name, shop), shop, 20, "float16", users, None, about)
+                path.write_bytes(proto.SerializeToString())
         return path
 
     return exported_once

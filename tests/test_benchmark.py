@@ -2,22 +2,27 @@
 
 import inspect
 import json
+import shlex
 import shutil
+import sys
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from omegaconf import OmegaConf
 
 from recsys.benchmark import artefact as answers
-from recsys.benchmark import explain, http, replay, sessions
+from recsys.benchmark import explain, http, peers, replay, sessions, sizes, training
 from recsys.benchmark.figures import cpu_ms
-from recsys.config import config_dir
+from recsys.config import ConfigError, config_dir
 from recsys.export.traced import to_onnx
 from recsys.serving.job import serve
 from recsys.serving.messages import Limits
 from tests.composed import composed
+from tests.planted import planted_log
 
 
 def test_calls_take_turns():
@@ -55,6 +60,66 @@ def test_an_answer_is_measured_beside_another_file(tmp_path):
     assert scores == sorted(scores, reverse=True)
 
 
+def said(figures):
+    return f"{sys.executable} -c 'print({json.dumps(json.dumps(figures))})'"
+
+
+def test_commands_take_turns_and_are_set_beside_the_first(tmp_path):
+    counter = tmp_path / "order"
+    code = "import sys, json; open(sys.argv[1], 'a').write(sys.argv[2]); "
+    code += "print('noise'); print(json.dumps({'speed': float(sys.argv[3]), 'threads': 1}))"
+    commands = {
+        name: shlex.join([sys.executable, "-c", code, str(counter), name, n]) for name, n in (("a", "8"), ("b", "2"))
+    }
+    (tmp_path / "commands.yaml").write_text(json.dumps(commands))
+    found = peers.measure(str(tmp_path / "commands.yaml"), 3, None, ["speed", "missing"], str(tmp_path / "table.md"))
+    assert counter.read_text() == "ababab"
+    assert found[2] == "| speed | 8 (8-8) | 2 (2-2), × 0.25 |"
+    assert found[3] == "| missing | – | – |"
+    assert (tmp_path / "table.md").read_text().splitlines() == found
+
+
+def test_commands_on_other_threads_are_not_compared():
+    commands = {"a": said({"threads": 1}), "b": said({"threads": 2})}
+    with pytest.raises(ConfigError, match="different threads"):
+        peers.compared(commands, 1, None, ["speed"])
+
+
+@pytest.mark.parametrize("command", ["false", "true", f"{sys.executable} -c 'raise SystemExit(3)'"])
+def test_a_command_without_figures_is_named(command):
+    with pytest.raises(ConfigError, match=r"commands\.a ended with status"):
+        peers.compared({"a": command}, 1, None, ["speed"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_training_of_some_steps_is_measured(tmp_path):
+    planted_log(n_users=64).to_csv(tmp_path / "events.csv", index=False)
+    words = ["model=sasrec", "data=csv", f"data.path={tmp_path}/events.csv", f"data.folder={tmp_path}/data",
+             "batches.batch_size=8", "ks=[10]"]  # fmt: skip
+    found = json.loads(training.measure(shlex.join(words), steps=4, threads=1, ranked=True, answers=3)[0])
+    assert found["steps"] == 4
+    assert found["threads"] == 1
+    assert all(found[name] > 0 for name in composed("task=peers", name="benchmark").figures)
+
+
+def test_logs_are_made_up_to_a_power_law_in_any_chunks(tmp_path, monkeypatch):
+    sizes.write_log(tmp_path / "a.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
+    log = pd.read_parquet(tmp_path / "a.parquet")
+    assert len(log) == 50_000
+    assert log.user.max() < 1000
+    counts = log.item.value_counts().to_numpy()
+    slope = np.polyfit(np.log(np.arange(1, 101)), np.log(counts[:100]), 1)[0]
+    assert -0.95 < slope < -0.65
+    assert abs(np.corrcoef(log.item.value_counts().index[:100], np.arange(100))[0, 1]) < 0.5  # ids do not tell
+    sizes.write_log(tmp_path / "b.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    monkeypatch.setattr(sizes, "ROWS", 20_000)
+    sizes.write_log(tmp_path / "c.parquet", 50_000, 1000, 300, exponent=1.0, seed=1)
+    assert pq.ParquetFile(tmp_path / "c.parquet").metadata.num_row_groups == 3
+    assert pq.read_metadata(tmp_path / "c.parquet").num_rows == 50_000
+
+
 def test_requests_are_counted_and_none_fails(artefact):
     said = http.measure(str(artefact("sasrec")), connections=4, seconds=0.3, rounds=1)
     assert "failed 0" in said[0]
@@ -88,8 +153,11 @@ def test_yaml_lists_every_setting_of_the_server():
         ("artefact", answers.measure),
         ("explain", explain.measure),
         ("http", http.measure),
+        ("peers", peers.measure),
         ("replay", replay.measure),
         ("sessions", sessions.measure),
+        ("sizes", sizes.measure),
+        ("training", training.measure),
     ],
 )
 def test_yaml_lists_every_setting_of_a_benchmark(task, measure):

@@ -15,6 +15,8 @@ from recsys.training.job import train
 from tests.composed import composed
 from tests.planted import planted_baskets, planted_items, planted_users
 
+pytestmark = pytest.mark.xdist_group("bulk")  # one process makes what they share
+
 NOW = 1_700_000_000
 
 

@@ -37,10 +37,19 @@ def clone(tmp_path):
     return tmp_path / "clone"
 
 
+def blocks(page):
+    """The page's commands in order; Python is handed to the interpreter."""
+    found = re.findall(r"```(bash|python)\n(.*?)```", page.read_text(), re.DOTALL)
+    shell = [text if kind == "bash" else f"python - <<'PYTHON'\n{text}PYTHON\n" for kind, text in found]
+    return [text for text in shell if not text.startswith("make ")]
+
+
 def test_readme_commands_run_in_order(clone):
-    blocks = re.findall(r"```bash\n(.*?)```", (clone / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 4
-    commands = [block for block in blocks if not block.startswith("make ")]
+    """With those of the pages on the file and on evaluation where the README comes to speak of export."""
+    commands = blocks(clone / "README.md")
+    place = next(n for n, text in enumerate(commands) if text.startswith("recsys export")) + 1
+    commands[place:place] = [*blocks(clone / "docs/export.md"), *blocks(clone / "docs/evaluation.md")]
+    assert len(commands) >= 12
     run(["bash", "-euo", "pipefail", "-c", "\n".join(commands)], clone, env=environment())
     assert json.loads((clone / "runs/readme/metrics.json").read_text())["n_items"] == 40
 

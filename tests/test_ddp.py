@@ -20,9 +20,9 @@ def train(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ddp")
     planted_log(n_users=64).to_csv(folder / "events.csv", index=False)
 
-    def run(name, *words):
+    def run(name, *words, launcher=()):
         command = [
-            sys.executable, "-W", "ignore", str(TRAIN), "data=csv", f"data.path={folder}/events.csv",
+            sys.executable, "-W", "ignore", *launcher, str(TRAIN), "data=csv", f"data.path={folder}/events.csv",
             f"data.folder={folder}/data", f"hydra.run.dir={folder}/{name}", *ONE_STEP, *words,
         ]  # fmt: skip
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -51,3 +51,13 @@ def test_two_ranks_learn_what_one_learns(train):
     _, both = train("both", "model=sasrec", "trainer.max_epochs=12", "batches.batch_size=4", "trainer=ddp")
     assert alone["test"]["hr@10"] > 0.6
     assert both["test"]["hr@10"] == pytest.approx(alone["test"]["hr@10"], abs=0.15)
+
+
+@pytest.mark.slow
+def test_torchrun_and_spawned_processes_learn_the_same_bits(train):
+    words = ["model=sasrec", "trainer.max_epochs=2", "batches.batch_size=8", "trainer=ddp"]
+    spawned, metrics = train("spawned", *words)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launched, others = train("launched", *words, "trainer.devices=1", launcher=launcher)  # torchrun's number counts
+    assert all(torch.equal(launched[name], weight) for name, weight in spawned.items())
+    assert others == metrics

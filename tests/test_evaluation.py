@@ -77,3 +77,21 @@ def test_constant_scores_are_the_worst_of_ties(shop):
 def test_every_user_with_a_target_is_ranked_once(dataset):
     users = int((np.diff(dataset.bounds, axis=1)[:, 0] > 0).sum())
     assert sum(len(asked.history) for asked in ranking_batches(dataset, "validation", 10, budget=100)) == users
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_figures_do_not_depend_on_how_many_users_wait(shop, part, monkeypatch):
+    def scorer(asked):
+        items = torch.arange(shop.n_items + 1.0)
+        return torch.sin(items * (1 + asked.users[:, None])).index_fill(1, torch.tensor(0), -torch.inf)
+
+    found = {}
+    for waiting in (1, 10, 10_000):
+        monkeypatch.setattr("recsys.evaluation.WAITING", waiting)
+        batches = ranking_batches(shop, part, None, budget=3 * shop.n_items)
+        found[waiting] = evaluate(scorer, shop, batches, (5, 10))
+    one = found.pop(1)
+    assert len(one.per_user["ndcg@10"]) == one.n_users
+    for other in found.values():
+        assert (other.metrics, other.warm, other.intervals) == (one.metrics, one.warm, one.intervals)
+        assert all((other.per_user[name] == values).all() for name, values in one.per_user.items())

@@ -118,6 +118,7 @@ def test_eight_bits_fall_back_where_scores_are_no_product(shop):
     assert file_of("ease", shop, "int8")[1]["precision"]["tables"] == "float16"
 
 
+@pytest.mark.slow
 def test_only_inputs_that_the_model_uses_are_asked_for(dataset, shop, mixed):
     plain = {"history", "k", "exclude_seen", "deny", "allow"}
     assert set(file_of("sasrec", dataset)[1]["inputs"]) == plain
@@ -218,7 +219,9 @@ def test_the_command_writes_the_file_into_the_run(run, capsys):
     assert "through the file on 60 test users" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("fault", [CheckError("it is wrong"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "fault", [pytest.param(CheckError("it is wrong"), marks=pytest.mark.slow), KeyboardInterrupt()]
+)
 def test_what_fails_leaves_no_file(run, monkeypatch, fault):
     monkeypatch.setattr("recsys.export.job.check_ranking", mock.Mock(side_effect=fault))
     with pytest.raises((ConfigError, KeyboardInterrupt)):
@@ -256,11 +259,13 @@ def test_the_clock_in_the_graph_tells_what_pandas_tells(zone):
         assert (found == derive(name, seconds, str(ZoneInfo(zone)))).all()
 
 
+@pytest.mark.slow
 def test_times_of_a_zone_with_summer_time_are_read_in_the_graph(tmp_path):
     data = prepared(tmp_path, planted_log(), clock=Clock(zone="Europe/Berlin"), features=Features(context=["hour"]))
     assert "timestamp" in file_of("two_tower", data)[1]["inputs"]
 
 
+@pytest.mark.slow
 def test_features_of_several_values_and_missing_numbers_enter_by_name(tmp_path):
     log = planted_log()
     rng = np.random.default_rng(0)
@@ -268,7 +273,7 @@ def test_features_of_several_values_and_missing_numbers_enter_by_name(tmp_path):
     log["price"] = np.where(rng.random(len(log)) < 0.1, np.nan, rng.normal(50, 9, len(log)))
     data = prepared(tmp_path, log, features=Features(context=["tags", "price"]))
     inputs = file_of("sasrec", data)[1]["inputs"]
-    assert inputs["history_tags"]["shape"] == ["batch", "length", 3]
+    assert "history_tags" not in inputs  # context is of the query alone
     assert inputs["tags"]["shape"] == ["batch", 3]
     assert inputs["price"] == {
         "type": "double", "shape": ["batch"], "default": None, "of": "request",
@@ -311,6 +316,7 @@ def too_large_for_one(monkeypatch):
     monkeypatch.setattr("recsys.export.external.BULKY", 1_000)
 
 
+@pytest.mark.slow
 def test_what_one_file_cannot_hold_lies_beside_it(run, monkeypatch, capsys):
     export(run, composed(f"run={run.folder}", name="export"))
     one = Recommender(run.folder / "model.onnx").recommend(["i03"])
@@ -330,6 +336,7 @@ def test_what_one_file_cannot_hold_lies_beside_it(run, monkeypatch, capsys):
         Recommender(run.folder / "model.onnx")
 
 
+@pytest.mark.slow
 def test_an_export_that_fails_leaves_the_tables_of_the_last_one(run, monkeypatch):
     too_large_for_one(monkeypatch)
     export(run, composed(f"run={run.folder}", name="export"))
@@ -380,7 +387,9 @@ def test_numbers_too_large_for_half_precision_are_refused(dataset):
         as_stored(model, dataset.n_items, "float16")
 
 
-@pytest.mark.parametrize("spoilt", ["scores", "vectors", "nan"])
+@pytest.mark.parametrize(
+    "spoilt", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("scores", "vectors")), "nan"]
+)
 def test_a_file_that_answers_otherwise_is_refused(spoilt, dataset, monkeypatch):
     model = made("sasrec", dataset)
     plain = Reference.scores

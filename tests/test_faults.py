@@ -56,6 +56,7 @@ def test_a_named_unit_is_taken_at_its_word(tmp_path):
     assert prepared(tmp_path, frame, clock=Clock(unit="ms")).timestamps.tolist() == [0, 20240]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_in_one_line_and_leaves_nothing(tmp_path):
     answer = full_disk(tmp_path)
     assert answer.code == 1

@@ -33,6 +33,8 @@ from recsys.training.job import evaluate, train
 from tests.composed import composed
 from tests.planted import planted_log, prepared
 
+pytestmark = pytest.mark.xdist_group("forget")  # one process makes what they share
+
 KEY, VARIABLE = "k" * 32, "RECSYS_PRIVACY_KEY"
 GONE, STAYS = "customer-u07", "customer-u08"
 COLUMNS = ["user", "customer", "unit"]
@@ -239,6 +241,7 @@ def serving(app):
     thread.join()
 
 
+@pytest.mark.slow
 def test_ids_leave_an_exported_file_and_the_old_version_is_refused(artefact, shop, tmp_path):
     (tmp_path / "runs").mkdir()
     path = shutil.copy(artefact("ncf", users=True), tmp_path / "runs" / "model.onnx")

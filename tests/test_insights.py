@@ -18,6 +18,8 @@ from recsys.insights.views import rfm, rfm_of
 from tests.customers import DAY, LENGTH, START, cdnow, command, ledger_of, planted_customers
 from tests.planted import planted_log, prepared
 
+pytestmark = pytest.mark.xdist_group("insights")  # one process makes what they share
+
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory):

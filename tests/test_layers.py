@@ -18,7 +18,11 @@ ALLOWED = {
     "losses": {"losses", "data"},
     "evaluation": {"evaluation", "data", "metrics"},
     "report": {"report", "evaluation", "metrics"},
-    "config": {"config"},
+    "kinds": {"kinds"},
+    "config": {"config", "kinds"},
+    "help": {"help", "config"},
+    "api": {"api", "export", "training", "config", "run"},
+    "stop": {"stop"},
     "run": {"run", "config"},
     "training": {"training", "data", "models", "losses", "metrics", "evaluation", "report", "config", "run"},
     "assistant": {"assistant", "serving", "config"},
@@ -28,12 +32,16 @@ ALLOWED = {
     "forecast": {"forecast", "insights", "bulk", "config", "run"},
     "benchmark": {"benchmark", "assistant", "serving", "training", "config", "run"} | TRAINED,
     "serving": {"serving", "config", "persons"},
-    "card": {"card", "run", "config"},
+    "page": {"page"},
+    "card": {"card", "page", "run", "config"},
     "leaderboard": {"leaderboard", "run", "config"},
+    "looking": {"looking", "insights", "leaderboard", "page", "training", "evaluation", "metrics", "models", "data"}
+    | {"run", "config"},
     "export": {"export", "card", "serving", "training", "models", "data", "evaluation", "config", "run"},
     "privacy": {"privacy", "persons", "serving", "training", "metrics", "config", "run"} | TRAINED,
     "lifecycle": {"lifecycle", "serving", "training", "metrics", "report", "config", "run"} | TRAINED,
-    "cli": {"benchmark", "bulk", "serving", "export", "config", "data", "training", "run"},
+    "sweep": {"sweep", "leaderboard", "export", "training", "models", "data", "report", "config", "run"},
+    "cli": {"benchmark", "bulk", "sweep", "serving", "export", "config", "data", "training", "run", "help", "stop"},
 }
 
 

@@ -15,6 +15,7 @@ from recsys.models.blocks import VanillaBlock
 from recsys.models.ease import EASE
 from recsys.models.fitting import Events, events_before, interactions
 from recsys.models.item_knn import ItemKNN
+from recsys.models.ncf import BUDGET, NCF
 from recsys.models.personal_frequency import PersonalFrequency
 from recsys.models.sasrec import SASRec, places_from_end
 from recsys.training.module import Training, score
@@ -117,3 +118,24 @@ def test_events_before_a_part_are_all_that_came_earlier(dataset):
         n = int((dataset.bounds[:, column] - dataset.offsets[:-1]).sum())
         assert n - 5 <= len(found.items) <= n
         assert found.age.min() == 0
+
+
+@pytest.mark.parametrize("n_queries", [1, 7, 40])
+def test_ncf_ranks_in_tiles_what_its_network_says_of_whole_pairs(n_queries, monkeypatch):
+    torch.manual_seed(0)
+    model = NCF(facts(700), dim=8, repeat=False).eval()
+    queries = torch.randn(n_queries, 1 + 8 + 64)
+    people, network = torch.randn(n_queries, 8), torch.randn(700, 8)
+    joined = torch.cat([model.user_side.weight, model.item_side.weight], dim=1)  # one first layer over both
+    queries[:, 9:] = model.user_side(people)
+    items = torch.cat([torch.randn(700, 9), model.item_side(network)], dim=1)
+    pairs = torch.cat([people[:, None].expand(-1, 700, -1), network.expand(n_queries, -1, -1)], dim=2)
+    sizes, plain = [], model._pairs
+    monkeypatch.setattr(model, "_pairs", lambda u, i: sizes.append(u.shape[-2] * i.shape[-2]) or plain(u, i))
+    with torch.no_grad():
+        expected = queries[:, :9] @ items[:, :9].T + model.network(pairs @ joined.T + model.user_side.bias)[..., 0]
+        torch.testing.assert_close(model.score(queries, items), expected, rtol=1e-5, atol=1e-5)
+    assert sum(sizes) == n_queries * 700
+    assert max(sizes) * model.width <= BUDGET // 4
+    whole = model.score(queries, items)
+    torch.testing.assert_close(whole, expected, rtol=1e-5, atol=1e-5)

@@ -17,6 +17,8 @@ from recsys.serving.session_stores import Memory, UnavailableError
 from recsys.serving.sessions import Sessions, in_memory
 from tests.runtimes import Serving, planted_file
 
+pytestmark = pytest.mark.xdist_group("page")  # one process makes what they share
+
 webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven with selenium: pip install selenium")
 Keys, Wait = webdriver.Keys, pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
 
@@ -186,6 +188,7 @@ def test_everything_comes_from_the_server_of_the_page(shop_page, served):
     assert all(address.startswith(served.url) for address in addresses)
 
 
+@pytest.mark.slow
 def test_a_file_that_holds_user_ids_is_refused_by_server_page_and_engine(browser, shop, tmp_path):
     path = planted_file(tmp_path, "two_tower", shop, "model.user_id=true", users=True)
     with Serving(path) as served:

@@ -19,7 +19,7 @@ from recsys.run import Run
 from recsys.serving.rules import Candidates, Diversify, Occasion
 from recsys.serving.table import ItemTable
 from recsys.training.fit import load_dataset, restore
-from recsys.training.module import score
+from recsys.training.module import scorer
 
 K = 10
 
@@ -37,11 +37,11 @@ def measure(run: str, columns: Sequence[str], relevances: Sequence[float], pool:
     if isinstance(model, ClosedForm):
         model.load_state_dict(trained.load_weights())
     max_history = None if isinstance(model, ClosedForm) else trained.config.batches.max_history
-    table, found = _table(dataset, columns), []
+    table, plain, found = _table(dataset, columns), scorer(model), []
     for relevance in relevances:
         rule = Diversify(columns, relevance)
-        scorer = _rearranged(lambda batch: score(model, batch), table, rule, pool)
-        metrics = evaluate(scorer, dataset, ranking_batches(dataset, "test", max_history), (K,)).metrics
+        rearranged = _rearranged(plain, table, rule, pool)
+        metrics = evaluate(rearranged, dataset, ranking_batches(dataset, "test", max_history), (K,)).metrics
         found.append((relevance, metrics["ndcg@10"], metrics["diversity@10"]))
     if plot is not None:
         _draw(found, Path(plot), dataset)
@@ -58,12 +58,12 @@ def _table(dataset: Dataset, columns: Sequence[str]) -> ItemTable:
         return ItemTable(path)
 
 
-def _rearranged(scorer: Scorer, table: ItemTable, rule: Diversify, pool: int) -> Scorer:
+def _rearranged(plain: Scorer, table: ItemTable, rule: Diversify, pool: int) -> Scorer:
     """A scorer whose best `pool` items are in the order of a rule, and whose others are not listed."""
     draw = np.random.default_rng(0)
 
     def scores_of(batch: Batch) -> Tensor:
-        scores = scorer(batch).float()
+        scores = plain(batch).float()
         hide_seen(scores, batch)
         best = scores.topk(min(pool, scores.shape[1] - 1), dim=1)
         ordered = torch.full_like(scores, -torch.inf)

@@ -34,6 +34,8 @@ class Batch:
     target: Int[Tensor, " T"]
     target_query: Int[Tensor, " T"]
     """which of the M queries a target answers, never falling"""
+    starts: Array | None = None
+    """(M+1,) where the targets of each query start and end: NumPy's, for losses that cut without asking the device"""
     weight: Float[Tensor, " T"] | None = None
     seen: tuple[Int[Tensor, " S"], Int[Tensor, " S"]] | None = None
     """rows and items to leave out of a ranking"""

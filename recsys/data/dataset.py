@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.data.features import DERIVED, Encoder, derive
+from recsys.data.features import DERIVED, TEXT, Encoder, derive
+from recsys.data.text import TextEncoder
 
 Array = np.ndarray
 
@@ -46,6 +47,11 @@ class Dataset:
         """How types of events are coded; None where all events are targets."""
         found = self.metadata["event"]
         return found and Encoder(**{**found, "values": tuple(found["values"])})
+
+    @cached_property
+    def text(self) -> TextEncoder | None:
+        """How texts of items were encoded; None where there are none."""
+        return TextEncoder.read(self.folder) if TEXT in self.encoders["item"] else None
 
     @cached_property
     def events(self) -> Array | None:

@@ -35,7 +35,7 @@ def _save(response: HTTPResponse, path: Path, md5: str | None) -> None:
     size, found = int(response.headers.get("Content-Length", 0)), hashlib.md5(usedforsecurity=False)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         try:
-            with tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name) as bar:
+            with tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name, disable=None) as bar:
                 while block := response.read(1 << 20):
                     file.write(block)
                     found.update(block)

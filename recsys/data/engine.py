@@ -7,7 +7,7 @@ pipeline runs unchanged on another engine.
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow as pa
 from narwhals.exceptions import NarwhalsError
 
 from recsys.data import times
-from recsys.data.quoting import literal_path, quoted_name, quoted_text
+from recsys.data.quoting import json_value, literal_path, quoted_name, quoted_text
 from recsys.data.schema import Clock, DataError
 
 Frame = nw.LazyFrame[Any]
@@ -31,18 +31,28 @@ WORDS = f"regexp_split_to_array(trim(line, {BLANKS}), '\\s+')"
 class Engine:
     """A private DuckDB connection that spills to, and keeps its stages in, one work folder."""
 
+    errors: tuple[type[Exception], ...] = (duckdb.Error, NarwhalsError)
+    text = f"nullif(trim(CAST({{}} AS VARCHAR), {BLANKS}), '')"
+    moment = "epoch_us(try_cast({} AS TIMESTAMPTZ))"
+    date = staticmethod(times.date)
+    name = staticmethod(quoted_name)
+
     def __init__(self, folder: Path, memory: str = "4GB") -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         config: dict[str, Any] = {"memory_limit": memory, "temp_directory": str(folder / "spill")}
         self.connection = duckdb.connect(config=config)
-        self.connection.execute("SET TimeZone='UTC'")
+        self._set_zone("UTC")
 
     def keep(self, frame: Frame, name: str) -> Frame:
         """The frame, computed once and read back from Parquet: lazy plans stay small."""
         path = self.folder / f"{name}.parquet"
         frame.sink_parquet(path)
         return self._sql("SELECT * FROM read_parquet(?)", literal_path(path))
+
+    def write(self, frame: Frame, path: Path) -> None:
+        """Write a frame into one Parquet file."""
+        frame.sink_parquet(path)
 
     def read_parquet(self, path: Path) -> Frame:
         """A Parquet file or a folder of them, with the row's ordinal in `_row`."""
@@ -90,7 +100,7 @@ class Engine:
         if not keys or twice is not None:
             fault = "holds no object" if not keys else f"has the key '{twice}' twice in one object"
             raise DataError(f"'{path}' {fault}; write one object a line, with each key once")
-        columns = ", ".join(f"{_json_value(key)} AS {quoted_name(name)}" for key, name in zip(keys, names, strict=True))
+        columns = ", ".join(f"{json_value(key)} AS {quoted_name(name)}" for key, name in zip(keys, names, strict=True))
         return _numbered(self.connection.sql(f"SELECT {columns} FROM ({objects})", params=[literal_path(path)]))
 
     def read_sequences(self, path: Path) -> Frame:
@@ -112,11 +122,11 @@ class Engine:
 
     def to_number(self, frame: Frame, column: str) -> Frame:
         """The frame with a column as float64; what does not parse is null."""
-        return self._replace(frame, column, f"try_cast({quoted_name(column)} AS DOUBLE)")
+        return self._replace(frame, column, f"try_cast({self.name(column)} AS DOUBLE)")
 
     def to_text(self, frame: Frame, column: str) -> Frame:
         """The frame with a column as text, blanks at its ends removed, empty as null."""
-        return self._replace(frame, column, f"nullif(trim(CAST({quoted_name(column)} AS VARCHAR), {BLANKS}), '')")
+        return self._replace(frame, column, self.text.format(self.name(column)))
 
     def to_microseconds(self, frame: Frame, column: str, clock: Clock) -> Frame:
         """The frame with a time column as int64 microseconds since 1970 UTC; what does not parse is null."""
@@ -124,16 +134,16 @@ class Engine:
         number = kind.is_numeric()
         if not number and kind not in (nw.Datetime, nw.Date):
             frame = self.to_text(frame, column)
-            numbers = self._count(frame, column, "DOUBLE")
-            number = numbers > 0 and numbers >= self._count(frame, column, "TIMESTAMPTZ")
-        value = quoted_name(column)
+            as_number, as_moment = f"try_cast({self.name(column)} AS DOUBLE)", self.moment.format(self.name(column))
+            numbers, moments = self._values(frame, f"count({as_number})", f"count({as_moment})")
+            number = numbers > 0 and numbers >= moments
+        value = self.name(column)
         if number:
             value, dates = self._from_number(frame, column, clock)
             if not dates:
                 return self._replace(frame, column, value)
         with self._zone(clock.zone):
-            moment = f"epoch_us(try_cast({value} AS TIMESTAMPTZ))"
-            return self.keep(self._replace(frame, column, moment), "times")
+            return self.keep(self._replace(frame, column, self.moment.format(value)), "times")
 
     def _first_line(self, path: Path) -> str:
         sql = f"SELECT line FROM read_csv(?, {LINE}) LIMIT 1"
@@ -144,31 +154,37 @@ class Engine:
 
     @contextmanager
     def _zone(self, zone: str) -> Iterator[None]:
-        self.connection.execute(f"SET TimeZone={quoted_text(zone)}")
+        self._set_zone(zone)
         try:
             yield
         finally:
-            self.connection.execute("SET TimeZone='UTC'")
+            self._set_zone("UTC")
+
+    def _set_zone(self, zone: str) -> None:
+        self.connection.execute(f"SET TimeZone={quoted_text(zone)}")
 
     def _from_number(self, frame: Frame, column: str, clock: Clock) -> tuple[str, bool]:
         """Microseconds of a column of numbers or, if that is what most of them write, their dates."""
-        number = f"try_cast({quoted_name(column)} AS DOUBLE)"
+        number = f"try_cast({self.name(column)} AS DOUBLE)"
         if clock.unit != "auto":
             return times.moment(number, clock.unit, strict=False), False
-        sql = f"SELECT median({number}), count({number}), count({times.date(number)}) FROM source"
-        middle, n, dates = frame.to_native().query("source", sql).fetchall()[0]
+        date = self.date(number)
+        middle, n, dates = self._values(frame, f"median({number})", f"count({number})", f"count({date})")
         if n and 2 * dates >= n:
-            return times.date(number), True
+            return date, True
         return times.moment(number, times.unit_of(middle or 0), strict=True), False
 
-    def _count(self, frame: Frame, column: str, kind: str) -> int:
-        sql = f"SELECT count(try_cast({quoted_name(column)} AS {kind})) FROM source"
-        return int(frame.to_native().query("source", sql).fetchall()[0][0])
+    def _values(self, frame: Frame, *aggregates: str) -> Sequence[Any]:
+        """What some aggregates say of the whole frame."""
+        return frame.to_native().aggregate(", ".join(aggregates)).fetchall()[0]
 
     def _replace(self, frame: Frame, column: str, expression: str) -> Frame:
         if column not in frame.columns:
             raise DataError(f"column '{column}' is missing; there are: {', '.join(frame.columns)}")
-        return _frame(frame.to_native().project(f"* REPLACE ({expression} AS {quoted_name(column)})"))
+        return self._replaced(frame.to_native(), column, expression)
+
+    def _replaced(self, relation: Any, column: str, expression: str) -> Frame:
+        return _frame(relation.project(f"* REPLACE ({expression} AS {quoted_name(column)})"))
 
     def _sql(self, sql: str, *values: Any) -> Frame:
         return _frame(self.connection.sql(sql, params=list(values)))
@@ -179,12 +195,12 @@ class Engine:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Engine]:
+def opened(folder: Path, kind: Callable[..., Engine] = Engine) -> Iterator[Engine]:
     """An engine, closed at the end; what it cannot read becomes a DataError that names file and line."""
-    engine = Engine(folder)
+    engine = kind(folder)
     try:
         yield engine
-    except (duckdb.Error, NarwhalsError) as error:
+    except engine.errors as error:
         raise DataError(_reason(str(error))) from error
     finally:
         engine.close()
@@ -207,14 +223,6 @@ def column_names(names: Sequence[str], source: str, remedy: str) -> list[str]:
     if twice:
         raise DataError(f"{source} has the column '{twice[0]}' twice (in whatever case); {remedy}")
     return names
-
-
-def _json_value(key: str) -> str:
-    """The value of a key as text; an error, once it is read, if it is a list or an object."""
-    pointer = quoted_text("/" + key.replace("~", "~0").replace("/", "~1"))
-    complaint = quoted_text(f"column '{key}' holds lists or objects, not one value")
-    nested = f"json_type(json, {pointer}) IN ('ARRAY', 'OBJECT')"
-    return f"CASE WHEN {nested} THEN error({complaint}) ELSE json ->> {pointer} END"
 
 
 def _reason(text: str) -> str:

@@ -59,7 +59,9 @@ class Epochs(IterableDataset[Batch], ABC):
         batches = list(bucketed(self.length[self.users], self.batch_size, rng))
         for n in range(len(self)):  # ranks that run out start again, so that all have as many
             number = n * self.share.world_size + self.share.rank
-            yield self.gather(self.users[batches[number % len(batches)]], rng)
+            batch = self.gather(self.users[batches[number % len(batches)]], rng)
+            batch.starts = np.searchsorted(batch.target_query.numpy(), np.arange(len(batch.query) + 1))
+            yield batch
 
     @abstractmethod
     def gather(self, users: Array, rng: np.random.Generator) -> Batch:

@@ -6,7 +6,7 @@ becomes several codes a row, padded with 0.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -15,9 +15,12 @@ import pandas as pd
 from pandas.api.types import is_float_dtype
 
 from recsys.data.schema import Columns, DataError
+from recsys.data.text import TFIDF, identity_of
 
 DERIVED = {"hour": 24, "weekday": 7, "month": 12, "season": 4}
 """what a timestamp alone tells, and how many values it has"""
+TEXT = "text"
+"""the item feature that stands for the text of an item"""
 
 LATER = ("item", "event", "value", "weight", "basket", "row", "money")
 """roles of columns that say what happened: nobody knows them when the question is asked"""
@@ -29,7 +32,8 @@ class Features:
 
     `context` columns come with the event and must be known when the question is asked; hour, weekday, month and
     season are derived from its time. `segments`, such as "user.age" or "item.aisle", are never seen by models:
-    rankings are reported by them.
+    rankings are reported by them. The item columns `text` are read as one text, which `text_encoder` (tfidf, or the
+    folder of a sentence-transformers model) makes a vector of `text_dim` numbers: the item feature "text".
     """
 
     user: Sequence[str] = ()
@@ -37,8 +41,15 @@ class Features:
     context: Sequence[str] = ()
     segments: Sequence[str] = ()
     separator: str = "|"
+    text: Sequence[str] = ()
+    text_encoder: str = TFIDF
+    text_dim: int = 64
 
     def __post_init__(self) -> None:
+        if self.text and TEXT in self.item:
+            raise DataError(f"features.item names '{TEXT}', which is what features.text makes; rename that column")
+        if self.text_dim < 1:
+            raise DataError(f"features.text_dim={self.text_dim} is no number of dimensions; use 1 or more")
         if not self.separator:
             raise DataError("features.separator is empty; write a text that no value contains")
         for name in self.segments:
@@ -60,6 +71,13 @@ class Features:
                     "after the event; leave it out"
                 )
 
+    def describe(self) -> dict[str, Any]:
+        """What a prepared dataset depends on: a language model by what is in its files."""
+        settings = asdict(self)
+        if not self.text:
+            return {name: value for name, value in settings.items() if not name.startswith(TEXT)}
+        return settings | {"text_encoder": identity_of(self.text_encoder)}
+
     def columns(self, kind: str) -> list[str]:
         """Columns of the `user` or `item` table that models may use, each once."""
         return list(dict.fromkeys(self.user if kind == "user" else self.item))
@@ -72,7 +90,9 @@ class Features:
 
 @dataclass(frozen=True)
 class Encoder:
-    """How one column becomes numbers: `values` of a category in code order from 1, or mean and deviation."""
+    """How one column becomes numbers: `values` of a category in code order from 1, or mean and deviation. A vector is
+    of `width` numbers, which come from elsewhere.
+    """
 
     kind: str
     values: tuple[str, ...] = ()

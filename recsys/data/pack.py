@@ -1,6 +1,7 @@
 """Writes a split log as the flat arrays of a prepared dataset."""
 
 import hashlib
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from recsys.data.engine import Engine, Frame
-from recsys.data.features import DERIVED, Encoder, Features, aligned, derive, fit_encoder
+from recsys.data.features import DERIVED, TEXT, Encoder, Features, aligned, derive, fit_encoder
 from recsys.data.log import Log, plain_pandas, seconds
 from recsys.data.schema import Columns, DataError
 from recsys.data.segments import segmented
 from recsys.data.sources import Tables
 from recsys.data.splits import Parts
+from recsys.data.text import fit_text, joined
 from recsys.data.validation import checked_ids
 from recsys.data.vocabulary import Vocabulary, grown
 
@@ -24,9 +26,11 @@ def side_tables(tables: Tables, columns: Columns, features: Features, engine: En
     """The user and item tables that features and segments need: only their columns, indexed by id as text."""
     found = {}
     for kind, table, key in (("user", tables.users, columns.user), ("item", tables.items, columns.item)):
-        names = dict.fromkeys(features.columns(kind) + features.segment_columns(kind))
+        texts = [*features.text] if kind == "item" else []
+        names = dict.fromkeys(features.columns(kind) + texts + features.segment_columns(kind))
         if names:
-            found[kind] = _side_table(table, kind, key, list(names), engine)
+            frame = columns_by_id(table, kind, key, list(names), engine)
+            found[kind] = frame[~frame.index.duplicated()]
     return found
 
 
@@ -77,9 +81,12 @@ def pack(
         if kind in side:
             table = aligned(side[kind], raw.tolist(), kind)
             encoders[kind] = _add_side(arrays, kind, table[features.columns(kind)], features.separator, old)
+            if kind == "item" and features.text:
+                encoders[kind][TEXT] = _add_text(work, arrays, table[[*features.text]], n_items, features, old)
             segments |= _add_segments(arrays, kind, table[features.segment_columns(kind)], features.separator)
     for name in features.context:
         arrays[f"context_{name}"], encoders["context"][name] = _context(log, name, training, features, zone, old)
+        _warn_of_item_column(name, items[training], arrays[f"context_{name}"][training])
     for name, array in arrays.items():
         np.save(work / f"{name}.npy", array)
     _write_ids(work, "user", raw_users, np.arange(1, len(used) + 1), np.diff(arrays["offsets"]))
@@ -124,6 +131,20 @@ def _add_side(
     return encoders
 
 
+def _add_text(
+    work: Path, arrays: dict[str, np.ndarray], table: pd.DataFrame, n_items: int, features: Features, old: Vocabulary
+) -> Encoder:
+    """Vectors of all items' texts by the old encoder, else by one that has learned from those of training."""
+    texts, text = joined(table), old.text_encoder(features)
+    if text is None:
+        text, vectors = fit_text(texts, n_items, features.text_encoder, features.text_dim)
+    else:
+        vectors = text.encode(texts)
+    text.write(work)
+    arrays[f"item_{TEXT}"] = _with_unknown(vectors)
+    return Encoder("vector", width=len(text.mean))
+
+
 def _add_segments(
     arrays: dict[str, np.ndarray], kind: str, table: pd.DataFrame, separator: str
 ) -> dict[str, tuple[str, ...]]:
@@ -152,7 +173,20 @@ def _context(
     return derive(name, seconds(log.timestamps), zone)[:, None], encoder
 
 
-def _side_table(table: Frame | None, kind: str, key: str, names: list[str], engine: Engine) -> pd.DataFrame:
+def _warn_of_item_column(name: str, items: np.ndarray, codes: np.ndarray) -> None:
+    """Says so where a context column, which a request is to bring, has one value for each item: it tells the target."""
+    if codes.dtype.kind == "f":
+        return
+    known = codes[:, 0] > 0
+    pairs = np.unique(np.stack([items, codes[:, 0]])[:, known], axis=1)
+    n_items = len(np.unique(pairs[0]))
+    if len(pairs[0]) == n_items and len(np.unique(pairs[1])) > 1 and known.sum() > 2 * n_items:
+        said = logging.getLogger(__name__)
+        said.warning("context '%s' has one value for each item: it describes what was chosen; leave it out", name)
+
+
+def columns_by_id(table: Frame | None, kind: str, key: str, names: list[str], engine: Engine) -> pd.DataFrame:
+    """Some columns of a user or item table, indexed by id as text; DataError where it has no such columns."""
     if table is None:
         wanted = ", ".join(f"{kind}.{name}" for name in names)
         raise DataError(f"data.features names {wanted} but there is no {kind} table: name it under data.source.{kind}s")
@@ -165,7 +199,7 @@ def _side_table(table: Frame | None, kind: str, key: str, names: list[str], engi
     chosen = table.select(nw.col(key).alias("_id"), *map(nw.col, names))
     frame = plain_pandas(checked_ids(chosen, "_id", engine).collect("pyarrow").to_native())
     frame = frame.dropna(subset=["_id"]).astype({"_id": str})
-    return frame.drop_duplicates("_id").set_index("_id")
+    return frame.set_index("_id")
 
 
 def _write_ids(work: Path, name: str, raw: pd.Series, number: np.ndarray, n: np.ndarray) -> None:

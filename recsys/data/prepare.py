@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,11 +23,13 @@ from recsys.data.features import Features
 from recsys.data.filters import Filters
 from recsys.data.ledger import Ledger
 from recsys.data.log import read_log
+from recsys.data.moments import with_moments
 from recsys.data.pack import pack, side_tables
 from recsys.data.privacy import Privacy, guarded, renamed
 from recsys.data.refunds import without_refunds
 from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
+from recsys.data.spark import SparkEngine
 from recsys.data.splits import Split, without_rare_items
 from recsys.data.validation import validate
 from recsys.data.vocabulary import FILES, Vocabulary, renumbered
@@ -51,6 +54,8 @@ def prepare(
     refund_events: Sequence[str] = (),
     privacy: Privacy = Privacy(),  # noqa: B008 - frozen
     vocabulary: str | None = None,
+    memory: str = "4GB",
+    spark: str | None = None,
 ) -> Dataset:
     """The prepared dataset of a source, from `folder` if the same was prepared before.
 
@@ -58,11 +63,13 @@ def prepare(
     baskets; `target_events` are what is predicted (None: all), other events are history alone; events of the types
     `refund_events` take purchases back; `privacy` says who is let in, besides those who are in the ledger of the erased
     that lies in `folder`. Users, items and values of the dataset in the folder `vocabulary` keep their numbers, others
-    are appended. Raises DataError for input that cannot be used; then nothing is left behind.
+    are appended. Beyond `memory` DuckDB spills to disk; with `spark`, a master, Spark prepares in its place. Raises
+    DataError for input that cannot be used; then nothing is left behind.
     """
+    features.refuse_later(columns)
     spec = {
         "format": FORMAT, "name": name, "source": source.identity(), "columns": _prepared(columns),
-        "clock": asdict(clock), "filters": asdict(filters), "features": asdict(features),
+        "clock": asdict(clock), "filters": asdict(filters), "features": features.describe(),
         "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split), "refund_events": list(refund_events),
         "target_events": None if target_events is None else list(target_events),
         **privacy.describe(),
@@ -75,9 +82,11 @@ def prepare(
     if (path / "metadata.json").exists():
         log.info("dataset: reusing %s", path)
         return Dataset(path)
+    log.info("dataset: preparing %s", path)
     _sweep(path)
     with _staged(path) as work:
-        with opened(work / "stages") as engine:
+        kind = partial(SparkEngine, master=spark) if spark else partial(Engine, memory=memory)
+        with opened(work / "stages", kind) as engine:
             ledger = Ledger(Path(folder), privacy.key)
             if any(user in ledger for user in map(str, old.users)):
                 raise DataError(f"vocabulary='{vocabulary}' holds users who were erased; train anew without it")
@@ -104,10 +113,11 @@ def _write(
     old: Vocabulary,
 ) -> None:
     brought = tuple(dict.fromkeys((*features.brought, *privacy.columns)))
-    valid = validate(tables.events, columns, clock, brought, engine)
+    events = with_moments(tables.events, tables.moments, columns, clock, features, engine)
+    valid = validate(events, columns, clock, brought, engine)
     valid = guarded(valid, privacy, ledger, features.brought, engine)
     valid = without_refunds(valid, spec["refund_events"], spec["target_events"] or filters.events, engine)
-    valid.quarantine.sink_parquet(work / "quarantine.parquet")
+    engine.write(valid.quarantine, work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
     read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])
     if len(old.items):
@@ -187,7 +197,10 @@ def _sweep(path: Path) -> None:
 
 def _prepared(columns: Columns) -> dict[str, Any]:
     """The columns that the prepared dataset depends on."""
-    return {role: name for role, name in asdict(columns).items() if role != "money"}
+    named = asdict(columns)
+    if named["place"] is None:
+        del named["place"]  # so that data without one keep their names
+    return {role: name for role, name in named.items() if role != "money"}
 
 
 def _identity(vocabulary: Path) -> str:
@@ -198,5 +211,5 @@ def _identity(vocabulary: Path) -> str:
 
 def _describe(split: Split) -> dict[str, Any]:
     settings = asdict(split)  # type: ignore[call-overload]
-    fixed = {"ordered": split.ordered, "targets": split.targets, "ask": split.ask}
-    return {"name": type(split).__name__, **fixed, **settings}
+    described = {"name": type(split).__name__, "ordered": split.ordered, "targets": split.targets, **settings}
+    return {name: value for name, value in described.items() if (name, value) != ("ask", "user")}

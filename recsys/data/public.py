@@ -56,8 +56,8 @@ class MovieLens:
         return f"movielens:{file_hash(self._archive())}"
 
     def read(self, engine: Engine) -> Tables:
-        """Columns user, item, rating, timestamp; movies with title, year, genres; users with age, gender,
-        occupation, zip.
+        """Columns user, item, rating, timestamp; movies with title and genres, in 100K also a column a genre and the
+        date of release; users with age, gender, occupation, zip.
         """
         folder = _unpacked(self._archive(), engine.folder / "movielens") / f"ml-{self.size}"
         return self._read_100k(engine, folder) if self.size == "100k" else self._read_1m(engine, folder)
@@ -70,9 +70,11 @@ class MovieLens:
 
     def _read_100k(self, engine: Engine, folder: Path) -> Tables:
         movies = [*("item", "title", "release", "video", "url"), *GENRES]
+        flags = [nw.when(nw.col(genre) == "1").then(nw.lit(genre)) for genre in GENRES]
+        genres = nw.concat_str(flags, separator="|", ignore_nulls=True)
         return Tables(
             _named(engine, folder / "u.data", "\t", ["user", "item", "rating", "timestamp"], 100_000),
-            _named(engine, folder / "u.item", "|", movies, 1_682),
+            _named(engine, folder / "u.item", "|", movies, 1_682).with_columns(genres=genres),
             _named(engine, folder / "u.user", "|", ["user", "age", "gender", "occupation", "zip"], 943),
         )
 

@@ -68,8 +68,9 @@ class RankingBatches(IterableDataset[Batch]):
         seen = None
         if self.dataset.exclude_seen:
             seen_mask = self.reader.targets(seen_at, seen_mask)
-            rows_seen, items_seen = distinct_pairs(self.reader.history(seen_at, seen_mask))
-            seen = tensor(rows_seen), tensor(items_seen)
+            items_seen = self.reader.history(seen_at, seen_mask)
+            rows_seen, places = np.nonzero(items_seen)
+            seen = tensor(rows_seen), tensor(items_seen[rows_seen, places])
         return Batch(
             user=tensors(self.reader.user(users)),
             history=tensor(items),

@@ -9,6 +9,10 @@ from recsys.data.times import UNITS
 MICROSECONDS = 1_000_000
 
 
+ASIDE = ("money", "place")
+"""roles that a prepared dataset has no column for"""
+
+
 class DataError(ValueError):
     """Input that cannot be used: says which, why and what to do."""
 
@@ -20,7 +24,8 @@ class Columns:
     `timestamp` orders a user's events; without it the order is `row`, the source's own ordinal (the row
     number where no column is named). Events with one `basket` value happened together. `value` (a rating, a
     price) is only filtered on; `weight` multiplies the loss. `money`, what was paid for the event, is read by
-    `recsys segment` and `recsys forecast` alone. An event without a user but with a `session` is one
+    `recsys segment` and `recsys forecast` alone. `place`, where the event was, is read to join a table of moments. An
+    event without a user but with a `session` is one
     of a user that this session alone knows.
     """
 
@@ -34,10 +39,11 @@ class Columns:
     row: str | None = None
     session: str | None = None
     money: str | None = None
+    place: str | None = None
 
     def named(self) -> dict[str, str]:
         """Standard name → the source's name, for the columns that the source has and a prepared dataset needs."""
-        return {role: name for role, name in vars(self).items() if name is not None and role != "money"}
+        return {role: name for role, name in vars(self).items() if name is not None and role not in ASIDE}
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,18 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from recsys.data.engine import Engine, Frame, arrow_table
 from recsys.data.schema import DataError
+from recsys.data.spark import content_hash, is_spark
 
 JSON = {".json", ".jsonl", ".ndjson"}
 
 
 class Tables(NamedTuple):
-    """Events as the source has them, and the tables of items and users beside them."""
+    """Events as the source has them, and the tables of items, users and moments (places and hours) beside them."""
 
     events: Frame
     items: Frame | None = None
     users: Frame | None = None
+    moments: Frame | None = None
 
 
 @runtime_checkable
@@ -38,15 +40,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class FileSource:
-    """A log in one file, with optional item and user tables (CSV, JSON or Parquet) beside it."""
+    """A log in one file, with optional tables of items, users and moments (CSV, JSON or Parquet) beside it."""
 
     path: str
     items: str | None = None
     users: str | None = None
+    moments: str | None = None
 
     def identity(self) -> str:
         """Kind and content hash of every file."""
-        hashes = [file_hash(existing(path, name)) if path else "" for name, path in vars(self).items()]
+        hashes = [file_hash(existing(path, name)) if path else "" for name, path in _given(self).items()]
         return f"{type(self).__name__}:{','.join(hashes)}"
 
     def read(self, engine: Engine) -> Tables:
@@ -55,6 +58,7 @@ class FileSource:
             self.read_events(engine, existing(self.path, "path")),
             read_table(engine, existing(self.items, "items")) if self.items else None,
             read_table(engine, existing(self.users, "users")) if self.users else None,
+            read_table(engine, existing(self.moments, "moments")) if self.moments else None,
         )
 
     def read_events(self, engine: Engine, path: Path) -> Frame:
@@ -96,20 +100,26 @@ class Pairs(FileSource):
 
 @dataclass(frozen=True)
 class FrameSource:
-    """A log in memory: pandas, Polars or Arrow."""
+    """A log in memory: pandas, Polars or Arrow, or Spark's where `data.spark` is set."""
 
     events: Any
     items: Any = None
     users: Any = None
+    moments: Any = None
 
     def identity(self) -> str:
         """Content hash of every frame."""
-        return "frame:" + ",".join("" if f is None else _frame_hash(f) for f in vars(self).values())
+        return "frame:" + ",".join("" if f is None else _frame_hash(f) for f in _given(self).values())
 
     def read(self, engine: Engine) -> Tables:
         """The tables, each with the row's ordinal in `_row`."""
-        items, users = (None if f is None else engine.from_frame(f) for f in (self.items, self.users))
-        return Tables(engine.from_frame(self.events), items, users)
+        beside = (self.items, self.users, self.moments)
+        return Tables(engine.from_frame(self.events), *(None if f is None else engine.from_frame(f) for f in beside))
+
+
+def _given(source: FileSource | FrameSource) -> dict[str, Any]:
+    """The tables of a source; without moments, what it was before there were any, so that data keep their names."""
+    return {name: table for name, table in vars(source).items() if name != "moments" or table is not None}
 
 
 def existing(path: str, setting: str) -> Path:
@@ -140,6 +150,8 @@ def file_hash(path: Path) -> str:
 
 
 def _frame_hash(frame: Any) -> str:
+    if is_spark(frame):
+        return hashlib.sha256(content_hash(frame).encode()).hexdigest()
     table = arrow_table(frame)
     digest = hashlib.sha256(str(table.schema.remove_metadata()).encode())
     for batch in table.combine_chunks().to_batches():

@@ -146,14 +146,47 @@ def _check_ask(ask: str) -> None:
         raise DataError(f"split.ask='{ask}' is unknown; use {' or '.join(ASKS)}")
 
 
+@dataclass(frozen=True)
+class ColdItems(Random):
+    """A random split of events, and items that nobody had before the test: `share` of all items, shuffled by the seed.
+    Of their events only those in the test are left, and of other items none that only the test has. The shuffled items
+    make up as many parts as fit, of which number `hide` is hidden, so that settings can be chosen on others.
+    """
+
+    test: float = 0.6
+    share: float = 0.12
+    hide: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (0 < self.share < 1 and self.hide >= 0 and (self.hide + 1) * self.share <= 1):
+            raise DataError(f"split: share={self.share} has no part number hide={self.hide}; the first is 0")
+
+    def __call__(self, log: Log) -> Parts:
+        """The parts of the log."""
+        items = np.unique(log.items)
+        n = max(int(len(items) * self.share), 1)
+        hidden = np.random.default_rng(self.seed).permutation(items)[self.hide * n : (self.hide + 1) * n]
+        parts = super().__call__(log)
+        before_test = np.arange(len(log)) < parts.bounds[parts.log.users, 1]
+        cold = np.isin(parts.log.items, hidden)
+        known = np.isin(parts.log.items, parts.log.items[before_test])
+        return _kept(parts, np.where(cold, ~before_test, known))
+
+
 def without_rare_items(parts: Parts, minimum: int) -> Parts:
     """The parts without items that have fewer than `minimum` events before the test part."""
     log = parts.log
     before_test = np.arange(len(log)) < parts.bounds[log.users, 1]
     counts = np.bincount(log.items[before_test], minlength=log.items.max(initial=0) + 1)
     mask = counts[log.items] >= minimum if minimum > 1 else np.ones(len(log), dtype=bool)
+    return _kept(parts, mask)
+
+
+def _kept(parts: Parts, mask: np.ndarray) -> Parts:
+    """The parts without the events that are not in the mask."""
     kept_before = np.concatenate([[0], np.cumsum(mask)])
-    return parts._replace(log=log.keep(mask), bounds=kept_before[parts.bounds])
+    return parts._replace(log=parts.log.keep(mask), bounds=kept_before[parts.bounds])
 
 
 def _basket_before(log: Log, end: np.ndarray, first: np.ndarray) -> np.ndarray:

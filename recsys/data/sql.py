@@ -39,6 +39,7 @@ class Sql:
     events: str
     items: str | None = None
     users: str | None = None
+    moments: str | None = None
 
     def identity(self) -> str:
         """Content hash of every table."""
@@ -56,6 +57,8 @@ class Sql:
         folder = Path(tempfile.mkdtemp(prefix="recsys-sql-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         queries = {"events": self.events, "items": self.items, "users": self.users}
+        if self.moments:
+            queries["moments"] = self.moments
         with connected(self.url) as connection:
             return {
                 name: stage(connection, query, folder / f"{name}.parquet") if query else None

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from recsys.data.dataset import Dataset
-from recsys.data.features import Encoder
+from recsys.data.features import Encoder, Features
 from recsys.data.log import Log
 from recsys.data.schema import DataError
+from recsys.data.text import TextEncoder, identity_of
 
 FILES = ("metadata.json", "items.parquet", "users.parquet")
 """what of a prepared dataset is a vocabulary"""
@@ -23,6 +24,7 @@ class Vocabulary:
     items: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
     encoders: dict[str, dict[str, Encoder]] = field(default_factory=dict)
     event: Encoder | None = None
+    text: TextEncoder | None = None
 
     @classmethod
     def read(cls, folder: str) -> "Vocabulary":
@@ -32,11 +34,20 @@ class Vocabulary:
             raise DataError(f"data.vocabulary='{folder}' has no {missing[0]}; name the folder of a prepared dataset")
         found = Dataset(Path(folder))
         items = found.raw_items().to_pandas().iloc[: found.n_items]
-        return cls(found.raw_users().to_pandas(), items, found.encoders, found.event)
+        return cls(found.raw_users().to_pandas(), items, found.encoders, found.event, found.text)
 
     def encoder(self, kind: str, name: str) -> Encoder | None:
         """How a column of `user`, `item` or `context` was coded."""
         return self.encoders.get(kind, {}).get(name)
+
+    def text_encoder(self, features: Features) -> TextEncoder | None:
+        """How texts were encoded; DataError if it was by another encoder."""
+        if self.text is not None and self.text.identity != identity_of(features.text_encoder):
+            raise DataError(
+                f"texts were encoded by '{self.text.name}' in data.vocabulary and now by '{features.text_encoder}'; "
+                "keep data.features.text_encoder, or train anew without vocabulary"
+            )
+        return self.text
 
 
 def renumbered(log: Log, ids: dict[str, pd.Series], old: Vocabulary) -> tuple[Log, dict[str, pd.Series]]:

@@ -15,8 +15,10 @@ from omegaconf import DictConfig
 from onnx import ModelProto
 
 from recsys.card import described, markdown
-from recsys.config import ConfigError
+from recsys.config import ConfigError, build
+from recsys.data.batches import tensors
 from recsys.data.dataset import Dataset
+from recsys.data.new_items import Extended, extended
 from recsys.export.check import Asker, CheckError, FileScorer, check_answers, check_ranking
 from recsys.export.columns import Column, columns_of
 from recsys.export.graph import Words, compose
@@ -24,7 +26,7 @@ from recsys.export.manifest import facts, golden, written
 from recsys.export.reference import Drawn, Reference
 from recsys.export.tables import as_stored, check_precision, effective, without_users
 from recsys.export.traced import trace
-from recsys.models.base import ClosedForm, Model
+from recsys.models.base import ClosedForm, Model, Trainable
 from recsys.models.embedding import UserRow
 from recsys.run import Run, atomic
 from recsys.serving.recommender import Recommender
@@ -40,10 +42,13 @@ TABLES = "model-{}.tables"
 def export(run: Run, config: DictConfig) -> None:
     """Write and check the run's file; raises ConfigError, and leaves no new file, if it does not hold the check."""
     check_precision(config.precision)
+    log.info("writing %s, and checking it against the model", run.folder / FILE)
     dataset = load_dataset(run.config)
     model = restore(run.config, dataset, run)
     if isinstance(model, ClosedForm):
         model.load_state_dict(run.load_weights())
+    if config.get("new_items"):
+        dataset = _with_new_items(model, dataset, run, config.new_items)
     max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
     about = {"model": model_name(run.config), "licence": config.licence, "metrics": _metrics(run), "card": _card(run)}
     settings = config.precision, config.users, config.check_users
@@ -60,11 +65,23 @@ def export(run: Run, config: DictConfig) -> None:
     said = manifest["precision"]
     ndcg = next(name for name in said["file"] if name.startswith("ndcg"))
     rows = any(isinstance(child, UserRow) for child in model.children())
+    new = f", {len(dataset.new)} new items" if isinstance(dataset, Extended) else ""
     unknown = ", whom it does not know: users=true keeps their ids" if rows and not config.users else ""
     print(  # noqa: T201 - the command's answer
         f"{run.folder / FILE}: {size / 2**20:.1f} MiB, {said['tables']}, top 10 overlap {said['overlap@10']:.4f}, "
-        f"{ndcg} {said['file'][ndcg]:.4f} through the file on {said['n_users']:,} test users{unknown}"
+        f"{ndcg} {said['file'][ndcg]:.4f} through the file on {said['n_users']:,} test users{unknown}{new}"
     )
+
+
+def _with_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> Extended:
+    """The dataset with the items of a table, which the model takes too."""
+    if isinstance(model, ClosedForm):
+        raise ConfigError(f"{model_name(run.config)} knows items by their events alone and can take no new_items")
+    settings = run.config.data
+    found = extended(dataset, path, build(settings.columns), build(settings.features))
+    assert isinstance(model, Trainable)
+    model.append(tensors(found.columns))
+    return found
 
 
 def exported(

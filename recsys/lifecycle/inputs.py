@@ -61,6 +61,8 @@ def inputs(dataset: Dataset, windows: Windows, known: np.ndarray) -> list[Input]
     rows = {"user": windows.user[windows.block] + 1, "item": items, "context": at}
     for kind, index in rows.items():
         for name, encoder in dataset.encoders[kind].items():
+            if encoder.kind == "vector":
+                continue  # of the very items that are counted above
             column = dataset.features(kind)[name][index]
             codes = tenths(column) if encoder.kind == "number" else column
             several = codes.shape[1] > 1  # filled up with 0; alone, 0 is a value: unknown

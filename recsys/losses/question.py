@@ -6,6 +6,7 @@ M queries, T targets, I items with padding (item 0), C candidates, D dimensions,
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -41,6 +42,16 @@ class Question:
     """training events of each item, 0 for padding"""
     weight: Float[Tensor, " T"] | None = None
     slots: tuple[Int[Tensor, "M L"], Float[Tensor, "M L"]] | None = None
+    starts: np.ndarray | None = None
+    """(M+1,) where the targets of each query start and end, if the batch says it"""
+
+    def edges(self, chunk: int) -> list[int]:
+        """Where the targets of every `chunk` queries start, and where the last end."""
+        n = len(self.queries)
+        at = [*range(0, n, chunk), n]
+        if self.starts is not None:
+            return [int(start) for start in self.starts[at]]
+        return torch.searchsorted(self.target_query, torch.tensor(at, device=self.target.device)).tolist()
 
     @property
     def weights(self) -> Float[Tensor, " T"]:

@@ -33,6 +33,7 @@ class Softmax(nn.Module):
             question.target_query,
             question.weights,
             self.chunk,
+            question.edges(self.chunk),
         )
 
     @staticmethod
@@ -59,17 +60,16 @@ class _ChunkedSoftmax(torch.autograd.Function):
         target_query: Tensor,
         weight: Tensor,
         chunk: int,
+        edges: list[int],
     ) -> Tensor:
         kinds = [None if x is None else x.dtype for x in (queries, items, slot_scores)]
         queries, items, full = _as_multiplied(queries, items)
         total = queries.new_zeros((), dtype=full)
         of_queries, of_items = torch.empty_like(queries), torch.zeros_like(items, dtype=full)
         of_slots = None if slot_scores is None else torch.empty_like(slot_scores)
-        starts = range(0, len(queries), chunk)
-        edges = torch.searchsorted(target_query, torch.tensor([*starts, len(queries)], device=target.device)).tolist()
         weight = weight.to(full)
         mass = total.new_zeros(len(queries)).index_add_(0, target_query, weight)
-        for n, start in enumerate(starts):
+        for n, start in enumerate(range(0, len(queries), chunk)):
             rows, mine = slice(start, start + chunk), slice(edges[n], edges[n + 1])
             logits = _product(queries[rows], items.T, full)
             if slot_items is not None and slot_scores is not None:
@@ -96,7 +96,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         of_queries, of_items, *of_slots = (grad_output * saved for saved in ctx.saved_tensors)
-        return of_queries, of_items, *(of_slots or [None]), None, None, None, None, None
+        return of_queries, of_items, *(of_slots or [None]), None, None, None, None, None, None
 
 
 def _as_multiplied(queries: Tensor, items: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import Encoder
+from recsys.data.schema import DataError
 from recsys.models.repeat import Repeat
 
 Columns = dict[str, Tensor]
@@ -117,6 +118,12 @@ class Trainable(Model):
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
         """The vectors of some items, or (I, D) of all, padding first."""
 
+    def append(self, columns: Columns) -> None:  # noqa: ARG002 - a model that can says so
+        """Take items without events behind the others, of whose features `columns` holds (N, width) each; DataError
+        for a model that knows items by their ids alone.
+        """
+        raise DataError(f"{type(self).__name__} knows items by their ids alone and can take no new ones; use two_tower")
+
     @abstractmethod
     def fold(self, matrix: Float[Tensor, "I D"]) -> None:
         """Read item vectors from `matrix` alone from now on, and drop what they were computed from: export does
@@ -144,9 +151,20 @@ class Trainable(Model):
         self, user: Columns, history: Int[Tensor, "B L"], events: Columns, request: Columns
     ) -> Float[Tensor, "B I"]:
         """Scores of all items for a query after the whole history; −inf for padding."""
+        return self.scores(self.item_vectors(), user, history, events, request)
+
+    def scores(
+        self,
+        items: Float[Tensor, "I D"],
+        user: Columns,
+        history: Int[Tensor, "B L"],
+        events: Columns,
+        request: Columns,
+    ) -> Float[Tensor, "B I"]:
+        """The same by `items`, the vectors of all items, which ranking many computes once."""
         ask = (history > 0).sum(dim=1, keepdim=True)
         query = self.encode(user, history, events, request, ask)
-        scores = self.score(query[:, 0], self.item_vectors())
+        scores = self.score(query[:, 0], items)
         extra = self.slot_scores(query, history, events, request, ask)
         if extra is not None:
             scores = scores.scatter_add(1, history, extra[:, 0].to(scores.dtype))

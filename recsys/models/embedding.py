@@ -20,7 +20,7 @@ class FeatureEmbedding(nn.Module):
         super().__init__()
         self.tables = nn.ModuleDict()
         for name, encoder in encoders.items():
-            table: nn.Module = nn.Linear(1, dim, bias=False)
+            table: nn.Module = nn.Linear(1 if encoder.kind == "number" else encoder.width, dim, bias=False)
             if encoder.kind == "category":
                 table = nn.Embedding(encoder.size, dim, padding_idx=0)
             nn.init.normal_(table.weight, std=0.02)  # type: ignore[arg-type]
@@ -65,6 +65,16 @@ def initialised(rows: int, dim: int, std: float = 0.02, sparse: bool = False) ->
     with torch.no_grad():
         embedding.weight[0] = 0
     return embedding
+
+
+def longer(table: nn.Embedding, n: int, unknown: bool) -> nn.Embedding:
+    """A table with n more rows: 0 where that was trained to stand for the unknown, else the mean of the others."""
+    old = table.weight.detach()
+    row = torch.zeros_like(old[0]) if unknown else old[1:].mean(dim=0)
+    found = nn.Embedding(len(old) + n, old.shape[1], padding_idx=0, sparse=table.sparse)
+    with torch.no_grad():
+        found.weight.copy_(torch.cat([old, row.expand(n, -1)]))
+    return found
 
 
 class Rows(nn.Module):

@@ -20,7 +20,9 @@ from recsys.models.pooling import make_pooling
 from recsys.models.repeat import Repeat
 
 BUDGET = 2**20
-"""hidden units of a chunk of pairs: 4 MiB stay in the cache"""
+"""hidden units of a chunk of pairs in training: 4 MiB stay in the cache"""
+TILE = 256
+"""items of a tile of pairs in ranking, which has a quarter of those units: measured, docs/experiments.md"""
 
 
 class NCF(Trainable):
@@ -100,19 +102,30 @@ class NCF(Trainable):
         return torch.cat([torch.ones_like(person[..., :1]), product * self.product, self.user_side(network)], dim=-1)
 
     def score(self, queries: Float[Tensor, "*N Q E"], items: Float[Tensor, "*N C E"]) -> Float[Tensor, "*N Q C"]:
-        """Scores of all pairs, some queries at a time; the rest of the network is computed again for the gradient."""
+        """Scores of all pairs, some at a time; for the gradient what is between is computed again."""
         known = 1 + self.dim
         scores = queries[..., :known] @ items[..., :known].transpose(-1, -2)
         people, things = queries[..., known:], items[..., known:]
         if torch.compiler.is_exporting():  # the exported graph cuts the items instead
             return scores + self._pairs(people, things)
+        if not torch.is_grad_enabled():
+            return self._add_tiles(scores, people, things)
         a_query = math.prod(things.shape[:-1]) * self.width
         parts = torch.split(people, max(BUDGET // max(a_query, 1), 1), -2)
         return scores + torch.cat([self._chunk(part, things) for part in parts], dim=-2)
 
+    def _add_tiles(
+        self, scores: Float[Tensor, "*N Q C"], people: Float[Tensor, "*N Q H"], things: Float[Tensor, "*N C H"]
+    ) -> Float[Tensor, "*N Q C"]:
+        """The scores, with those of the network added in place: memory is what one tile takes."""
+        a_query = math.prod(things.shape[:-2]) * min(TILE, things.shape[-2]) * self.width
+        step = max(BUDGET // 4 // max(a_query, 1), 1)
+        for query, item in itertools.product(range(0, people.shape[-2], step), range(0, things.shape[-2], TILE)):
+            tile = ..., slice(query, query + step), slice(item, item + TILE)
+            scores[tile] += self._pairs(people[..., tile[1], :], things[..., tile[2], :])
+        return scores
+
     def _chunk(self, people: Tensor, things: Tensor) -> Tensor:
-        if not torch.is_grad_enabled():
-            return self._pairs(people, things)
         scores: Tensor = checkpoint(self._pairs, people, things, use_reentrant=False)
         return scores
 

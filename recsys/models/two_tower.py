@@ -13,8 +13,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
+from recsys.data.schema import DataError
 from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.embedding import Context, FeatureEmbedding, Rows, UserRow, initialised, log_popularity, vectors
+from recsys.models.embedding import (
+    Context,
+    FeatureEmbedding,
+    Rows,
+    UserRow,
+    initialised,
+    log_popularity,
+    longer,
+    vectors,
+)
 from recsys.models.pooling import make_pooling
 from recsys.models.repeat import Repeat
 
@@ -24,8 +34,9 @@ class TwoTower(Trainable):
     by how long ago, `attention`: by weights of the items), user features, context of the
     request, and (`user_id`) a row for each user. Item tower: id and features, plus a learned popularity. `repeat`
     (None: where the data rank repeats) mixes in the user's own decayed counts; a share `id_dropout` of users is
-    trained as unknown, so that nobody new is refused, and a share `context_dropout` of the values of each column of the
-    context. `sparse`: tables get gradients only where they were read.
+    trained as unknown, so that nobody new is refused, a share `context_dropout` of the values of each column of the
+    context, and a share `item_dropout` of the items that are scored, so that features alone tell what is new. `sparse`:
+    tables get gradients only where they were read.
     """
 
     def __init__(
@@ -40,14 +51,17 @@ class TwoTower(Trainable):
         user_id: bool = False,
         id_dropout: float = 0.1,
         context_dropout: float = 0.2,
+        item_dropout: float = 0.0,
         repeat: bool | None = None,
         half_lives: Sequence[float] = (7, 30, 90, 365),
         sparse: bool = False,
     ) -> None:
         super().__init__()
+        self.item_dropout = item_dropout
         self.item: nn.Embedding | Rows = initialised(facts.n_items + 1, dim, sparse=sparse)
         self.popularity: nn.Embedding | Rows = initialised(facts.n_items + 1, 1, sparse=sparse)
         self.item_features = FeatureEmbedding(facts.item, dim)
+        self.popularity_features = FeatureEmbedding(facts.item if item_dropout > 0 else {}, 1)
         self.user = UserRow(facts.n_users, dim, id_dropout, sparse) if user_id else None
         self.user_features = FeatureEmbedding(facts.user, dim)
         self.context = Context(facts.context, dim, context_dropout)
@@ -75,19 +89,37 @@ class TwoTower(Trainable):
 
     def content(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
         """Item vectors without the popularity column."""
+        return vectors(self.item, items) + self.item_features(self._columns(items))
+
+    def _columns(self, items: Int[Tensor, "*N"] | None) -> Columns:
         columns = {name: getattr(self, f"item_{name}") for name in self.item_features.tables}
-        if items is not None:
-            columns = {name: column[items] for name, column in columns.items()}
-        return vectors(self.item, items) + self.item_features(columns)
+        return columns if items is None else {name: column[items] for name, column in columns.items()}
 
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... E"]:
         """Item vectors with the popularity as last column."""
-        return torch.cat([self.content(items), vectors(self.popularity, items)], dim=-1)
+        own = torch.cat([vectors(self.item, items), vectors(self.popularity, items)], dim=-1)
+        if self.training and self.item_dropout > 0:
+            own = own * (torch.rand(own.shape[:-1], device=own.device) >= self.item_dropout)[..., None]
+        columns = self._columns(items)
+        told = torch.zeros_like(own[..., :-1]) + self.item_features(columns)
+        return own + torch.cat([told, torch.zeros_like(own[..., -1:]) + self.popularity_features(columns)], dim=-1)
+
+    def append(self, columns: Columns) -> None:
+        """Take new items by their features: an id and a popularity that are unknown, or those of the mean item."""
+        if not columns:
+            raise DataError("the model has no item features to tell new items by; name data.features.item or .text")
+        assert isinstance(self.item, nn.Embedding) and isinstance(self.popularity, nn.Embedding)
+        n, unknown = len(next(iter(columns.values()))), self.item_dropout > 0
+        self.item, self.popularity = longer(self.item, n, unknown), longer(self.popularity, n, unknown)
+        if self.repeat is not None:
+            self.repeat.propensity = longer(self.repeat.propensity, n, unknown=False)
+        for name, column in columns.items():
+            setattr(self, f"item_{name}", torch.cat([getattr(self, f"item_{name}"), column]))
 
     def fold(self, matrix: Float[Tensor, "I E"]) -> None:
         """Read item vectors from `matrix` alone."""
         self.item, self.popularity = Rows(matrix, 0, -1), Rows(matrix, -1)
-        self.item_features = FeatureEmbedding({}, 0)
+        self.item_features = self.popularity_features = FeatureEmbedding({}, 0)
 
     def encode(
         self,

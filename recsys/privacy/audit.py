@@ -22,7 +22,7 @@ from recsys.privacy.membership import Attack, Witness, attack
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
 from recsys.training.fit import load_dataset, restore
-from recsys.training.module import score
+from recsys.training.module import scorer
 
 FEWEST = 30
 """users that a group needs for a figure of its own"""
@@ -54,7 +54,7 @@ def _ranked(model: Model, dataset: Dataset, run: Run) -> tuple[np.ndarray, Ranki
     """The test users in the order of the figures, and the figures."""
     max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
     batches = ranking_batches(dataset, "test", max_history)
-    found = evaluate(lambda batch: score(model, batch), dataset, batches, tuple(run.config.ks))
+    found = evaluate(scorer(model), dataset, batches, tuple(run.config.ks))
     return found.users, found
 
 

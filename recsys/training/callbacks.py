@@ -92,8 +92,16 @@ class Stopwatch(Callback):
         if trainer.is_global_zero:
             self.run.write_json("timing", self.summary())
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted, for a resumed run to count on."""
+        return {name: getattr(self, name) for name in ("cpu_s", "wall_s", "tokens", "epochs")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on."""
+        vars(self).update(state_dict)
+
     def summary(self) -> dict[str, float | int]:
-        """What timing.json holds; times are of this process, of a resumed run its last part."""
+        """What timing.json holds; of a resumed run, that of all its whole epochs."""
         return {
             "tokens_per_s": round(self.tokens / max(self.wall_s, 1e-9)),
             "tokens_per_cpu_s": round(self.tokens / max(self.cpu_s, 1e-9)),

@@ -1,5 +1,6 @@
 """A model beside the baselines, on validation and test."""
 
+import logging
 from typing import Any
 
 from omegaconf import DictConfig
@@ -8,18 +9,21 @@ from recsys.data.dataset import Dataset
 from recsys.evaluation import Ranking, evaluate, ranking_batches
 from recsys.models.base import ClosedForm, Model, TooLargeError
 from recsys.report import as_json, segment_tables, table, verdict
+from recsys.training.context import context_table, context_worth
 from recsys.training.fit import make_model
-from recsys.training.module import score
+from recsys.training.module import scorer
 
+log = logging.getLogger(__name__)
 PARTS = ("validation", "test")
 Parts = dict[str, Ranking]
 
 
 def compare(model: Model, dataset: Dataset, config: DictConfig) -> tuple[dict[str, Any], str]:
     """What metrics.json holds (the model and every baseline on validation and test), and the test figures as
-    text.
+    text; with what the context is worth to a model that takes any.
     """
     name = model_name(config)
+    log.info("ranking %s for every user, on validation and test", name)
     own = _rank_parts(model, dataset, config)
     ran, not_run = _rank_baselines(dataset, config)
     tests = {other: parts["test"] for other, parts in ran.items()}
@@ -28,9 +32,13 @@ def compare(model: Model, dataset: Dataset, config: DictConfig) -> tuple[dict[st
     lines += not_run.values()
     if ran:
         lines.append(verdict(name, own["test"], tests))
+    worth = context_worth(model, dataset, config)
+    if worth is not None:
+        lines.append(context_table(worth, dataset))
     metrics = {
         **{part: as_json(ranking) for part, ranking in own.items()},
         "baselines": {**{other: _json(parts) for other, parts in ran.items()}, **not_run},
+        **({} if worth is None else {"context": worth}),
         "split_hash": dataset.split_hash,
         "n_users": dataset.n_users,
         "n_items": dataset.n_items,
@@ -47,6 +55,7 @@ def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, Par
     """The rankings of the baselines that ran, and why the others did not."""
     ran, not_run = {}, {}
     for name, node in config.baselines.items():
+        log.info("ranking the baseline %s", name)
         try:
             ran[str(name)] = _rank_parts(make_model(node, dataset, config.batches.max_history), dataset, config)
         except TooLargeError as reason:
@@ -55,16 +64,17 @@ def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, Par
 
 
 def _rank_parts(model: Model, dataset: Dataset, config: DictConfig) -> Parts:
-    """The rankings on both parts; a closed form is fitted to all that comes before the part."""
-    found = {}
-    for part in PARTS:
-        max_history = config.batches.max_history
-        if isinstance(model, ClosedForm):
-            max_history = None
-            model.fit(dataset, part)
-        batches = ranking_batches(dataset, part, max_history)
-        found[part] = evaluate(lambda batch: score(model, batch), dataset, batches, tuple(config.ks))
-    return found
+    return {part: rank(model, dataset, config, part) for part in PARTS}
+
+
+def rank(model: Model, dataset: Dataset, config: DictConfig, part: str) -> Ranking:
+    """The ranking on one part; a closed form is fitted to all that comes before it."""
+    max_history = config.batches.max_history
+    if isinstance(model, ClosedForm):
+        max_history = None
+        model.fit(dataset, part)
+    batches = ranking_batches(dataset, part, max_history)
+    return evaluate(scorer(model), dataset, batches, tuple(config.ks))
 
 
 def _heading(dataset: Dataset, test: Ranking) -> str:

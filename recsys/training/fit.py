@@ -2,13 +2,16 @@
 
 import logging
 import os
+import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback
 
 from recsys.config import ConfigError, build, check
 from recsys.data.dataset import Dataset
@@ -16,8 +19,10 @@ from recsys.models.base import Facts, Model, TooLargeError, Trainable
 from recsys.run import Run
 from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
 from recsys.training.data import check_same
+from recsys.training.launch import launched, part, rank
 from recsys.training.loaders import Loaders
 from recsys.training.module import Training, quieten
+from recsys.training.progress import TrainingProgress
 
 log = logging.getLogger(__name__)
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its import set it to INFO
@@ -53,16 +58,25 @@ def make_model(node: DictConfig, dataset: Dataset, max_history: int) -> Model:
     return model
 
 
-def fit(config: DictConfig, dataset: Dataset, run: Run, begin: Callable[[Trainable], None] | None = None) -> Model:
+def fit(
+    config: DictConfig,
+    dataset: Dataset,
+    run: Run,
+    begin: Callable[[Trainable], None] | None = None,
+    watching: Sequence[Callback] = (),
+) -> Model:
     """The configured model with its best weights, trained unless it is of closed form; continues from the
-    run's last checkpoint if there is one. `begin` may give a prepared model other weights to start from.
+    run's last checkpoint if there is one. `begin` may give a prepared model other weights to start from; `watching` are
+    further callbacks of the training.
     """
     model = _seeded(config, dataset)
     if isinstance(model, Trainable):
         model.prepare(dataset)
         if begin is not None:
             begin(model)
-        _learn(model, dataset, config, run)
+        _learn(model, dataset, config, run, watching)
+    if rank() > 0:  # the first process has the best weights
+        return model
     return restore(config, dataset, run)
 
 
@@ -85,17 +99,21 @@ def _seeded(config: DictConfig, dataset: Dataset) -> Model:
     return make_model(config.model, dataset, config.batches.max_history)
 
 
-def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> None:
+def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, watching: Sequence[Callback]) -> None:
     module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
     trainer: pl.Trainer = build(
         config.trainer,
         logger=[build(node, save_dir=run.folder) for node in config.logger.values()],
-        callbacks=[BestWeights(run), Stopwatch(run), Patience(config.patience), last_checkpoint(run)],
+        callbacks=[
+            *([TrainingProgress()] if config.trainer.enable_progress_bar else []),
+            *(BestWeights(run), Stopwatch(run), Patience(config.patience), *watching, last_checkpoint(run)),
+        ],
         default_root_dir=run.folder,
+        **launched(),
     )
     capped = f" and {config.trainer.max_time} (days:hours:minutes:seconds)" if config.trainer.max_time else ""
     log.info("training: at most %s epochs%s, patience %s", config.trainer.max_epochs, capped, config.patience)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _interruptible(trainer):
         quieten()
         trainer.fit(
             module,
@@ -103,5 +121,21 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run) -> 
             ckpt_path=run.checkpoint if run.checkpoint.exists() else None,
             weights_only=True,
         )
+    part()
+    if rank() > 0:
+        return
     best = run.read_json("training")
-    log.info("training: best validation %s %.4f in epoch %s of %s", MONITOR, *best.values(), trainer.current_epoch)
+    where = MONITOR, best["best"], best["epoch"] + 1, trainer.current_epoch
+    log.info("training: best %s %.4f in epoch %s of %s", *where)
+
+
+@contextmanager
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Ctrl-C stays KeyboardInterrupt, which Lightning would turn into status 1."""
+    try:
+        yield
+    except SystemExit as end:
+        if trainer.interrupted and end.code == 1:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which Lightning has ignored since
+            raise KeyboardInterrupt from None
+        raise

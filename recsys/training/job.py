@@ -9,15 +9,20 @@ from recsys.run import Run, peak_rss_mb
 from recsys.training.compare import compare
 from recsys.training.data import remember
 from recsys.training.fit import fit, load_dataset, restore
+from recsys.training.launch import rank
 
 
 def train(run: Run) -> None:
-    """Train the run's model, or go on where it stopped, and rank it beside the baselines."""
+    """Train the run's model, or go on where it stopped, and rank it beside the baselines. Of several processes that
+    torchrun started, the first one ranks.
+    """
     started = time.perf_counter()
     run.refuse_stale()
     dataset = load_dataset(run.config)
     remember(run, dataset)
     model = fit(run.config, dataset, run)
+    if rank() > 0:
+        return
     metrics, text = compare(model, dataset, run.config)
     if isinstance(model, ClosedForm):  # fitted to all that came before the test
         run.save_weights(model.state_dict())

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ from torch.optim import Optimizer
 
 from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
-from recsys.evaluation import hide_seen, target_ranks
+from recsys.evaluation import Scorer, hide_seen, target_ranks
 from recsys.losses.question import Question
 from recsys.metrics.ranking import NDCG, HitRate
 from recsys.models.base import Trainable
@@ -21,6 +22,7 @@ HARMLESS = (
     "Your `IterableDataset` has `__len__`",  # ours is exact: it knows its rank
     "The number of training batches",
     "The '.*_dataloader' does not have many workers",  # workers made it slower
+    "It is recommended to use `self.log",  # torchmetrics has asked the other ranks by then
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 
@@ -61,18 +63,19 @@ class Training(pl.LightningModule):
         """The batch's part of the mean over all targets of the step, on every rank and in every accumulated batch;
         scaled up by what Lightning divides by.
         """
-        parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
-        loss = self.loss(self.question(batch)) * (parts / self._mass(batch.mass))
+        loss = self.loss(self.question(batch)) * self._scale(batch.mass)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True,
                  batch_size=len(batch.target))  # fmt: skip
         return loss
 
-    def _mass(self, own: float) -> float:
-        """The weight of all targets of the step, over all ranks."""
+    def _scale(self, own: float) -> float | Tensor:
+        """Parts of the step over the weight of all its targets; over several ranks it stays on the device."""
+        parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
         if self.trainer.world_size == 1:
-            return max(own, 1e-9)  # a window may hold no target
-        total = torch.tensor(own, dtype=torch.float64, device=self.device)
-        return max(float(self.trainer.strategy.reduce(total, reduce_op="sum")), 1e-9)
+            return parts / max(own, 1e-9)  # a window may hold no target
+        total = torch.full((), own, dtype=torch.float64, device=self.device)
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        return (parts / total.clamp(min=1e-9)).float()
 
     def question(self, batch: Batch) -> Question:
         """What a loss takes: the real queries of a batch and their targets."""
@@ -82,11 +85,16 @@ class Training(pl.LightningModule):
         if extra is not None:
             slots = batch.history[batch.query // batch.ask.shape[1]], extra.flatten(0, 1)[batch.query]
         queries = vectors.flatten(0, 1)[batch.query]
-        return Question(self.model, queries, batch.target, batch.target_query, self.item_counts, batch.weight, slots)
+        targets = batch.target, batch.target_query
+        return Question(self.model, queries, *targets, self.item_counts, batch.weight, slots, batch.starts)
+
+    def on_validation_epoch_start(self) -> None:
+        """Compute the vectors of the items."""
+        self.scorer = scorer(self.model)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Rank the batch's targets."""
-        scores = score(self.model, batch)
+        scores = self.scorer(batch)
         hide_seen(scores, batch)
         ranks = target_ranks(scores, batch, self.n_items)
         self.ndcg.update(ranks)
@@ -94,6 +102,7 @@ class Training(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics that stop training and choose the checkpoint."""
+        del self.scorer
         for metric in (self.ndcg, self.hr):
             self.log(f"val/{metric.name}", metric.compute(), prog_bar=True)
             metric.reset()
@@ -107,9 +116,27 @@ def quieten() -> None:
 
 def score(model: nn.Module, batch: Batch) -> Tensor:
     """Scores (B, I) of a batch on the model's own device, never in bfloat16, whose ties would cost ranks."""
-    with torch.autocast(batch.history.device.type, enabled=False):
-        scores: Tensor = model(batch.user, batch.history, batch.events, batch.request)
-    return scores
+    return scorer(model)(batch)
+
+
+def scorer(model: nn.Module) -> Scorer:
+    """A function that scores batches as `score` does while the model stays as it is: the vectors of its items are
+    computed once.
+    """
+    of_batch: Callable[..., Tensor] = model
+    if isinstance(model, Trainable):
+        with torch.no_grad(), torch.autocast(_device(model), enabled=False):
+            of_batch = partial(model.scores, model.item_vectors())
+
+    def scored(batch: Batch) -> Tensor:
+        with torch.autocast(batch.history.device.type, enabled=False):
+            return of_batch(batch.user, batch.history, batch.events, batch.request)
+
+    return scored
+
+
+def _device(model: nn.Module) -> str:
+    return next(model.parameters()).device.type
 
 
 def hash_seed(*numbers: int) -> int:

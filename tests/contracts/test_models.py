@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from pytorch_lightning.utilities import move_data_to_device
 
 from recsys.config import build
 from recsys.data.ranking_batches import RankingBatches
 from recsys.data.training_batches import TrainingBatches
 from recsys.models.base import ClosedForm, Facts, Trainable
-from recsys.training.module import Training, score
+from recsys.training.module import Training, score, scorer
 from tests.composed import LOSSES, MODELS, TRAINABLE, composed
 
 BIASED = "model.relative_position=true model.time_bias=true"
@@ -54,6 +55,19 @@ def test_scores_every_item_finitely_and_hides_padding(name, word, data):
     assert scores.shape == (8, data.n_items + 1)
     assert scores[:, 0].isneginf().all()
     assert scores[:, 1:].isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "word"), TRAINED)
+def test_vectors_of_items_are_computed_once_for_all_batches(name, word, data, monkeypatch):
+    model, batch, asked = made(name, data, word), batch_of(data), []
+    plain = model.item_vectors
+    monkeypatch.setattr(model, "item_vectors", lambda items=None: asked.append(items) or plain(items))
+    scored = scorer(model)
+    with torch.no_grad():
+        several = [scored(batch) for _ in range(3)]
+        whole = model(batch.user, batch.history, batch.events, batch.request)
+    assert sum(items is None for items in asked) == 2  # `scorer` and `forward`
+    assert all(torch.equal(scores, whole) for scores in several)
 
 
 @pytest.mark.parametrize(("name", "word"), VARIANTS)
@@ -159,6 +173,18 @@ def test_every_loss_reaches_every_parameter(name, word, loss, data):
     assert value.isfinite()
     silent = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not silent
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("name", "word"), TRAINED)
+def test_a_step_never_asks_the_device(name, word, loss, shop, monkeypatch):
+    """Tensors without contents cannot say a number or how many of them are not zero: whatever waits for one, fails."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)  # which knows no such device
+    config = composed(f"model={name}", f"loss={loss}", *word.split())
+    module = Training(made(name, shop, word), build(config.loss), torch.optim.SGD, shop, 1).train().to("meta")
+    batch = move_data_to_device(next(iter(TrainingBatches(shop, 16, 20, seed=0))), torch.device("meta"))
+    module.loss(module.question(batch)).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
 
 
 @pytest.mark.parametrize(("name", "word"), TRAINED)

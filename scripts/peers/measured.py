@@ -1,0 +1,88 @@
+"""What the scripts of other libraries have in common: settings, a clock that looks at every step, one line of JSON."""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+
+import numpy as np
+
+
+class Enough(Exception):  # noqa: N818 - no error
+    """Ends a training after so many steps."""
+
+
+def settings():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("events", help="Parquet: user, item, time")
+    for name, value in {"steps": 10, "threads": 1, "length": 200, "dim": 64, "batch": 128, "answers": 20}.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--loss", choices=["softmax", "sampled"], default="softmax")
+    parser.add_argument("--negatives", type=int, default=256)
+    chosen = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS", "ARROW_IO_THREADS"):
+        os.environ[name] = str(chosen.threads)
+    return chosen
+
+
+class Clock:
+    """CPU-seconds of this process at every step of any optimizer of torch."""
+
+    def __init__(self, chosen):
+        import torch
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        self.threads, self.n, self.steps = chosen.threads, chosen.steps, []
+        self.load = os.getloadavg()[0]
+        torch.set_num_threads(chosen.threads)
+        register_optimizer_step_post_hook(self.look)
+
+    def look(self, *_):
+        self.steps.append(time.process_time())
+        if len(self.steps) >= self.n:
+            raise Enough
+
+    def line(self, name, tokens_a_step, recommend, n_users, answer, answers):
+        found = {
+            "name": name,
+            "threads": self.threads,
+            "steps": len(self.steps),
+            "tokens_per_cpu_s": round(tokens_a_step * (len(self.steps) - 1) / (self.steps[-1] - self.steps[0])),
+            "first_step_cpu_s": round(self.steps[0], 2),
+            "train_rss_mb": peak(),
+        }
+        start = time.process_time()
+        recommend()
+        found["listed_users_per_cpu_s"] = round(n_users / (time.process_time() - start), 1)
+        found["rank_rss_mb"] = peak()
+        if answers:
+            answer()
+            spent = []
+            for _ in range(answers):
+                start = time.process_time()
+                answer()
+                spent.append(time.process_time() - start)
+            found["answer_cpu_ms"] = round(1e3 * float(np.median(spent)), 3)
+        sys.stdout.write(json.dumps(found | {"load": [self.load, os.getloadavg()[0]]}) + "\n")
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def tokens_a_step(events, chosen):
+    """Real positions of a mean batch: the last event of a row is only a target."""
+    lengths = events.groupby("user").size().to_numpy() - 1
+    return chosen.batch * float(np.minimum(lengths, chosen.length).mean())
+
+
+QUIET = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "enable_checkpointing": False,
+}

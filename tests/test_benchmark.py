@@ -120,6 +120,7 @@ def test_logs_are_made_up_to_a_power_law_in_any_chunks(tmp_path, monkeypatch):
     assert pq.read_metadata(tmp_path / "c.parquet").num_rows == 50_000
 
 
+@pytest.mark.slow
 def test_requests_are_counted_and_none_fails(artefact):
     said = http.measure(str(artefact("sasrec")), connections=4, seconds=0.3, rounds=1)
     assert "failed 0" in said[0]
@@ -134,6 +135,7 @@ def test_every_click_is_known_to_the_next_list(artefact, store):
     assert "5 of 5 lists knew the click" in said[3]
 
 
+@pytest.mark.slow
 def test_refused_requests_count_as_failures(artefact):
     with http.server(artefact("sasrec")) as (port, _):
         found = http._asked(port, 2, 0.2, [["POST", "/recommend", {"k": 0}]])

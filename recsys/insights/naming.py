@@ -32,7 +32,7 @@ def names(
     plain = [_plain(z, mean, has_money) for z, mean in zip((means - rfm.mean(axis=0)) / deviation, means, strict=True)]
     found: list[str] = []
     for one, name in enumerate(plain):
-        typical = f"{name} of about {np.expm1(means[one, 2]):,.0f}"
+        typical = f"{name}, about {np.expm1(means[one, 2]):,.0f} {'spent' if has_money else 'bought'}"
         options = [name] if plain.count(name) == 1 else [f"{name} with {favourites[one]}"] * bool(favourites[one])
         options += [typical, *(f"{typical} ({n})" for n in range(2, k + 3))]
         found.append(next(option for option in options if option not in (*found, *taken)))

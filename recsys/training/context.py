@@ -14,7 +14,6 @@ from torch import nn
 
 from recsys.data.batches import Array
 from recsys.data.dataset import Dataset
-from recsys.data.features import DERIVED
 from recsys.data.ranking_batches import RankingBatches, at_cut
 from recsys.evaluation import evaluate, ranking_batches
 from recsys.models.embedding import Context
@@ -80,8 +79,10 @@ def context_table(worth: dict[str, Any], dataset: Dataset) -> str:
     rows["all, on the test"] = _line(worth["test"][ndcg], worth["test"]["all"])
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="context").to_string()
     lines = [f"\ncontext: {ndcg} on validation, and what is lost where a column is unknown, or another query's", table]
-    if at_cut(dataset) and any(name not in DERIVED for name in worth["fields"]):
-        lines.append("all are asked at the cut, where only the clock is known; split.ask=event asks in each moment")
+    if at_cut(dataset):
+        lines.append(
+            "all are asked at the cut, where one clock is all that is known; split.ask=event asks in each moment"
+        )
     return "\n".join(lines)
 
 

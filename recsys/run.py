@@ -59,6 +59,11 @@ class Run:
             raise ConfigError(f"'{folder}' is no run folder: it has no config.yaml")
         return cls(Path(folder))
 
+    def second(self, name: str) -> "Run":
+        """A folder inside for the checkpoints of another training."""
+        (self.folder / name).mkdir(exist_ok=True)
+        return Run(self.folder / name)
+
     def discard(self) -> None:
         """Remove what `create` wrote, unless training has left something; the folder too if it is then empty."""
         if not self.checkpoint.exists() and not (self.folder / "model.pt").exists():
@@ -83,25 +88,29 @@ class Run:
         content: dict[str, Any] = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         return content
 
-    def save_weights(self, state: dict[str, torch.Tensor]) -> None:
-        """Write model.pt: tensors only, loads with weights_only=True; OSError if it cannot be written."""
-        with atomic(self.folder / "model.pt") as path:
+    def save_weights(self, state: dict[str, torch.Tensor], name: str = "model") -> None:
+        """Write `name`.pt: tensors only, loads with weights_only=True; OSError if it cannot be written."""
+        with atomic(self.folder / f"{name}.pt") as path:
             try:
                 torch.save(state, path)
             except RuntimeError as error:  # which torch raises for a full disk
-                raise OSError(f"'{self.folder}/model.pt' cannot be written ({str(error).splitlines()[0]})") from error
+                raise OSError(f"'{self.folder}/{name}.pt' cannot be written ({str(error).splitlines()[0]})") from error
+
+    def has_weights(self, name: str = "model") -> bool:
+        """Whether `name`.pt is there."""
+        return (self.folder / f"{name}.pt").exists()
 
     def refuse_stale(self) -> None:
         """Raises ConfigError for a run that `recsys forget` has marked."""
         if (self.folder / STALE).exists():
             raise ConfigError(f"'{self.folder}' is stale: {self.read_json('stale')['why']}; train again")
 
-    def load_weights(self) -> dict[str, torch.Tensor]:
+    def load_weights(self, name: str = "model") -> dict[str, torch.Tensor]:
         """The best weights; ConfigError if the run has not saved any, or is stale."""
         self.refuse_stale()
-        path = self.folder / "model.pt"
+        path = self.folder / f"{name}.pt"
         if not path.exists():
-            raise ConfigError(f"'{self.folder}' has no model.pt: its training has not finished an epoch")
+            raise ConfigError(f"'{self.folder}' has no {name}.pt: its training has not finished")
         weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return weights
 

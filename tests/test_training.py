@@ -109,6 +109,23 @@ def test_killed_and_resumed_equals_uninterrupted_and_the_seed_decides(log_file, 
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_trained_anew_on_what_came_before_the_test(log_file, tmp_path):
+    folder = tmp_path / "run"
+    command = words(log_file, folder, "model=sasrec", "refit=true", "trainer.max_epochs=12")
+    found = run(command)
+    assert found.returncode == 0, found.stderr
+    metrics = (folder / "metrics.json").read_text()
+    best = json.loads((folder / "training.json").read_text())
+    assert json.loads(metrics)["validation"]["ndcg@10"] == pytest.approx(best["best"])  # by whom it has not taught
+    assert torch.load(folder / "refit/last.ckpt", weights_only=True)["epoch"] == best["epoch"]
+    chosen, anew = (torch.load(folder / f"{name}.pt", weights_only=True) for name in ("validated", "model"))
+    assert any(not torch.equal(chosen[name], anew[name]) for name in chosen)
+    (folder / "model.pt").unlink()  # killed just before the end
+    again = run([sys.executable, "-W", "ignore", str(SCRIPTS / "train.py"), f"resume={folder}"], cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert (folder / "metrics.json").read_text() == metrics
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["sasrec", "two_tower", "ncf"])
 def test_bfloat16_learns_the_planted_order(log_file, tmp_path, model):

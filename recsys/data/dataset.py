@@ -40,7 +40,7 @@ class Dataset:
 
     def __reduce__(self) -> tuple[type["Dataset"], tuple[Path]]:
         """Other processes map the same files, instead of getting copies."""
-        return Dataset, (self.folder,)
+        return type(self), (self.folder,)
 
     @cached_property
     def event(self) -> Encoder | None:
@@ -161,3 +161,22 @@ class Dataset:
     def split_hash(self) -> str:
         """Identifies every event, its order and its part: equal hashes mean comparable metrics."""
         return str(self.metadata["split_hash"])
+
+
+class UntilTest(Dataset):
+    """A dataset whose training part goes on to the test: validation's events are learned from too. Items that came with
+    them stay unknown, for the catalogue is that of the dataset.
+    """
+
+    @cached_property
+    def bounds(self) -> Array:
+        """(U, 2) where each user's test starts, twice."""
+        return np.repeat(super().bounds[:, 1:], 2, axis=1)
+
+    @cached_property
+    def item_counts(self) -> Array:
+        """(n_items+1,) events of each item before the test that are targets; 0 for padding."""
+        learned = np.arange(len(self.items)) < np.repeat(self.bounds[:, 0], np.diff(self.offsets))
+        if self.is_target is not None:
+            learned &= self.is_target
+        return np.bincount(self.items[learned], minlength=self.n_items + 1)[: self.n_items + 1]

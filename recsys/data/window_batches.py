@@ -50,7 +50,7 @@ class WindowBatches(Epochs):
         ask = np.sum(times < moment[:, :, None], axis=2)
         inside: Array = (times >= moment[:, :, None]) & (times < moment[:, :, None] + self.span)
         inside &= ((ask > 0) | ~self.cut_off[users][:, None])[:, :, None]  # a cut history was not empty before
-        inside &= self.reader.targets(index, mask)[:, None]
+        inside &= self.reader.learnable(index, mask)[:, None]
         real = np.any(inside, axis=2)
         ask = np.where(real, ask, 0)
         history, events = until(ask.max(axis=1), items, self.reader.events(index, mask))

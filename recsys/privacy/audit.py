@@ -23,6 +23,7 @@ from recsys.run import Run
 from recsys.serving.recommender import Recommender
 from recsys.training.fit import load_dataset, restore
 from recsys.training.module import scorer
+from recsys.training.refit import learned_from
 
 FEWEST = 30
 """users that a group needs for a figure of its own"""
@@ -94,8 +95,9 @@ def _membership(
     if not (run.folder / "model.onnx").exists():
         return f"not measured, for '{run.folder}' has no model.onnx; write it with recsys export run={run.folder}"
     recommender = Recommender(run.folder / "model.onnx")
-    trained = dataset.bounds[:, 0] > dataset.offsets[:-1]
-    learned_from = np.where(trained, dataset.bounds[:, 0], dataset.offsets[1:])
+    until = learned_from(run.config, dataset).bounds[:, 0]
+    trained = until > dataset.offsets[:-1]
+    known = np.where(trained, until, dataset.offsets[1:])
     found = []
     for path, inside in zip(logs, (trained, ~trained), strict=True):
         with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +106,7 @@ def _membership(
             if len(users) < FEWEST:
                 return f"not measured, for {len(users)} users are too few; give logs with members=FILE and others=FILE"
             users = np.sort(np.random.default_rng(seed).permutation(users)[:n_users])
-            end = learned_from if path is None else np.asarray(data.offsets[1:])
+            end = known if path is None else np.asarray(data.offsets[1:])
             found.append(Witness(recommender, data, end, n_events).familiarity(users))
     return attack(found[0], found[1], seed)
 

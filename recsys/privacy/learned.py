@@ -15,6 +15,7 @@ from recsys.privacy.files import Wanted, holders
 from recsys.run import STALE, atomic, write_text
 from recsys.serving.stale import digest, mark_path, marks
 
+WEIGHTS = ("model.pt", "last.ckpt", "validated.pt", "refit/last.ckpt")
 WHY = "it learned from somebody who was erased since"
 UNKNOWN = "the data it learned from are not here any more, and may have held somebody who was erased since"
 
@@ -49,7 +50,7 @@ def _holds(path: Path, wanted: Wanted) -> bool:
 
 def mark_run(folder: Path, held: dict[str, bool]) -> list[Path]:
     """Marks a run as stale unless its data are known not to have held a user; its checkpoints, empty where none is."""
-    found = [folder / name for name in ("model.pt", "last.ckpt") if (folder / name).exists()]
+    found = [folder / name for name in WEIGHTS if (folder / name).exists()]
     why = _why(_split_hash(folder), held)
     if not found or why is None:
         return []

@@ -36,17 +36,17 @@ class Patience(EarlyStopping):
 
 
 class BestWeights(Callback):
-    """Writes model.pt whenever validation improves; what it was is in the checkpoint, so a resumed run knows."""
+    """Writes `name`.pt whenever validation improves; what it was is in the checkpoint, so a resumed run knows."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.best, self.epoch = run, -1.0, -1
+    def __init__(self, run: Run, name: str = "model") -> None:
+        self.run, self.name, self.best, self.epoch = run, name, -1.0, -1
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Compare and save."""
         score = float(trainer.callback_metrics[MONITOR])
         if score > self.best and trainer.is_global_zero:
             self.best, self.epoch = score, trainer.current_epoch
-            self.run.save_weights(pl_module.model.state_dict())  # type: ignore[union-attr]
+            self.run.save_weights(pl_module.model.state_dict(), self.name)  # type: ignore[union-attr]
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Leave the best score and its epoch in training.json."""

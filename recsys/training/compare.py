@@ -18,13 +18,16 @@ PARTS = ("validation", "test")
 Parts = dict[str, Ranking]
 
 
-def compare(model: Model, dataset: Dataset, config: DictConfig) -> tuple[dict[str, Any], str]:
+def compare(
+    model: Model, dataset: Dataset, config: DictConfig, validated: Model | None = None
+) -> tuple[dict[str, Any], str]:
     """What metrics.json holds (the model and every baseline on validation and test), and the test figures as
-    text; with what the context is worth to a model that takes any.
+    text; with what the context is worth to a model that takes any. `validated` is the model before it was trained anew
+    on validation's events.
     """
-    name = model_name(config)
+    name, validated = model_name(config), validated or model
     log.info("ranking %s for every user, on validation and test", name)
-    own = _rank_parts(model, dataset, config)
+    own = {"validation": rank(validated, dataset, config, "validation"), "test": rank(model, dataset, config, "test")}
     ran, not_run = _rank_baselines(dataset, config)
     tests = {other: parts["test"] for other, parts in ran.items()}
     lines = [_heading(dataset, own["test"]), table({name: own["test"], **tests})]
@@ -32,7 +35,7 @@ def compare(model: Model, dataset: Dataset, config: DictConfig) -> tuple[dict[st
     lines += not_run.values()
     if ran:
         lines.append(verdict(name, own["test"], tests))
-    worth = context_worth(model, dataset, config)
+    worth = context_worth(validated, dataset, config)
     if worth is not None:
         lines.append(context_table(worth, dataset))
     metrics = {
@@ -57,14 +60,11 @@ def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, Par
     for name, node in config.baselines.items():
         log.info("ranking the baseline %s", name)
         try:
-            ran[str(name)] = _rank_parts(make_model(node, dataset, config.batches.max_history), dataset, config)
+            model = make_model(node, dataset, config.batches.max_history)
+            ran[str(name)] = {part: rank(model, dataset, config, part) for part in PARTS}
         except TooLargeError as reason:
             not_run[str(name)] = f"{name}: not run: {reason}"
     return ran, not_run
-
-
-def _rank_parts(model: Model, dataset: Dataset, config: DictConfig) -> Parts:
-    return {part: rank(model, dataset, config, part) for part in PARTS}
 
 
 def rank(model: Model, dataset: Dataset, config: DictConfig, part: str) -> Ranking:

@@ -64,34 +64,42 @@ def fit(
     run: Run,
     begin: Callable[[Trainable], None] | None = None,
     watching: Sequence[Callback] = (),
+    weights: str = "model",
 ) -> Model:
-    """The configured model with its best weights, trained unless it is of closed form; continues from the
-    run's last checkpoint if there is one. `begin` may give a prepared model other weights to start from; `watching` are
-    further callbacks of the training.
+    """The configured model with its best weights (`weights`.pt), trained unless it is of closed form; continues from
+    the run's last checkpoint if there is one. `begin` may give a prepared model other weights to start from; `watching`
+    are further callbacks of the training.
     """
-    model = _seeded(config, dataset)
+    model = seeded(config, dataset)
     if isinstance(model, Trainable):
         model.prepare(dataset)
         if begin is not None:
             begin(model)
-        _learn(model, dataset, config, run, watching)
+        callbacks = [BestWeights(run, weights), Stopwatch(run), Patience(config.patience), *watching]
+        capped = f" and {config.trainer.max_time} (days:hours:minutes:seconds)" if config.trainer.max_time else ""
+        log.info("training: at most %s epochs%s, patience %s", config.trainer.max_epochs, capped, config.patience)
+        epochs = learn(model, dataset, config, run, callbacks)
     if rank() > 0:  # the first process has the best weights
         return model
-    return restore(config, dataset, run)
+    if isinstance(model, Trainable):
+        best = run.read_json("training")
+        log.info("training: best %s %.4f in epoch %s of %s", MONITOR, best["best"], best["epoch"] + 1, epochs)
+    return restore(config, dataset, run, weights)
 
 
-def restore(config: DictConfig, dataset: Dataset, run: Run) -> Model:
+def restore(config: DictConfig, dataset: Dataset, run: Run, weights: str = "model") -> Model:
     """The configured model with the run's best weights; a closed form is as yet unfitted. ConfigError where the data
     are not those of the run.
     """
     check_same(run, dataset)
-    model = _seeded(config, dataset)
+    model = seeded(config, dataset)
     if isinstance(model, Trainable):
-        model.load_state_dict(run.load_weights())
+        model.load_state_dict(run.load_weights(weights))
     return model.eval()
 
 
-def _seeded(config: DictConfig, dataset: Dataset) -> Model:
+def seeded(config: DictConfig, dataset: Dataset) -> Model:
+    """The configured model as the seed makes it."""
     pl.seed_everything(config.seed, verbose=False)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -99,20 +107,20 @@ def _seeded(config: DictConfig, dataset: Dataset) -> Model:
     return make_model(config.model, dataset, config.batches.max_history)
 
 
-def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, watching: Sequence[Callback]) -> None:
+def learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, callbacks: Sequence[Callback]) -> int:
+    """The number of epochs that the model was trained for, as configured; goes on from last.ckpt of the run."""
     module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
     trainer: pl.Trainer = build(
         config.trainer,
         logger=[build(node, save_dir=run.folder) for node in config.logger.values()],
         callbacks=[
             *([TrainingProgress()] if config.trainer.enable_progress_bar else []),
-            *(BestWeights(run), Stopwatch(run), Patience(config.patience), *watching, last_checkpoint(run)),
+            *callbacks,
+            last_checkpoint(run),
         ],
         default_root_dir=run.folder,
         **launched(),
     )
-    capped = f" and {config.trainer.max_time} (days:hours:minutes:seconds)" if config.trainer.max_time else ""
-    log.info("training: at most %s epochs%s, patience %s", config.trainer.max_epochs, capped, config.patience)
     with warnings.catch_warnings(), _interruptible(trainer):
         quieten()
         trainer.fit(
@@ -122,11 +130,7 @@ def _learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, wat
             weights_only=True,
         )
     part()
-    if rank() > 0:
-        return
-    best = run.read_json("training")
-    where = MONITOR, best["best"], best["epoch"] + 1, trainer.current_epoch
-    log.info("training: best %s %.4f in epoch %s of %s", *where)
+    return trainer.current_epoch
 
 
 @contextmanager

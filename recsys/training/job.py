@@ -10,6 +10,7 @@ from recsys.training.compare import compare
 from recsys.training.data import remember
 from recsys.training.fit import fit, load_dataset, restore
 from recsys.training.launch import rank
+from recsys.training.refit import VALIDATED, refitted
 
 
 def train(run: Run) -> None:
@@ -20,10 +21,10 @@ def train(run: Run) -> None:
     run.refuse_stale()
     dataset = load_dataset(run.config)
     remember(run, dataset)
-    model = fit(run.config, dataset, run)
+    validated, model = refitted(run.config, dataset, run) if run.config.refit else (None, fit(run.config, dataset, run))
     if rank() > 0:
         return
-    metrics, text = compare(model, dataset, run.config)
+    metrics, text = compare(model, dataset, run.config, validated)
     if isinstance(model, ClosedForm):  # fitted to all that came before the test
         run.save_weights(model.state_dict())
     run.write_json("metrics", metrics)
@@ -39,6 +40,7 @@ def evaluate(run: Run, segments: str | None = None) -> None:
     if segments is not None:
         users = [str(raw) for raw in dataset.raw_users().to_pylist()]
         dataset.joined["user.segment"] = joined(users, Path(segments))
-    metrics, text = compare(restore(run.config, dataset, run), dataset, run.config)
+    validated = restore(run.config, dataset, run, VALIDATED) if run.has_weights(VALIDATED) else None
+    metrics, text = compare(restore(run.config, dataset, run), dataset, run.config, validated)
     run.write_json("evaluation", metrics)
     print(text)  # noqa: T201 - the command's answer

@@ -43,6 +43,7 @@ class TrainingProgress(ProgressBar):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
         """Start the epoch's clock."""
         self.started, self.tokens, self.steps = time.perf_counter(), 0, int(trainer.num_training_batches)
+        self.trained = 0.0
         self._show(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", 0, self.steps, "")
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
@@ -72,13 +73,11 @@ class TrainingProgress(ProgressBar):
         """The epoch's line."""
         found, duration = trainer.callback_metrics, time.perf_counter() - self.started
         self.durations = [self.durations[0] + duration, self.durations[1] + 1]
-        score = float(found[MONITOR])
-        best, self.best = score > self.best, max(self.best, score)
+        validated = self._validated(found)
         if trainer.is_global_zero:
             self.console.print(
                 f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: loss {float(found['train/loss']):.4f}, "
-                f"{MONITOR} {score:.4f}{', the best so far' if best else ''}, "
-                f"{self.tokens / max(self.trained, 1e-9):,.0f} tokens/s, {duration:.1f} s",
+                f"{validated}{self.tokens / max(self.trained or duration, 1e-9):,.0f} tokens/s, {duration:.1f} s",
                 soft_wrap=True,
                 highlight=False,
             )
@@ -100,6 +99,14 @@ class TrainingProgress(ProgressBar):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.best = state_dict["best"]
+
+    def _validated(self, found: dict[str, Any]) -> str:
+        """What the epoch's line says of validation, if there was one."""
+        if MONITOR not in found:
+            return ""
+        score = float(found[MONITOR])
+        best, self.best = score > self.best, max(self.best, score)
+        return f"{MONITOR} {score:.4f}{', the best so far' if best else ''}, "
 
     def _best(self) -> str:
         return f"  best {MONITOR.removeprefix('val/')} {self.best:.4f}" if self.best else ""

@@ -119,6 +119,12 @@ class Dataset:
         """(U, 2) where each user's validation and test start."""
         return self._required("split")
 
+    @property
+    def mean_history(self) -> float:
+        """Training events of a user who has any."""
+        lengths = self.bounds[:, 0] - self.offsets[:-1]
+        return float(lengths.sum() / max(np.count_nonzero(lengths), 1))
+
     @cached_property
     def item_counts(self) -> Array:
         """(n_items+1,) training events of each item that are targets; 0 for padding."""

@@ -17,6 +17,8 @@ from recsys.data.schema import DataError
 from recsys.models.repeat import Repeat
 
 Columns = dict[str, Tensor]
+SHORT = 20
+"""training events of a user, on average, up to which histories are short"""
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,19 @@ class Facts:
     has_time: bool
     ordered: bool = True
     """whether histories keep the order of events"""
+    mean_history: float = 100.0
+    """training events of a user"""
     user: dict[str, Encoder] = field(default_factory=dict)
     item: dict[str, Encoder] = field(default_factory=dict)
     context: dict[str, Encoder] = field(default_factory=dict)
     event: Encoder | None = None
     """types of past events, None where all events are targets"""
     target_events: tuple[str, ...] = ()
+
+    @property
+    def short(self) -> bool:
+        """Whether histories are short, so that whoever learns from them overfits sooner."""
+        return self.mean_history <= SHORT
 
     @property
     def n_types(self) -> int:
@@ -53,6 +62,7 @@ class Facts:
             not dataset.exclude_seen,
             dataset.timestamps is not None,
             dataset.ordered,
+            dataset.mean_history,
             **dataset.encoders,
             event=dataset.event,
             target_events=tuple(dataset.metadata["target_events"] or ()),

@@ -47,14 +47,23 @@ class Attention(nn.Module):
 
 class VanillaBlock(nn.Module):
     """Attention and a feed-forward layer of width `feedforward` × dim, each added to its input, normalised
-    before (`pre_norm`) or after. Vaswani et al. (2017); Kang & McAuley, SASRec (2018).
+    before (`pre_norm`) or after. Vaswani et al. (2017); Kang & McAuley, SASRec (2018). What is None is as records on
+    sets of `short` or of long histories were set with.
     """
 
     def __init__(
-        self, dim: int, n_heads: int = 2, feedforward: int = 1, dropout: float = 0.2, pre_norm: bool = True
+        self,
+        dim: int,
+        n_heads: int = 2,
+        feedforward: int | None = None,
+        dropout: float | None = None,
+        pre_norm: bool | None = None,
+        short: bool = False,
     ) -> None:
         super().__init__()
-        self.pre_norm = pre_norm
+        feedforward = (4 if short else 1) if feedforward is None else feedforward
+        dropout = usual_dropout(dropout, short)
+        self.pre_norm = not short if pre_norm is None else pre_norm
         self.attention = Attention(dim, n_heads)
         self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.feedforward = nn.Sequential(
@@ -82,14 +91,18 @@ class LigrBlock(nn.Module):
     al., LiGR (2025).
     """
 
-    def __init__(self, dim: int, n_heads: int = 2, feedforward: int = 4, dropout: float = 0.2) -> None:
+    pre_norm = True
+
+    def __init__(
+        self, dim: int, n_heads: int = 2, feedforward: int = 4, dropout: float | None = None, short: bool = False
+    ) -> None:
         super().__init__()
         self.attention = Attention(dim, n_heads)
         self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.gate_1, self.gate_2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.inside = nn.Linear(dim, 2 * feedforward * dim)
         self.outside = nn.Linear(feedforward * dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(usual_dropout(dropout, short))
 
     def forward(
         self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
@@ -100,6 +113,11 @@ class LigrBlock(nn.Module):
         x = asked + self.dropout(mixed * torch.sigmoid(self.gate_1(asked)))
         gate, value = self.inside(self.norm_2(x)).chunk(2, dim=-1)
         return x + self.dropout(self.outside(self.dropout(F.silu(gate) * value)) * torch.sigmoid(self.gate_2(x)))
+
+
+def usual_dropout(dropout: float | None, short: bool) -> float:
+    """The given share, else what suits short or long histories."""
+    return (0.5 if short else 0.2) if dropout is None else dropout
 
 
 def gather(x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:

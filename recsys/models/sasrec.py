@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recsys.data.schema import DataError
 from recsys.models.attention_bias import AttentionBias
 from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.blocks import gather
+from recsys.models.blocks import gather, usual_dropout
 from recsys.models.embedding import Context, FeatureEmbedding, Rows, initialised, vectors
 from recsys.models.repeat import Repeat
 
@@ -21,10 +21,11 @@ from recsys.models.repeat import Repeat
 class SASRec(Trainable):
     """`n_blocks` transformer blocks over item vectors and learned positions that count back from the newest
     event; the output is scored against the same item vectors (`tied`) or a table of its own. A start token
-    answers for users without history. `scale` multiplies item vectors by √dim; `embedding_norm` normalises
-    the input, as post-norm blocks want. `relative_position` and `time_bias` let attention weigh how far back an event
-    is and how long ago, in the last block counted from the moment of the request. Context is added to the output alone,
-    a share `context_dropout` of the values of each column trained as unknown. `sparse`: tables get gradients
+    answers for users without history. `scale` multiplies item vectors by √dim; `embedding_norm` normalises the input
+    and `final_norm` the output: what is None is as post-norm blocks want it, or pre-norm ones, and `dropout` as short
+    histories (`Facts.short`) or long ones do. `relative_position` and `time_bias` let attention weigh how far back an
+    event is and how long ago, in the last block counted from the moment of the request. Context is added to the output
+    alone, a share `context_dropout` of the values of each column trained as unknown. `sparse`: tables get gradients
     only where they were read.
     """
 
@@ -33,13 +34,13 @@ class SASRec(Trainable):
     def __init__(
         self,
         facts: Facts,
-        block: Callable[[int], nn.Module],
+        block: Callable[..., nn.Module],
         dim: int = 64,
         n_blocks: int = 2,
-        dropout: float = 0.2,
-        scale: bool = True,
-        embedding_norm: bool = False,
-        final_norm: bool = True,
+        dropout: float | None = None,
+        scale: bool | None = None,
+        embedding_norm: bool | None = None,
+        final_norm: bool | None = None,
         tied: bool = True,
         context_dropout: float = 0.2,
         repeat: bool | None = None,
@@ -49,7 +50,9 @@ class SASRec(Trainable):
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        self.scale = dim**0.5 if scale else 1.0
+        self.blocks = nn.ModuleList(block(dim, short=facts.short) for _ in range(n_blocks))
+        pre_norm = bool(getattr(self.blocks[-1], "pre_norm", True))
+        self.scale = dim**0.5 if _either(scale, pre_norm) else 1.0
         self.item: nn.Embedding | Rows = initialised(facts.n_items + 1, dim, sparse=sparse)
         self.output: nn.Embedding | Rows = self.item if tied else initialised(facts.n_items + 1, dim, sparse=sparse)
         self.position = nn.Embedding(facts.max_history + 1, dim)
@@ -57,9 +60,8 @@ class SASRec(Trainable):
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
         self.context = Context(facts.context, dim, context_dropout)
         self.event = FeatureEmbedding({"event": facts.event} if facts.event else {}, dim)
-        self.dropout = nn.Dropout(dropout)
-        self.embedding_norm = nn.LayerNorm(dim) if embedding_norm else nn.Identity()
-        self.blocks = nn.ModuleList(block(dim) for _ in range(n_blocks))
+        self.dropout = nn.Dropout(usual_dropout(dropout, facts.short))
+        self.embedding_norm = nn.LayerNorm(dim) if _either(embedding_norm, not pre_norm) else nn.Identity()
         if time_bias and not facts.has_time:
             raise DataError("model.time_bias=true needs times; name the column under data.columns.timestamp")
         self.biases = nn.ModuleList(
@@ -67,7 +69,7 @@ class SASRec(Trainable):
             for block in self.blocks
             if relative_position or time_bias
         )
-        self.final_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
+        self.final_norm = nn.LayerNorm(dim) if _either(final_norm, pre_norm) else nn.Identity()
         repeats = facts.repeats if repeat is None else repeat
         self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, facts.n_types, sparse) if repeats else None
 
@@ -117,6 +119,10 @@ class SASRec(Trainable):
         for block, bias in zip(self.blocks[:-1], self.biases[:-1], strict=True):
             x = block(x, None, bias(everywhere, times, times, n))
         return self.blocks[-1](x, ask, self.biases[-1](ask, now, times, n))
+
+
+def _either(given: bool | None, usual: bool) -> bool:
+    return usual if given is None else given
 
 
 def places_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:

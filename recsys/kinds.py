@@ -11,7 +11,7 @@ SPOKEN = {int: "a whole number", float: "a number", bool: "true or false", str: 
 def mismatch(value: Any, annotation: Any) -> str | None:
     """What should stand in place of `value`, None where it fits or where the annotation tells nothing of YAML."""
     members = list(_members(annotation))
-    if any(not isinstance(member, type) or member is object for member in members):
+    if any(not isinstance(member, type) or member in (object, Any) for member in members):
         return None  # Any, type variables, shapes: the class itself must look
     if any(_fits(value, member) for member in members):
         return None

@@ -12,12 +12,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partialmethod
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.progress import Progress
 
 from recsys import cli
 from recsys.config import config_dir
+from recsys.kinds import mismatch
 from recsys.run import Run
 from recsys.stop import resumable
 from recsys.training.fit import fit, load_dataset
@@ -105,12 +107,17 @@ def test_a_stop_says_how_to_go_on(sent, status, capsys):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def heed_interrupts():
+    """As on a terminal: what a shell runs in the background ignores them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_training_that_is_stopped_goes_on(log_file, tmp_path, sent, status):
     command, folder = [sys.executable, "-m", "recsys.cli", "train"], tmp_path / "run"
     more = [*words(log_file, folder), "trainer.max_epochs=100000"]
-    process = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     while not (folder / "last.ckpt").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(sent)
@@ -118,7 +125,8 @@ def test_training_that_is_stopped_goes_on(log_file, tmp_path, sent, status):
     assert process.returncode == status, text
     assert "Traceback" not in text
     assert text.splitlines()[-1] == f"stopped; go on with: recsys train resume={folder}"
-    resumed = subprocess.Popen([*command, f"resume={folder}"], stderr=subprocess.PIPE, text=True)
+    again = [*command, f"resume={folder}"]
+    resumed = subprocess.Popen(again, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     assert resumed.stderr is not None
     first = next(line for line in resumed.stderr if line.startswith("epoch "))
     resumed.send_signal(sent)
@@ -193,3 +201,9 @@ def test_a_setting_of_the_wrong_kind_is_one_line(command, word, message, monkeyp
     _, code = answered(monkeypatch, capsys, command, *word.split())
     assert message in str(code)
     assert "\n" not in str(code)
+
+
+@pytest.mark.parametrize("value", [1, 1.5, "u1", ["u1", 2], {"a": 1}, True, None])
+def test_what_may_be_anything_is_never_refused(value):
+    assert mismatch(value, Any) is None
+    assert mismatch(value, Any | None) is None

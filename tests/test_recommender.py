@@ -164,7 +164,7 @@ def test_the_golden_request_guards_against_another_runtime(path):
 
 @pytest.mark.slow
 def test_onnxruntime_and_numpy_alone_serve_the_file(artefact, tmp_path):
-    """In a new environment, with the module copied beside the file, and by the README's script without it."""
+    """In a new environment, with the module copied beside the file, and by the script of the docs without it."""
     path = shutil.copy(artefact("sasrec"), tmp_path / "model.onnx")
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
@@ -173,13 +173,14 @@ def test_onnxruntime_and_numpy_alone_serve_the_file(artefact, tmp_path):
     code = "from recommender import Recommender; print(Recommender('model.onnx').similar('i03').items[0])"
     found = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == Recommender(path).similar("i03").items[0]
-    plain = subprocess.run([python, "-c", readme_script()], cwd=tmp_path, capture_output=True, text=True, check=False)
+    plain = subprocess.run([python, "-c", plain_script()], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert plain.returncode == 0, plain.stderr
 
 
-def readme_script():
-    text = (Path(__file__).parents[1] / "README.md").read_text()
-    return next(part for part in text.split("```python\n")[1:] if "onnxruntime" in part).split("```")[0]
+def plain_script():
+    text = (Path(__file__).parents[1] / "docs/export.md").read_text()
+    found = next(part for part in text.split("```python\n")[1:] if "import onnxruntime" in part).split("```")[0]
+    return found.replace("runs/sasrec/", "")
 
 
 def test_serving_loads_nothing_of_ours_and_neither_torch_nor_pandas(path):

@@ -74,3 +74,17 @@ def test_without_an_order_all_items_count_alike():
 def test_weights_by_time_need_times():
     with pytest.raises(DataError, match=r"time_bias=true needs times"):
         make_pooling(facts(has_time=False), 4, False, [1.0], True)
+
+
+def test_all_queries_of_all_users_at_once_are_pooled_as_each_alone():
+    pooling = RecencyPooling(facts(), 4, [1.0, 0.1, 0.0], attention=False, time=False)
+    with torch.no_grad():
+        for parameter in pooling.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    items, ask = (
+        torch.randn(3, 6, 4),
+        torch.stack([torch.arange(7), torch.arange(7), torch.tensor([0, 2, 2, 3, 6, 0, 0])]),
+    )
+    found = pool(pooling, items, ask)
+    for place in range(7):
+        torch.testing.assert_close(found[:, [place]], pool(pooling, items, ask[:, [place]]))

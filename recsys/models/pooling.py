@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recsys.data.schema import DataError
 from recsys.models.attention_bias import AttentionBias
 from recsys.models.base import Columns, Facts
+from recsys.models.blocks import gather
 
 LOUDEST = 5.0
 """weights stay within exp(±5), so that a sum over a prefix needs no maximum of what comes after"""
@@ -70,6 +71,8 @@ class RecencyPooling(nn.Module):
     ) -> Float[Tensor, "B Q D"]:
         """The pooled vectors."""
         slots = torch.cat([self.start.expand(items.shape[0], 1, -1), items], dim=1)
+        if ask.shape[1] == slots.shape[1] and self._by_distance_alone:
+            return gather(self._everywhere(slots), ask)
         times = {"now": request.get("timestamp"), "then": _after_start(events.get("timestamp"))}
         logits = self.bias(ask, **times, n=slots.shape[1])
         if self.attend is not None:
@@ -77,9 +80,19 @@ class RecencyPooling(nn.Module):
         if self.type_weight is not None:
             of_types = nn.functional.pad(self.type_weight[events["event"][..., 0]], (0, 0, 1, 0))
             logits = logits + of_types.transpose(1, 2)[:, :, None]
-        weight = logits.softmax(dim=-1)
-        heads = (weight / weight.square().sum(dim=-1, keepdim=True).sqrt()) @ slots[:, None]
-        return (heads * self.mix[:, None]).sum(dim=1)
+        return ((_evened(logits) @ slots[:, None]) * self.mix[:, None]).sum(dim=1)
+
+    @property
+    def _by_distance_alone(self) -> bool:
+        return self.attend is None and self.type_weight is None and self.bias.elapsed is None
+
+    def _everywhere(self, slots: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        """What is pooled at every position, with weights that all users share: one product for all of them."""
+        n_users, n, dim = slots.shape
+        weight = _evened(self.bias(torch.arange(n, device=slots.device)[None], None, None, n)[0])
+        heads = weight.flatten(0, 1) @ slots.transpose(0, 1).flatten(1)
+        heads = heads.view(-1, n, n_users, dim) * self.mix[:, None, None]
+        return heads.sum(dim=0).transpose(0, 1)
 
 
 def make_pooling(
@@ -91,6 +104,12 @@ def make_pooling(
     if recency and facts.ordered:
         return RecencyPooling(facts, dim, recency, attention, time_bias)
     return Pooling(dim, attention, facts.n_types)
+
+
+def _evened(logits: Float[Tensor, "... N"]) -> Float[Tensor, "... N"]:
+    """Weights whose squares add up to 1, as sums of noise are scaled."""
+    weight = logits.softmax(dim=-1)
+    return weight / weight.square().sum(dim=-1, keepdim=True).sqrt()
 
 
 def _after_start(times: Int[Tensor, "B L"] | None) -> Int[Tensor, "B N"] | None:

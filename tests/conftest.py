@@ -26,6 +26,7 @@ from tests.composed import composed
 from tests.contracts.test_models import made
 from tests.customers import planted_customers
 from tests.planted import planted_baskets, planted_items, planted_log, planted_mixed, planted_users, prepared
+from tests.postgres import postgres_server  # noqa: F401 - a fixture
 
 torch.set_num_threads(1)
 

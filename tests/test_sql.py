@@ -1,17 +1,11 @@
 """A database gives the events that a file would, in chunks, and tells nobody its password."""
 
 import gc
-import os
-import pwd
-import shutil
-import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import traceback
 from contextlib import closing
-from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -40,45 +34,12 @@ def lite(tmp_path):
     return f"sqlite:///{tmp_path / 'shop.db'}"
 
 
-def postgres_binaries():
-    found = shutil.which("pg_ctl") or next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))[::-1]), None)
-    return Path(found).parent if found else None
-
-
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    """The URL of a PostgreSQL of our own with the table events, on a free port of loopback, run by nobody in
-    particular; its password is "sesame".
-    """
-    binaries = postgres_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL's server is not installed: no pg_ctl in PATH or /usr/lib/postgresql")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = Path(tempfile.mkdtemp(prefix="recsys-postgres-"))  # a socket's path must be short
-    owner = pwd.getpwnam("nobody") if os.getuid() == 0 else None
-    if owner:
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-
-    def run(program, *words):
-        who = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
-        with (tmp_path_factory.getbasetemp() / "postgres.log").open("a") as out:
-            subprocess.run([binaries / program, *words], check=True, cwd=folder, stdout=out, stderr=out, **who)
-
-    (folder / "password").write_text("sesame")
-    (folder / "password").chmod(0o644)
-    data = folder / "data"
-    run("initdb", "-D", data, "-U", "ali", "--auth=scram-sha-256", "--pwfile", folder / "password", "-E", "UTF8", "-N")
-    run("pg_ctl", "-D", data, "-w", "-o", f"-p {port} -c listen_addresses=127.0.0.1 -k {folder} -F", "start")
-    url = f"postgresql://ali:sesame@127.0.0.1:{port}/postgres"
-    try:
-        with connected(url) as connection, connection.begin():
-            FRAME.to_sql("Events", connection, index=False)
-        yield url
-    finally:
-        run("pg_ctl", "-D", data, "-m", "immediate", "stop")
-        shutil.rmtree(folder)
+def postgres(postgres_server):
+    """The URL of a PostgreSQL with the table Events."""
+    with connected(postgres_server) as connection, connection.begin():
+        FRAME.to_sql("Events", connection, index=False, if_exists="replace")
+    return postgres_server
 
 
 def written(folder):

@@ -20,6 +20,7 @@ from tests.planted import planted_log
 optuna = pytest.importorskip("optuna")
 
 from optuna.trial import TrialState  # noqa: E402
+from sqlalchemy.pool import NullPool  # noqa: E402
 
 from recsys.sweep import job  # noqa: E402
 from recsys.sweep.job import sweep  # noqa: E402
@@ -61,6 +62,8 @@ def trials(out, storage=None):
                 f"{out}/journal.log", lock_obj=Lock(Path(out) / LOCKS / "journal")
             )
         )
+    elif isinstance(storage, str):
+        storage = optuna.storages.RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
     return optuna.load_study(study_name=str(out), storage=storage).trials
 
 
@@ -216,10 +219,14 @@ def test_several_objectives_end_in_compromises(data, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_storage_may_be_a_database(finished, data, tmp_path):
-    words = ["storage=sqlite:///" + str(tmp_path / "studies.db")]
-    _, found = swept(tmp_path / "knn", *data, *KNN, *words)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_storage_may_be_a_database(finished, data, tmp_path, request, kind):
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgres_server").replace("postgresql:", "postgresql+psycopg:")
+    _, found = swept(tmp_path / "knn", *data, *KNN, f"storage='{url}'")
     assert [trial.params for trial in found] == [trial.params for trial in finished[2]]
+    assert "sesame" not in "".join(path.read_text() for path in (tmp_path / "knn").rglob("*.yaml"))
 
 
 @pytest.mark.parametrize(

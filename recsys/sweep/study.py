@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
+from sqlalchemy.pool import NullPool
 
 from recsys.config import ConfigError, build
 from recsys.run import write_text
@@ -134,7 +135,8 @@ def _storage(url: str | None, folder: Path) -> BaseStorage:
     if unset:
         raise ConfigError(f"storage names ${unset[0]}, which is not set; export {unset[0]}=VALUE")
     try:
-        return RDBStorage(os.path.expandvars(url))
+        # a connection is given back after each question: trials take hours, and servers count connections
+        return RDBStorage(os.path.expandvars(url), engine_kwargs={"poolclass": NullPool})
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"storage '{url}' cannot be opened ({type(error).__name__}: {reason})") from error

@@ -15,7 +15,7 @@ from tests.composed import LOSSES, MODELS, TRAINABLE, composed
 BIASED = "model.relative_position=true model.time_bias=true"
 WORDS = {
     "sasrec": ["block@model.block=vanilla", "block@model.block=ligr", BIASED],
-    "two_tower": ["model.user_id=false", "model.user_id=true", "model.attention=true"],
+    "two_tower": ["model.user_id=true", "model.attention=true", "model.recency=[]", "model.time_bias=true"],
     "ncf": ["model.user_id=true", "model.user_id=false"],
 }
 VARIANTS = [(name, word) for name in MODELS for word in WORDS.get(name, ["seed=1"])]

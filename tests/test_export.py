@@ -83,6 +83,7 @@ def test_every_model_holds_the_check_on_other_data(name, data, request):
 
 WORDS = [
     ("sasrec", "block@model.block=ligr"), ("sasrec", "model.tied=false"), ("two_tower", "model.attention=true"),
+    ("two_tower", "model.recency=[]"), ("two_tower", "model.time_bias=true"),
     ("sasrec", "model.relative_position=true"), ("sasrec", "model.time_bias=true"), ("ncf", "model.history=false"),
     ("two_tower", "model.user_id=true"), ("item_knn", "model.half_life=3"),
 ]  # fmt: skip

@@ -34,7 +34,7 @@ TOWER = [
     "sweep=two_tower", "~space", "model.dim=4", "model.hidden=[8]", "batches.batch_size=8", "trainer.max_epochs=3",
     "logger=none",
 ]  # fmt: skip
-DIM_AND_RATE = '+space={model: {dim: "choice(4,8)"}, optimizer: {lr: "tag(log, interval(0.001, 0.1))"}}'
+DIM_AND_RATE = '+space={model: {dim: "choice(4,8)"}, optimizer: {lr: "tag(log, interval(0.00001, 0.1))"}}'
 SCRIPT = str(config_dir().parent / "scripts" / "sweep.py")
 
 

@@ -84,6 +84,8 @@ def _compare(found: Recommendation, scores: np.ndarray, number: dict[str, int], 
     if len(set(numbers)) < len(numbers) or len(numbers) != min(k, left):
         raise CheckError(f"a list has {len(set(numbers))} items instead of {min(k, left)}")
     wanted = scores[numbers]
+    if not np.isfinite(wanted).all():
+        raise CheckError(f"item {found.items[int(np.isfinite(wanted).argmin())]} is listed, which torch leaves out")
     allowance = RELATIVE * np.abs(wanted) + 0.1 * RELATIVE * np.abs(scores[np.isfinite(scores)]).max(initial=1.0)
     off = np.abs(given - wanted) - allowance
     if (off > 0).any():

@@ -66,7 +66,7 @@ class Run:
 
     def discard(self) -> None:
         """Remove what `create` wrote, unless training has left something; the folder too if it is then empty."""
-        if not self.checkpoint.exists() and not (self.folder / "model.pt").exists():
+        if not self.checkpoint.exists() and not self.has_weights():
             for name in ("config.yaml", "environment.json", "data.json"):
                 (self.folder / name).unlink(missing_ok=True)
             with suppress(OSError):  # holds something that is not ours
@@ -108,9 +108,9 @@ class Run:
     def load_weights(self, name: str = "model") -> dict[str, torch.Tensor]:
         """The best weights; ConfigError if the run has not saved any, or is stale."""
         self.refuse_stale()
-        path = self.folder / f"{name}.pt"
-        if not path.exists():
+        if not self.has_weights(name):
             raise ConfigError(f"'{self.folder}' has no {name}.pt: its training has not finished")
+        path = self.folder / f"{name}.pt"
         weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         return weights
 

@@ -141,7 +141,7 @@ ROW = st.tuples(
 
 
 @given(st.lists(ROW, min_size=1, max_size=25))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_against_a_plain_loop(tmp_path_factory, rows):
     _, aside = refunded(tmp_path_factory.mktemp("refunds"), rows)
     assert aside == plain(rows)

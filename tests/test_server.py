@@ -32,7 +32,7 @@ def test_whatever_anybody_sends_is_answered_as_the_schema_says(mode, artefact):
         if mode is GenerationMode.NEGATIVE and not found.ok().body:
             continue  # takes nothing that could be wrong
 
-        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(found.ok().as_strategy(generation_mode=mode))
         def check(case):
             # which columns there are is the file's to say, not the schema's

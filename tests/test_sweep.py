@@ -198,7 +198,7 @@ def test_bad_trials_are_pruned_and_good_ones_are_not(data, tmp_path):
     states = Counter(trial.state for trial in found)
     assert states[TrialState.PRUNED] > 0
     assert states[TrialState.COMPLETE] > 1
-    assert any(len(trial.intermediate_values) < 6 for trial in found if trial.state == TrialState.PRUNED)
+    assert all(len(trial.intermediate_values) < 6 for trial in found if trial.state == TrialState.PRUNED)
     best = max((trial for trial in found if trial.value), key=lambda trial: trial.value)
     assert best.state == TrialState.COMPLETE
     assert f"{states[TrialState.PRUNED]} trials pruned" in text

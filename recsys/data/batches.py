@@ -86,10 +86,6 @@ class Reader:
         """Which of the real events at `index` are to be predicted."""
         return mask if self.dataset.is_target is None else mask & self.dataset.is_target[index]
 
-    def learnable(self, index: Array, mask: Array) -> Array:
-        """Which of them are of an item that the catalogue knows, as all are in training but for `UntilTest`."""
-        return self.targets(index, mask) & (self.dataset.items[index] <= self.dataset.n_items)
-
     def user(self, users: Array) -> dict[str, Array]:
         """Rows of the users in a user table, and their features."""
         return {"id": self.dataset.user_rows[users]} | {

@@ -119,6 +119,11 @@ class Dataset:
         """(U, 2) where each user's validation and test start."""
         return self._required("split")
 
+    def in_training(self) -> Array:
+        """(N,) bool: the events of the training part."""
+        learned: Array = np.arange(len(self.items)) < np.repeat(self.bounds[:, 0], np.diff(self.offsets))
+        return learned
+
     @property
     def mean_history(self) -> float:
         """Training events of a user who has any."""
@@ -171,7 +176,7 @@ class Dataset:
 
 class UntilTest(Dataset):
     """A dataset whose training part goes on to the test: validation's events are learned from too. Items that came with
-    them stay unknown, for the catalogue is that of the dataset.
+    them stay unknown (0, and no target), for the catalogue is that of the dataset.
     """
 
     @cached_property
@@ -182,7 +187,7 @@ class UntilTest(Dataset):
     @cached_property
     def item_counts(self) -> Array:
         """(n_items+1,) events of each item before the test that are targets; 0 for padding."""
-        learned = np.arange(len(self.items)) < np.repeat(self.bounds[:, 0], np.diff(self.offsets))
+        learned = self.in_training()
         if self.is_target is not None:
             learned &= self.is_target
         return np.bincount(self.items[learned], minlength=self.n_items + 1)[: self.n_items + 1]

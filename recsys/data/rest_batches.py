@@ -44,7 +44,8 @@ class RestBatches(Epochs):
         items = self.reader.history(index, mask)
         drawn = (rng.random((len(users), self.n_queries)) * self.length[users][:, None]).astype(np.int64)
         ask = np.take_along_axis(place, np.sort(drawn, axis=1), axis=1)
-        inside = (np.arange(index.shape[1]) >= ask[:, :, None]) & self.reader.learnable(index, mask)[:, None]
+        usable = self.reader.targets(index, mask) & (items > 0)
+        inside = (np.arange(index.shape[1]) >= ask[:, :, None]) & usable[:, None]
         real = inside.any(axis=2)
         ask = np.where(real, ask, 0)
         row, query, slot = np.nonzero(inside)

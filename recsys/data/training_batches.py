@@ -39,7 +39,7 @@ class TrainingBatches(Epochs):
         items = self.reader.history(index, mask)
         place = np.arange(index.shape[1])[None, :]
         asked = np.broadcast_to(place, index.shape) if self.see_basket else basket_start(baskets)
-        usable = self.reader.learnable(index, mask) & ~(self.cut_off[users][:, None] & (asked == 0))
+        usable = self.reader.targets(index, mask) & (items > 0) & ~(self.cut_off[users][:, None] & (asked == 0))
         ask, query, target_query = distinct_asks(asked, usable)
         rows = np.arange(len(users))[:, None]
         request = {name: array[rows, ask] for name, array in self.reader.moments(index, mask).items()}

@@ -35,8 +35,7 @@ class WindowBatches(Epochs):
         if dataset.timestamps is None:
             raise DataError("batches=window needs times; name the column under data.columns.timestamp")
         self.timestamps, self.span, self.n_queries = dataset.timestamps, int(days * DAY), n_queries
-        owner = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
-        trained = self.timestamps[np.arange(len(owner)) < dataset.bounds[owner, 0]]
+        trained = self.timestamps[dataset.in_training()]
         self.earliest, self.latest = int(trained.min()), int(trained.max()) - self.span
         if self.latest <= self.earliest:
             raise DataError(f"training is shorter than windows of days={days}; lower batches.days")
@@ -50,7 +49,7 @@ class WindowBatches(Epochs):
         ask = np.sum(times < moment[:, :, None], axis=2)
         inside: Array = (times >= moment[:, :, None]) & (times < moment[:, :, None] + self.span)
         inside &= ((ask > 0) | ~self.cut_off[users][:, None])[:, :, None]  # a cut history was not empty before
-        inside &= self.reader.learnable(index, mask)[:, None]
+        inside &= (self.reader.targets(index, mask) & (items > 0))[:, None]
         real = np.any(inside, axis=2)
         ask = np.where(real, ask, 0)
         history, events = until(ask.max(axis=1), items, self.reader.events(index, mask))

@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-
 from recsys.config import ConfigError
 from recsys.data.dataset import Dataset
 from recsys.data.vocabulary import FILES as VOCABULARY
@@ -119,8 +117,7 @@ def trained_until(dataset: Dataset) -> int | None:
     """The first second that nothing was learned of; None without times."""
     if dataset.timestamps is None:
         return None
-    training = np.arange(len(dataset.items)) < np.repeat(dataset.bounds[:, 0], np.diff(dataset.offsets))
-    return int(dataset.timestamps[training].max()) + 1
+    return int(dataset.timestamps[dataset.in_training()].max()) + 1
 
 
 def _linked(source: Path, target: Path) -> None:

@@ -8,6 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys.data.schema import DataError
+from recsys.models.base import Facts
+
 N_BUCKETS = 32
 """of elapsed seconds, each twice as wide as the one before: the last begins after 68 years"""
 
@@ -44,6 +47,17 @@ class AttentionBias(nn.Module):
         if self.distance is not None:
             bias = self.distance[:, back.clamp(0, self.distance.shape[1] - 1)]
         return bias.masked_fill(back < 0, -torch.inf)
+
+
+def after_start(times: Int[Tensor, "B L"] | None) -> Int[Tensor, "B N"] | None:
+    """The moments of all positions, of which the first, the start token's, has none (0)."""
+    return None if times is None else F.pad(times, (1, 0))
+
+
+def check_times(facts: Facts, time_bias: bool) -> None:
+    """Raises DataError where elapsed time is asked for and there are no times."""
+    if time_bias and not facts.has_time:
+        raise DataError("model.time_bias=true needs times; name the column under data.columns.timestamp")
 
 
 def time_buckets(now: Int[Tensor, "B Q"], then: Int[Tensor, "B N"]) -> Int[Tensor, "B Q N"]:

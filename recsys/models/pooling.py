@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from recsys.data.schema import DataError
-from recsys.models.attention_bias import AttentionBias
+from recsys.models.attention_bias import AttentionBias, after_start, check_times
 from recsys.models.base import Columns, Facts
 from recsys.models.blocks import gather
 
@@ -73,7 +72,7 @@ class RecencyPooling(nn.Module):
         slots = torch.cat([self.start.expand(items.shape[0], 1, -1), items], dim=1)
         if ask.shape[1] == slots.shape[1] and self._by_distance_alone:
             return gather(self._everywhere(slots), ask)
-        times = {"now": request.get("timestamp"), "then": _after_start(events.get("timestamp"))}
+        times = {"now": request.get("timestamp"), "then": after_start(events.get("timestamp"))}
         logits = self.bias(ask, **times, n=slots.shape[1])
         if self.attend is not None:
             logits = logits + self.attend(slots).transpose(1, 2)[:, :, None]
@@ -99,8 +98,7 @@ def make_pooling(
     facts: Facts, dim: int, attention: bool, recency: Sequence[float], time_bias: bool
 ) -> Pooling | RecencyPooling:
     """What pools histories: by recency where that is wanted and the data keep their order."""
-    if time_bias and not facts.has_time:
-        raise DataError("model.time_bias=true needs times; name the column under data.columns.timestamp")
+    check_times(facts, time_bias)
     if recency and facts.ordered:
         return RecencyPooling(facts, dim, recency, attention, time_bias)
     return Pooling(dim, attention, facts.n_types)
@@ -112,11 +110,6 @@ def _evened(logits: Float[Tensor, "... N"]) -> Float[Tensor, "... N"]:
     return weight / weight.square().sum(dim=-1, keepdim=True).sqrt()
 
 
-def _after_start(times: Int[Tensor, "B L"] | None) -> Int[Tensor, "B N"] | None:
-    return None if times is None else nn.functional.pad(times, (1, 0))
-
-
 def _upto(slots: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
     """The sums over the start token and the first `ask` slots."""
-    sums = slots.cumsum(dim=1)
-    return sums.gather(1, ask[:, :, None].expand(-1, -1, slots.shape[2]))
+    return gather(slots.cumsum(dim=1), ask)

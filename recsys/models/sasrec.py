@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from recsys.data.schema import DataError
-from recsys.models.attention_bias import AttentionBias
+from recsys.models.attention_bias import AttentionBias, after_start, check_times
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.blocks import gather, usual_dropout
 from recsys.models.embedding import Context, FeatureEmbedding, Rows, initialised, vectors
@@ -62,8 +61,7 @@ class SASRec(Trainable):
         self.event = FeatureEmbedding({"event": facts.event} if facts.event else {}, dim)
         self.dropout = nn.Dropout(usual_dropout(dropout, facts.short))
         self.embedding_norm = nn.LayerNorm(dim) if _either(embedding_norm, not pre_norm) else nn.Identity()
-        if time_bias and not facts.has_time:
-            raise DataError("model.time_bias=true needs times; name the column under data.columns.timestamp")
+        check_times(facts, time_bias)
         self.biases = nn.ModuleList(
             AttentionBias(block.attention.n_heads, facts.max_history + 1, relative_position, time_bias)  # type: ignore[union-attr, arg-type]
             for block in self.blocks
@@ -115,7 +113,7 @@ class SASRec(Trainable):
         """
         n = x.shape[1]
         everywhere = torch.arange(n, device=x.device).expand(x.shape[0], n)
-        times = None if then is None else nn.functional.pad(then, (1, 0))
+        times = after_start(then)
         for block, bias in zip(self.blocks[:-1], self.biases[:-1], strict=True):
             x = block(x, None, bias(everywhere, times, times, n))
         return self.blocks[-1](x, ask, self.biases[-1](ask, now, times, n))

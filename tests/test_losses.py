@@ -47,7 +47,7 @@ def plain(queries, items, target, target_query, weight, slots):
 @pytest.mark.parametrize(("chunk", "dot_product"), [(1, True), (7, True), (37, True), (1000, True), (1, False)])
 def test_softmax_equals_cross_entropy_in_loss_and_gradients(chunk, dot_product):
     found, expected = question(), question()
-    loss, reference = Softmax(chunk)(asked(*found, dot_product=dot_product)), plain(*expected)
+    loss, reference = Softmax(chunk, bfloat16=False)(asked(*found, dot_product=dot_product)), plain(*expected)
     (loss * 0.37).backward()
     (reference * 0.37).backward()
     torch.testing.assert_close(loss, reference, rtol=1e-5, atol=1e-5)
@@ -68,7 +68,7 @@ def test_softmax_multiplies_in_bfloat16_under_autocast():
     found, expected = question(), question()
     with torch.autocast("cpu", torch.bfloat16):
         loss = Softmax(7)(asked(*found))
-    reference = Softmax(7)(asked(*expected))
+    reference = Softmax(7, bfloat16=False)(asked(*expected))
     loss.backward()
     reference.backward()
     assert loss.dtype == torch.float32
@@ -93,7 +93,7 @@ def test_weights_default_to_one_and_slots_to_nothing():
     queries, items, target, target_query, _, _ = question()
     zero = torch.zeros(len(queries), 1, dtype=torch.long), torch.zeros(len(queries), 1)
     reference = plain(queries, items, target, target_query, torch.ones(len(target)), zero)
-    torch.testing.assert_close(Softmax()(asked(queries, items, target, target_query)), reference)
+    torch.testing.assert_close(Softmax(bfloat16=False)(asked(queries, items, target, target_query)), reference)
 
 
 def test_differentiating_twice_raises():
@@ -168,3 +168,26 @@ def test_sampled_losses_reach_only_the_rows_that_they_read():
     SampledSoftmax(20)(scorer).backward()
     assert table.weight.grad.is_sparse
     assert len(table.weight.grad.coalesce().indices()[0]) <= 23
+
+
+@pytest.mark.parametrize("n_queries", [37, 600])
+def test_products_of_bfloat16_hardly_move_loss_and_gradients(n_queries):
+    found, expected = question(n_queries=n_queries), question(n_queries=n_queries)
+    loss = Softmax(bfloat16=True)(asked(*found))
+    reference = Softmax(bfloat16=False)(asked(*expected))
+    loss.backward()
+    reference.backward()
+    assert loss.dtype == torch.float32
+    assert loss != reference
+    torch.testing.assert_close(loss, reference, rtol=1e-2, atol=0)
+    for mine, theirs in ((found[0], expected[0]), (found[1], expected[1]), (found[5][1], expected[5][1])):
+        assert mine.grad.dtype == torch.float32
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=0.05, atol=0.05)
+
+
+def test_softmax_of_large_scores_stays_finite():
+    queries, items = torch.full((2, 4), 1e3, requires_grad=True), torch.eye(4).repeat(2, 1) * 1e3
+    loss = Softmax(bfloat16=False)(asked(queries, items, torch.tensor([1, 2]), torch.arange(2)))
+    loss.backward()
+    assert loss.isfinite()
+    assert queries.grad.isfinite().all()

@@ -20,11 +20,8 @@ from recsys.config import ConfigError, build, config_dir
 from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
 from recsys.evaluation import evaluate, ranking_batches
-from recsys.export.job import exported
-from recsys.export.past import Past
 from recsys.models.base import Model, Trainable
 from recsys.run import peak_rss_mb
-from recsys.serving.recommender import Recommender
 from recsys.training.fit import load_dataset, make_model
 from recsys.training.loaders import Loaders
 from recsys.training.module import Training, scorer
@@ -124,6 +121,10 @@ def ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, flo
 
 def answered(model: Model, dataset: Dataset, config: DictConfig, times: int) -> float:
     """The median CPU time in milliseconds of `Recommender.recommend` for one history."""
+    from recsys.export.job import exported  # late: training and ranking are measured without it
+    from recsys.export.past import Past
+    from recsys.serving.recommender import Recommender
+
     proto, _ = exported(model, dataset, config.batches.max_history, "float16", False, 100, {"model": "measured"})
     file = Recommender(proto.SerializeToString())
     taken = Past(dataset, file.describe()["inputs"]).of(str(dataset.raw_users()[0]))

@@ -13,11 +13,14 @@ from recsys.losses.question import Question
 
 
 class Softmax(nn.Module):
-    """Cross-entropy over the full catalogue, exact, never holding more than `chunk` rows of logits."""
+    """Cross-entropy over the full catalogue, exact, never holding more than `chunk` rows of logits. Products are of
+    bfloat16 where `bfloat16` says so, by default on processors that multiply it natively, and sums of float32.
+    """
 
-    def __init__(self, chunk: int = 256) -> None:
+    def __init__(self, chunk: int = 256, bfloat16: bool | None = None) -> None:
         super().__init__()
         self.chunk = chunk
+        self.products_in_bfloat16 = bfloat16
 
     def forward(self, question: Question) -> Float[Tensor, ""]:
         """The sum over targets of weight × −log softmax, padding left out."""
@@ -34,7 +37,18 @@ class Softmax(nn.Module):
             question.weights,
             self.chunk,
             question.edges(self.chunk),
+            self._kind(question.queries),
         )
+
+    def _kind(self, queries: Tensor) -> torch.dtype:
+        """The type of products: autocast's where it is on."""
+        device = queries.device.type
+        if torch.is_autocast_enabled(device):
+            return torch.get_autocast_dtype(device)
+        rounded = self.products_in_bfloat16
+        if rounded is None:
+            rounded = device == "cpu" and queries.dtype == torch.float32 and multiplies_bfloat16()
+        return torch.bfloat16 if rounded else queries.dtype
 
     @staticmethod
     def _plain(question: Question) -> Float[Tensor, ""]:
@@ -45,8 +59,8 @@ class Softmax(nn.Module):
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
-    """Takes the gradient in the forward pass, while a chunk of logits is still in the cache; under autocast the
-    products are of its type, all between them float32.
+    """Takes the gradient in the forward pass, while a chunk of logits is still in the cache; products are of type
+    `kind`, all between them float32 at least.
     """
 
     @staticmethod
@@ -61,34 +75,36 @@ class _ChunkedSoftmax(torch.autograd.Function):
         weight: Tensor,
         chunk: int,
         edges: list[int],
+        kind: torch.dtype,
     ) -> Tensor:
         kinds = [None if x is None else x.dtype for x in (queries, items, slot_scores)]
-        queries, items, full = _as_multiplied(queries, items)
+        full = torch.promote_types(kind, torch.float32)
+        queries, items = queries.to(kind), items.to(kind)
+        columns = items.T.contiguous()
         total = queries.new_zeros((), dtype=full)
-        of_queries, of_items = torch.empty_like(queries), torch.zeros_like(items, dtype=full)
+        of_queries, of_columns = torch.empty_like(queries), torch.zeros_like(columns, dtype=full)
         of_slots = None if slot_scores is None else torch.empty_like(slot_scores)
         weight = weight.to(full)
         mass = total.new_zeros(len(queries)).index_add_(0, target_query, weight)
         for n, start in enumerate(range(0, len(queries), chunk)):
             rows, mine = slice(start, start + chunk), slice(edges[n], edges[n + 1])
-            logits = _product(queries[rows], items.T, full)
+            row, own_weight = target_query[mine] - start, weight[mine]
+            logits = (queries[rows] @ columns).to(full)
             if slot_items is not None and slot_scores is not None:
                 logits.scatter_add_(1, slot_items[rows], slot_scores[rows].to(full))
             logits[:, 0] = -torch.inf
-            log_p = logits.log_softmax(dim=1)
-            at = (target_query[mine] - start, target[mine])
-            total -= (weight[mine] * log_p[at]).sum()
-            gradient = log_p.exp_().mul_(mass[rows, None])
-            gradient.index_put_(at, -weight[mine], accumulate=True)
-            share = gradient.to(queries.dtype)
+            logits -= logits.amax(dim=1, keepdim=True)
+            own = logits[row, target[mine]]
+            sums = logits.exp_().sum(dim=1)
+            total += (own_weight * (sums.log()[row] - own)).sum()
+            gradient = logits.mul_((mass[rows] / sums)[:, None])
+            gradient.index_put_((row, target[mine]), -own_weight, accumulate=True)
+            share = gradient.to(kind)
             torch.mm(share, items, out=of_queries[rows])
-            if share is gradient:
-                of_items.addmm_(gradient.T, queries[rows])
-            else:
-                of_items += _product(share.T, queries[rows], full)
+            of_columns += queries[rows].T @ share  # far quicker than the gradient's own, tall and transposed
             if of_slots is not None and slot_items is not None:
                 of_slots[rows] = gradient.gather(1, slot_items[rows])
-        found = zip((of_queries, of_items, of_slots), kinds, strict=True)
+        found = zip((of_queries, of_columns.T, of_slots), kinds, strict=True)
         ctx.save_for_backward(*(gradient.to(kind) for gradient, kind in found if gradient is not None))
         return total
 
@@ -96,17 +112,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         of_queries, of_items, *of_slots = (grad_output * saved for saved in ctx.saved_tensors)
-        return of_queries, of_items, *(of_slots or [None]), None, None, None, None, None, None
+        return of_queries, of_items, *(of_slots or [None]), *[None] * 7
 
 
-def _as_multiplied(queries: Tensor, items: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
-    """Both in the type of products, which is autocast's where it is on, and the type of sums."""
-    device = queries.device.type
-    if not torch.is_autocast_enabled(device):
-        return queries, items, items.dtype
-    kind = torch.get_autocast_dtype(device)
-    return queries.to(kind), items.to(kind), torch.float32
-
-
-def _product(a: Tensor, b: Tensor, kind: torch.dtype) -> Tensor:
-    return (a @ b).to(kind)
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products of bfloat16, which then take less than half the time."""
+    return bool(torch.cpu._is_avx512_bf16_supported())

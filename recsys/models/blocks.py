@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys.models.dropout import Dropout
+
 Bias = Float[Tensor, "B H Q N"] | None
 
 
@@ -69,10 +71,10 @@ class VanillaBlock(nn.Module):
         self.feedforward = nn.Sequential(
             nn.Linear(dim, feedforward * dim),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(feedforward * dim, dim),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
@@ -102,7 +104,7 @@ class LigrBlock(nn.Module):
         self.gate_1, self.gate_2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.inside = nn.Linear(dim, 2 * feedforward * dim)
         self.outside = nn.Linear(feedforward * dim, dim)
-        self.dropout = nn.Dropout(usual_dropout(dropout, short))
+        self.dropout = Dropout(usual_dropout(dropout, short))
 
     def forward(
         self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from recsys.data.dataset import Dataset
 from recsys.models.base import Columns, Facts, Trainable
+from recsys.models.dropout import Dropout
 from recsys.models.embedding import Rows, UserRow, initialised, log_popularity, vectors
 from recsys.models.pooling import make_pooling
 from recsys.models.repeat import Repeat
@@ -61,7 +62,7 @@ class NCF(Trainable):
         self.product = nn.Parameter(torch.ones(dim))
         self.user_side = nn.Linear(dim, hidden[0])
         self.item_side = nn.Linear(dim, hidden[0], bias=False)
-        self.dropout = nn.Dropout(dropout)  # of users: for each pair it would cost five times the rest
+        self.dropout = Dropout(dropout)  # of users: for each pair it would cost five times the rest
         deeper = [layer for i, o in itertools.pairwise(hidden) for layer in (nn.Linear(i, o), nn.ReLU(inplace=True))]
         self.network = nn.Sequential(nn.ReLU(inplace=True), *deeper, nn.Linear(hidden[-1], 1, bias=False))
         repeats = facts.repeats if repeat is None else repeat

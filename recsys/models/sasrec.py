@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from recsys.models.attention_bias import AttentionBias, after_start, check_times
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.blocks import gather, usual_dropout
+from recsys.models.dropout import Dropout
 from recsys.models.embedding import Context, FeatureEmbedding, Rows, initialised, vectors
 from recsys.models.repeat import Repeat
 
@@ -59,7 +60,7 @@ class SASRec(Trainable):
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
         self.context = Context(facts.context, dim, context_dropout)
         self.event = FeatureEmbedding({"event": facts.event} if facts.event else {}, dim)
-        self.dropout = nn.Dropout(usual_dropout(dropout, facts.short))
+        self.dropout = Dropout(usual_dropout(dropout, facts.short))
         self.embedding_norm = nn.LayerNorm(dim) if _either(embedding_norm, not pre_norm) else nn.Identity()
         check_times(facts, time_bias)
         self.biases = nn.ModuleList(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from recsys.data.dataset import Dataset
 from recsys.data.schema import DataError
 from recsys.models.base import Columns, Facts, Trainable
+from recsys.models.dropout import Dropout
 from recsys.models.embedding import (
     Context,
     FeatureEmbedding,
@@ -70,7 +71,7 @@ class TwoTower(Trainable):
         between = [
             layer
             for inside, outside in itertools.pairwise(widths)
-            for layer in (nn.Linear(inside, outside), nn.GELU(), nn.Dropout(dropout))
+            for layer in (nn.Linear(inside, outside), nn.GELU(), Dropout(dropout))
         ]
         self.tower = nn.Sequential(*between, nn.Linear(widths[-1], dim))
         repeats = facts.repeats if repeat is None else repeat

@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from recsys.benchmark import artefact as answers
-from recsys.benchmark import explain, http, peers, replay, sessions, sizes, training
+from recsys.benchmark import explain, http, peers, replay, sessions, sizes, training, until
 from recsys.benchmark.figures import cpu_ms
 from recsys.config import ConfigError, config_dir
 from recsys.export.traced import to_onnx
@@ -103,6 +103,19 @@ def test_a_training_of_some_steps_is_measured(tmp_path):
     assert all(found[name] > 0 for name in composed("task=peers", name="benchmark").figures)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("value", "epochs"), [(0.01, 1), (0.99, 3)])
+def test_training_is_measured_until_it_is_good_enough(value, epochs, tmp_path):
+    planted_log(n_users=64).to_csv(tmp_path / "events.csv", index=False)
+    words = ["model=sasrec", "data=csv", f"data.path={tmp_path}/events.csv", f"data.folder={tmp_path}/data",
+             "batches.batch_size=8", "trainer.max_epochs=3"]  # fmt: skip
+    found = json.loads(until.measure(shlex.join(words), value, threads=1)[0])
+    assert found["epochs"] == len(found["ndcg@10"]) == epochs
+    assert found["reached"] == (found["ndcg@10"][-1] >= value)
+    assert found["train_cpu_s"] > 0
+
+
 def test_logs_are_made_up_to_a_power_law_in_any_chunks(tmp_path, monkeypatch):
     sizes.write_log(tmp_path / "a.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
     log = pd.read_parquet(tmp_path / "a.parquet")
@@ -160,6 +173,7 @@ def test_yaml_lists_every_setting_of_the_server():
         ("sessions", sessions.measure),
         ("sizes", sizes.measure),
         ("training", training.measure),
+        ("until", until.measure),
     ],
 )
 def test_yaml_lists_every_setting_of_a_benchmark(task, measure):

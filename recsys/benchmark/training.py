@@ -26,7 +26,7 @@ from recsys.training.fit import load_dataset, make_model
 from recsys.training.loaders import Loaders
 from recsys.training.module import Training, scorer
 
-SHORT = ["logger=none", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "trainer.limit_val_batches=0"]
+SHORT = ["trainer.max_epochs=1", "trainer.limit_val_batches=0"]
 
 
 class Clock(pl.Callback):
@@ -57,7 +57,7 @@ def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) ->
     if steps < 2:
         raise ConfigError(f"steps={steps}; give at least 2, for the first is not counted")
     before = os.getloadavg()[0]
-    config = trained_as(*shlex.split(words), f"trainer.limit_train_batches={steps}", f"threads={threads}")
+    config = trained_as(*shlex.split(words), *SHORT, f"trainer.limit_train_batches={steps}", f"threads={threads}")
     torch.set_num_threads(threads)
     start = time.process_time()
     dataset = load_dataset(config)
@@ -88,17 +88,22 @@ def trained_as(*words: str) -> DictConfig:
     """The configuration of `recsys train WORDS`, without what is written beside a model."""
     inside = GlobalHydra.instance().is_initialized()  # as it is in a command
     with nullcontext() if inside else initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose("train", [*SHORT, *words])
+        return compose("train", ["logger=none", "trainer.enable_progress_bar=false", *words])
 
 
 def stepped(model: Trainable, dataset: Dataset, config: DictConfig) -> Clock:
     """The clock of a training of some steps."""
-    model.prepare(dataset)
     clock = Clock()
-    module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
-    trainer: pl.Trainer = build(config.trainer, logger=False, callbacks=[clock], enable_checkpointing=False)
-    trainer.fit(module, datamodule=Loaders(config.batches, dataset, config.seed))
+    fitted(model, dataset, config, clock)
     return clock
+
+
+def fitted(model: Trainable, dataset: Dataset, config: DictConfig, watching: pl.Callback) -> None:
+    """Train a model while somebody watches."""
+    model.prepare(dataset)
+    module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
+    trainer: pl.Trainer = build(config.trainer, logger=False, callbacks=[watching], enable_checkpointing=False)
+    trainer.fit(module, datamodule=Loaders(config.batches, dataset, config.seed))
 
 
 def ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, float]:

@@ -14,11 +14,12 @@ class Enough(Exception):  # noqa: N818 - no error
     """Ends a training after so many steps."""
 
 
-def settings():
+def settings(**more):
     parser = argparse.ArgumentParser()
     parser.add_argument("events", help="Parquet: user, item, time")
-    for name, value in {"steps": 10, "threads": 1, "length": 200, "dim": 64, "batch": 128, "answers": 20}.items():
-        parser.add_argument(f"--{name}", type=int, default=value)
+    sizes = {"steps": 10, "threads": 1, "length": 200, "dim": 64, "batch": 128, "answers": 20}
+    for name, value in (sizes | more).items():
+        parser.add_argument(f"--{name}", type=type(value), default=value)
     parser.add_argument("--loss", choices=["softmax", "sampled"], default="softmax")
     parser.add_argument("--negatives", type=int, default=256)
     chosen = parser.parse_args()

@@ -8,8 +8,12 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recsys.losses.question import Question
+
+ROWS = 32
+"""Queries are filled up to a multiple of it: oneDNN keeps code of its own for every size that it has ever multiplied."""
 
 
 class Softmax(nn.Module):
@@ -79,14 +83,14 @@ class _ChunkedSoftmax(torch.autograd.Function):
     ) -> Tensor:
         kinds = [None if x is None else x.dtype for x in (queries, items, slot_scores)]
         full = torch.promote_types(kind, torch.float32)
-        queries, items = queries.to(kind), items.to(kind)
+        n_queries, queries, items = len(queries), _filled(queries.to(kind)), items.to(kind)
         columns = items.T.contiguous()
         total = queries.new_zeros((), dtype=full)
         of_queries, of_columns = torch.empty_like(queries), torch.zeros_like(columns, dtype=full)
         of_slots = None if slot_scores is None else torch.empty_like(slot_scores)
         weight = weight.to(full)
         mass = total.new_zeros(len(queries)).index_add_(0, target_query, weight)
-        for n, start in enumerate(range(0, len(queries), chunk)):
+        for n, start in enumerate(range(0, n_queries, chunk)):
             rows, mine = slice(start, start + chunk), slice(edges[n], edges[n + 1])
             row, own_weight = target_query[mine] - start, weight[mine]
             logits = (queries[rows] @ columns).to(full)
@@ -104,7 +108,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
             of_columns += queries[rows].T @ share  # far quicker than the gradient's own, tall and transposed
             if of_slots is not None and slot_items is not None:
                 of_slots[rows] = gradient.gather(1, slot_items[rows])
-        found = zip((of_queries, of_columns.T, of_slots), kinds, strict=True)
+        found = zip((of_queries[:n_queries], of_columns.T, of_slots), kinds, strict=True)
         ctx.save_for_backward(*(gradient.to(kind) for gradient, kind in found if gradient is not None))
         return total
 
@@ -113,6 +117,11 @@ class _ChunkedSoftmax(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         of_queries, of_items, *of_slots = (grad_output * saved for saved in ctx.saved_tensors)
         return of_queries, of_items, *(of_slots or [None]), *[None] * 7
+
+
+def _filled(queries: Tensor) -> Tensor:
+    """With zeros below, which nothing asks for and no weight falls on."""
+    return F.pad(queries, (0, 0, 0, -len(queries) % ROWS))
 
 
 def multiplies_bfloat16() -> bool:

@@ -113,4 +113,4 @@ data = ParquetModule(
 )
 lightning.Trainer(
     max_epochs=chosen.epochs, limit_val_batches=0, num_sanity_val_steps=0, callbacks=[Watch()], **QUIET
-).fit(module, datamodule=data)
+).fit(sasrec(), datamodule=data)

@@ -7,7 +7,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 
 from recsys.data.engine import Frame
-from recsys.data.log import Log
+from recsys.data.log import Log, counted
 from recsys.data.schema import DataError, microseconds
 
 
@@ -63,9 +63,9 @@ def first_occurrences(users: np.ndarray, items: np.ndarray) -> np.ndarray:
 def core(users: np.ndarray, items: np.ndarray, user_core: int, item_core: int) -> np.ndarray:
     """A mask (N,) of the largest set of events in which every user and item has enough of them."""
     mask = np.ones(len(users), dtype=bool)
-    while len(users):
-        enough_users = np.bincount(users[mask], minlength=users.max() + 1) >= user_core
-        enough_items = np.bincount(items[mask], minlength=items.max() + 1) >= item_core
+    while len(users) and max(user_core, item_core) > 1:
+        enough_users = counted(users, mask=mask) >= user_core
+        enough_items = counted(items, mask=mask) >= item_core
         smaller = mask & enough_users[users] & enough_items[items]
         if smaller.sum() == mask.sum():
             break

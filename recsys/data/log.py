@@ -5,7 +5,7 @@ N events, U users.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,19 +20,21 @@ from pandas.api.types import is_float_dtype
 from recsys.data.schema import MICROSECONDS, DataError
 
 Array = np.ndarray
+BLOCK = 1 << 22
+"""events that are worked on at a time"""
 
 
 @dataclass(frozen=True)
 class Log:
     """Codes of users and items (int32, from 0), times in microseconds, the number of the basket, and columns.
 
-    `baskets` never falls from one event to the next; an event without a basket is a basket of its own. `targets`
-    says which events are to be predicted (None: all), `events` of what type each is.
+    `baskets` never falls from one event to the next; an event without a basket is a basket of its own (None: all are).
+    `targets` says which events are to be predicted (None: all), `events` of what type each is.
     """
 
     users: Array
     items: Array
-    baskets: Array
+    baskets: Array | None = None
     timestamps: Array | None = None
     weights: Array | None = None
     events: Array | None = None
@@ -45,17 +47,21 @@ class Log:
     @cached_property
     def offsets(self) -> Array:
         """(U+1,) where the events of each user code start."""
-        return np.concatenate([[0], np.cumsum(np.bincount(self.users))]).astype(np.int64)
+        return np.concatenate([[0], np.cumsum(counted(self.users))]).astype(np.int64)
 
     @cached_property
     def starts(self) -> Array:
         """(B,) where each basket starts."""
-        return np.flatnonzero(np.diff(self.baskets, prepend=-1))
+        return np.arange(len(self)) if self.baskets is None else np.flatnonzero(np.diff(self.baskets, prepend=-1))
 
     @cached_property
     def numbers(self) -> Array:
         """(N,) the baskets, numbered from 0 without gaps."""
         return np.repeat(np.arange(len(self.starts)), np.diff(self.starts, append=len(self)))
+
+    def start_of(self, event: Array) -> Array:
+        """Where the baskets of some events start."""
+        return event if self.baskets is None else self.starts[self.numbers[event]]
 
     def take(self, index: Array) -> Log:
         """The events at `index`, in its order."""
@@ -70,25 +76,65 @@ class Log:
 
 def read_log(path: Path, extra: tuple[str, ...], target_events: Sequence[str] | None, seed: int) -> Log:
     """The log in a Parquet file sorted by user, time, basket and row; rows inside a basket are shuffled by
-    `seed`, since shops sort them by product id and a model would learn that. DataError for an unknown target event.
+    `seed`, since shops sort them by product id and a model would learn that. Numbers lie in files beside it, so that
+    the system may take their memory back. DataError for an unknown target event.
     """
-    table = pq.read_table(path)
-    column = {name: table[name].to_numpy() for name in table.column_names if not name.startswith("extra_")}
-    users = column["user_code"].astype(np.int32)
-    assert (np.diff(users) >= 0).all(), "the engine did not keep the order"
-    baskets = _number_baskets(users, column.get("basket_code"))
-    events, targets = _targets(column.get("event"), target_events)
+    names = pq.read_schema(path).names
+    users = _column(path, "user_code", np.int32)
+    assert all((np.diff(part) >= 0).all() for _, part in blocks(users, overlap=1)), "the engine did not keep the order"
+    codes, events = (
+        pq.read_table(path, columns=[name])[name].to_numpy() if name in names else None
+        for name in ("basket_code", "event")
+    )
+    events, targets = _targets(events, target_events)
     log = Log(
         users,
-        column["item_code"].astype(np.int32),
-        baskets,
-        column.get("timestamp"),
-        column["weight"].astype(np.float32) if "weight" in column else None,
+        _column(path, "item_code", np.int32),
+        None if codes is None else _number_baskets(users, codes),
+        _column(path, "timestamp", np.int64) if "timestamp" in names else None,
+        _column(path, "weight", np.float32) if "weight" in names else None,
         events,
         targets,
-        {name: plain_pandas(table.select([f"extra_{name}"])).iloc[:, 0].to_numpy() for name in extra},
+        {name: plain_pandas(pq.read_table(path, columns=[f"extra_{name}"])).iloc[:, 0].to_numpy() for name in extra},
     )
-    return log.take(np.argsort(baskets + np.random.default_rng(seed).random(len(log)), kind="stable"))
+    if log.baskets is None:
+        return log
+    return log.take(np.argsort(log.baskets + np.random.default_rng(seed).random(len(log)), kind="stable"))
+
+
+def _column(path: Path, name: str, dtype: type) -> Array:
+    """A column without gaps, in a file of its own."""
+    with pq.ParquetFile(path) as file:
+        parts = (batch.column(0).to_numpy(zero_copy_only=False) for batch in file.iter_batches(BLOCK, columns=[name]))
+        return written(path.with_name(f"{name}.npy"), dtype, file.metadata.num_rows, parts)
+
+
+def written(path: Path, dtype: type, n: int, parts: Iterable[Array]) -> Array:
+    """(N,) parts one after the other, mapped from the file that they are written into: not by a map, which a full disk
+    would turn into a crash.
+    """
+    with path.open("wb") as file:
+        header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (n,)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for part in parts:
+            file.write(np.ascontiguousarray(part, dtype).data)
+    mapped: Array = np.load(path, mmap_mode="r" if n else None)
+    return mapped
+
+
+def blocks(array: Array, overlap: int = 0) -> Iterator[tuple[slice, Array]]:
+    """An array in parts that need little memory, and where they are; each may begin in the one before."""
+    for start in range(0, len(array), BLOCK):
+        part = slice(max(start - overlap, 0), start + BLOCK)
+        yield part, array[part]
+
+
+def counted(codes: Array, n: int = 0, mask: Array | None = None) -> Array:
+    """How often each code occurs (where the mask holds), `n` counts at least: np.bincount copies all codes."""
+    counts = np.zeros(max(n, int(codes.max(initial=-1)) + 1), dtype=np.int64)
+    for part, some in blocks(codes):
+        counts += np.bincount(some if mask is None else some[mask[part]], minlength=len(counts))
+    return counts
 
 
 def _targets(events: Array | None, names: Sequence[str] | None) -> tuple[Array | None, Array | None]:
@@ -115,9 +161,7 @@ def seconds(timestamps: Array) -> Array:
     return timestamps // MICROSECONDS
 
 
-def _number_baskets(users: Array, codes: Array | None) -> Array:
-    if codes is None:
-        return np.arange(len(users), dtype=np.int64)
+def _number_baskets(users: Array, codes: Array) -> Array:
     codes = np.nan_to_num(codes.astype(np.float64), nan=-1)
     new = np.ones(len(users), dtype=bool)
     new[1:] = (users[1:] != users[:-1]) | (codes[1:] != codes[:-1]) | (codes[1:] < 0)

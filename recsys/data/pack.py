@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 
 from recsys.data.engine import Engine, Frame
 from recsys.data.features import DERIVED, TEXT, Encoder, Features, aligned, derive, fit_encoder
-from recsys.data.log import Log, plain_pandas, seconds
+from recsys.data.log import Log, blocks, counted, plain_pandas, seconds, written
 from recsys.data.schema import Columns, DataError
 from recsys.data.segments import segmented
 from recsys.data.sources import Tables
@@ -49,24 +50,27 @@ def pack(
     then raw id; those first seen after training come last.
     """
     log = parts.log
-    used = np.union1d(np.arange(len(old.users)), log.users)
-    users = np.searchsorted(used, log.users)
+    present = counted(log.users, len(old.users)) > 0
+    present[: len(old.users)] = True
+    used = np.flatnonzero(present)
     bounds = _of_all(parts, used)
-    training = np.arange(len(log)) < bounds[users, 0]
+    offsets = np.concatenate([[0], np.cumsum(counted(log.users, len(present))[used])]).astype(np.int64)
+    training = _before(bounds[:, 0], offsets)
     target = training if log.targets is None else training & log.targets
     order, n_items = _number_items(log.items, training, target, len(old.items))
     number = np.zeros(order.max(initial=0) + 1, dtype=np.int32)
     number[order] = np.arange(1, len(order) + 1)
-    items = number[log.items]
+    items = written(work / "items.npy", np.int32, len(log), (number[codes] for _, codes in blocks(log.items)))
     arrays: dict[str, np.ndarray] = {
         "items": items,
-        "baskets": log.numbers,
-        "offsets": np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(used)))]).astype(np.int64),
+        "baskets": written(work / "baskets.npy", np.int64, len(log), _baskets(log)),
+        "offsets": offsets,
         "split": bounds.astype(np.int64),
-        "item_counts": np.bincount(items[target], minlength=len(order) + 1).astype(np.int64),
+        "item_counts": counted(items, len(order) + 1, target),
     }
     if log.timestamps is not None:
-        arrays["timestamps"] = seconds(log.timestamps).astype(np.int64)
+        times = (seconds(part) for _, part in blocks(log.timestamps))
+        arrays["timestamps"] = written(work / "timestamps.npy", np.int64, len(log), times)
     if log.weights is not None:
         arrays["weights"] = log.weights
     event = None
@@ -88,7 +92,8 @@ def pack(
         arrays[f"context_{name}"], encoders["context"][name] = _context(log, name, training, features, zone, old)
         _warn_of_item_column(name, items[training], arrays[f"context_{name}"][training])
     for name, array in arrays.items():
-        np.save(work / f"{name}.npy", array)
+        if not (work / f"{name}.npy").exists():
+            np.save(work / f"{name}.npy", array)
     _write_ids(work, "user", raw_users, np.arange(1, len(used) + 1), np.diff(arrays["offsets"]))
     _write_ids(work, "item", raw_items, np.arange(1, len(order) + 1), arrays["item_counts"][1:])
     return {
@@ -109,12 +114,27 @@ def _of_all(parts: Parts, used: np.ndarray) -> np.ndarray:
     return np.concatenate([parts.bounds, np.full((max(missing, 0), 2), len(parts.log))])[used]
 
 
+def _before(bound: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """(N,) bool: the events of each user before a bound."""
+    inside = np.clip(bound, offsets[:-1], offsets[1:])
+    lengths = np.stack([inside - offsets[:-1], offsets[1:] - inside], axis=1)
+    return np.repeat(np.tile([True, False], len(lengths)), lengths.ravel())
+
+
+def _baskets(log: Log) -> Iterator[np.ndarray]:
+    """The numbers of the baskets; each event its own where there are none."""
+    if log.baskets is not None:
+        yield log.numbers
+    else:
+        yield from (np.arange(part.start, part.start + len(own)) for part, own in blocks(log.users))
+
+
 def _number_items(items: np.ndarray, training: np.ndarray, target: np.ndarray, n_old: int) -> tuple[np.ndarray, int]:
     """Item codes in the order of their new numbers, the first `n_old` first, and how many are old or occur in
     training.
     """
-    counts, targets = (np.bincount(items[mask], minlength=items.max(initial=0) + 1) for mask in (training, target))
-    new = np.unique(items[items >= n_old])
+    everywhere, counts, targets = (counted(items, mask=mask) for mask in (None, training, target))
+    new = n_old + np.flatnonzero(everywhere[n_old:])
     order = new[np.lexsort((new, -targets[new], counts[new] == 0))]
     return np.concatenate([np.arange(n_old), order]), n_old + int((counts[new] > 0).sum())
 
@@ -210,5 +230,5 @@ def _write_ids(work: Path, name: str, raw: pd.Series, number: np.ndarray, n: np.
 def _digest(*arrays: np.ndarray) -> str:
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

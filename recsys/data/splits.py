@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from recsys.data.log import Log
+from recsys.data.log import Log, counted
 from recsys.data.schema import MICROSECONDS, DataError, microseconds
 
 ASKS = ("user", "event")
@@ -176,11 +176,12 @@ class ColdItems(Random):
 
 def without_rare_items(parts: Parts, minimum: int) -> Parts:
     """The parts without items that have fewer than `minimum` events before the test part."""
+    if minimum <= 1:
+        return parts
     log = parts.log
     before_test = np.arange(len(log)) < parts.bounds[log.users, 1]
-    counts = np.bincount(log.items[before_test], minlength=log.items.max(initial=0) + 1)
-    mask = counts[log.items] >= minimum if minimum > 1 else np.ones(len(log), dtype=bool)
-    return _kept(parts, mask)
+    counts = counted(log.items, mask=before_test)
+    return _kept(parts, counts[log.items] >= minimum)
 
 
 def _kept(parts: Parts, mask: np.ndarray) -> Parts:
@@ -194,7 +195,7 @@ def _basket_before(log: Log, end: np.ndarray, first: np.ndarray) -> np.ndarray:
     last = np.maximum(end - 1, 0)
     if log.targets is not None:
         last = np.maximum.accumulate(np.where(log.targets, np.arange(len(log)), 0))[last]
-    return np.where(end > first, np.maximum(log.starts[log.numbers[last]], first), first)
+    return np.where(end > first, np.maximum(log.start_of(last), first), first)
 
 
 def _count_targets(log: Log, at: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from recsys.losses.question import Question
 
 ROWS = 32
-"""Queries are filled up to a multiple of it: oneDNN keeps code of its own for every size that it has ever multiplied."""
+"""Queries are filled up to a multiple of it: oneDNN keeps code of its own for every size that it has met."""
 
 
 class Softmax(nn.Module):

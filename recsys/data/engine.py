@@ -22,6 +22,8 @@ from recsys.data.quoting import json_value, literal_path, quoted_name, quoted_te
 from recsys.data.schema import Clock, DataError
 
 Frame = nw.LazyFrame[Any]
+STAGE = "(FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1)"
+"""Stages are read once or twice and thrown away: packing them costs twice what writing them does."""
 LINE = "columns={'line': 'VARCHAR'}, delim='\x01', header=false, quote='', escape='', auto_detect=false"
 DELIMITERS = ",;\t|"
 BLANKS = "' \t\r\n\u00a0'"
@@ -47,7 +49,7 @@ class Engine:
     def keep(self, frame: Frame, name: str) -> Frame:
         """The frame, computed once and read back from Parquet: lazy plans stay small."""
         path = self.folder / f"{name}.parquet"
-        frame.sink_parquet(path)
+        frame.to_native().query("kept", f"COPY kept TO {quoted_text(str(path))} {STAGE}")
         return self._sql("SELECT * FROM read_parquet(?)", literal_path(path))
 
     def write(self, frame: Frame, path: Path) -> None:

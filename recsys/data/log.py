@@ -5,6 +5,7 @@ N events, U users.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -14,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 from pandas.api.types import is_float_dtype
 
 from recsys.data.schema import MICROSECONDS, DataError
 
 Array = np.ndarray
-BLOCK = 1 << 22
+BLOCK = 1 << 20
 """events that are worked on at a time"""
 
 
@@ -79,7 +81,7 @@ def read_log(path: Path, extra: tuple[str, ...], target_events: Sequence[str] | 
     `seed`, since shops sort them by product id and a model would learn that. Numbers lie in files beside it, so that
     the system may take their memory back. DataError for an unknown target event.
     """
-    names = pq.read_schema(path).names
+    names = pyarrow.dataset.dataset(path).schema.names
     users = _column(path, "user_code", np.int32)
     assert all((np.diff(part) >= 0).all() for _, part in blocks(users, overlap=1)), "the engine did not keep the order"
     codes, events = (
@@ -104,9 +106,12 @@ def read_log(path: Path, extra: tuple[str, ...], target_events: Sequence[str] | 
 
 def _column(path: Path, name: str, dtype: type) -> Array:
     """A column without gaps, in a file of its own."""
-    with pq.ParquetFile(path) as file:
-        parts = (batch.column(0).to_numpy(zero_copy_only=False) for batch in file.iter_batches(BLOCK, columns=[name]))
-        return written(path.with_name(f"{name}.npy"), dtype, file.metadata.num_rows, parts)
+    table = pyarrow.dataset.dataset(path)
+    some = table.to_batches(columns=[name], batch_size=BLOCK, batch_readahead=1, fragment_readahead=1)
+    parts = (batch.column(0).to_numpy(zero_copy_only=False) for batch in some)
+    column = written(path.with_name(f"{name}.npy"), dtype, table.count_rows(), parts)
+    pa.default_memory_pool().release_unused()
+    return column
 
 
 def written(path: Path, dtype: type, n: int, parts: Iterable[Array]) -> Array:
@@ -123,15 +128,20 @@ def written(path: Path, dtype: type, n: int, parts: Iterable[Array]) -> Array:
 
 
 def blocks(array: Array, overlap: int = 0) -> Iterator[tuple[slice, Array]]:
-    """An array in parts that need little memory, and where they are; each may begin in the one before."""
+    """An array in parts that need little memory, and where they are; each may begin in the one before. Of an array that
+    is mapped from a file only one part is in memory.
+    """
     for start in range(0, len(array), BLOCK):
         part = slice(max(start - overlap, 0), start + BLOCK)
         yield part, array[part]
+        if isinstance(array, np.memmap):
+            array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def counted(codes: Array, n: int = 0, mask: Array | None = None) -> Array:
     """How often each code occurs (where the mask holds), `n` counts at least: np.bincount copies all codes."""
-    counts = np.zeros(max(n, int(codes.max(initial=-1)) + 1), dtype=np.int64)
+    highest = max((int(part.max()) for _, part in blocks(codes)), default=-1)
+    counts = np.zeros(max(n, highest + 1), dtype=np.int64)
     for part, some in blocks(codes):
         counts += np.bincount(some if mask is None else some[mask[part]], minlength=len(counts))
     return counts

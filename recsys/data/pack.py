@@ -230,5 +230,6 @@ def _write_ids(work: Path, name: str, raw: pd.Series, number: np.ndarray, n: np.
 def _digest(*arrays: np.ndarray) -> str:
     digest = hashlib.sha256()
     for array in arrays:
-        digest.update(np.ascontiguousarray(array).data)
+        for _, part in blocks(array):
+            digest.update(np.ascontiguousarray(part).data)
     return digest.hexdigest()

@@ -119,6 +119,8 @@ def _write(
     valid = without_refunds(valid, spec["refund_events"], spec["target_events"] or filters.events, engine)
     engine.write(valid.quarantine, work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
+    side = side_tables(tables, columns, features, engine)
+    engine.close()  # its memory is the log's now
     read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])
     if len(old.items):
         read, ids = renumbered(read, ids, old)
@@ -134,7 +136,6 @@ def _write(
         "of_rare_items": len(filtered) - len(parts.log),
         "events": len(parts.log),
     }
-    side = side_tables(tables, columns, features, engine)
     if "user" in side:
         side["user"].index = side["user"].index.map(renamed(privacy))
     facts = pack(work, parts, ids, side, features, clock.zone, old)
@@ -144,25 +145,27 @@ def _write(
 
 def _sort(events: Frame, engine: Engine) -> dict[str, pd.Series]:
     """Keep the log as 'sorted', codes in place of ids; returns the raw ids in code order."""
-    events = engine.keep(events, "filtered")
-    ids: dict[str, pd.Series] = {}
+    codes: dict[str, Frame] = {}
     for name in ("user", "item", "basket"):
         if name in events.columns:
-            codes = events.filter(~nw.col(name).is_null()).select(name).unique()
-            codes = engine.keep(codes.with_row_index(f"{name}_code", order_by=[name]), f"{name}s")
-            events = events.join(codes, on=name, how="left").drop(name)
-            ids[name] = codes.sort(f"{name}_code").collect("pandas").to_native()[name]
+            found = events.filter(~nw.col(name).is_null()).group_by(name).agg(n=nw.len()).select(name)
+            numbered = found.with_row_index(f"{name}_code", order_by=[name])
+            codes[name] = engine.keep(numbered.with_columns(nw.col(f"{name}_code").cast(nw.Int32)), f"{name}s")
+    for name, table in codes.items():
+        events = events.join(table, on=name, how="left" if name == "basket" else "inner").drop(name)
     moment = "timestamp" if "timestamp" in events.columns else "row"
     order = ["user_code", moment, "row"]
-    if "basket" in ids:
+    if "basket" in codes:
         together = nw.col(moment).min().over("user_code", "basket_code")
         alone = nw.col("basket_code").is_null()
         events = events.with_columns(start=nw.when(alone).then(nw.col(moment)).otherwise(together))
         order = ["user_code", "start", "basket_code", "row"]
         if moment == "timestamp":
             events = events.with_columns(timestamp=nw.col("start"))
-    engine.keep(events.sort(*order), "sorted")
-    return ids
+    engine.keep(
+        events.sort(*order).drop([name for name in ("row", "start", "value") if name in events.columns]), "sorted"
+    )
+    return {name: table.sort(f"{name}_code").collect("pandas").to_native()[name] for name, table in codes.items()}
 
 
 @contextmanager

@@ -171,10 +171,11 @@ class Engine:
         if clock.unit != "auto":
             return times.moment(number, clock.unit, strict=False), False
         date = self.date(number)
-        middle, n, dates = self._values(frame, f"median({number})", f"count({number})", f"count({date})")
+        aggregates = f"count({number})", f"count({date})", *times.units_reached(number)
+        n, dates, *reached = self._values(frame, *aggregates)
         if n and 2 * dates >= n:
             return date, True
-        return times.moment(number, times.unit_of(middle or 0), strict=True), False
+        return times.moment(number, times.unit_of(reached, n) if n else "s", strict=True), False
 
     def _values(self, frame: Frame, *aggregates: str) -> Sequence[Any]:
         """What some aggregates say of the whole frame."""

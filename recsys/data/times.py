@@ -1,14 +1,25 @@
 """SQL for times written as numbers: since 1970 in some unit, or dates such as 20240131."""
 
+from collections.abc import Sequence
+
 UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 """microseconds in each unit of time"""
 SMALLEST = {"s": 0.0, "ms": 1e11, "us": 1e14, "ns": 1e17}
 """the number from which on a unit is taken for the unit of a column: 1973 in every unit but seconds"""
 
 
-def unit_of(size: float) -> str:
-    """The unit in which a number of this size is a time of our days."""
-    return max((unit for unit, smallest in SMALLEST.items() if abs(size) >= smallest), key=SMALLEST.__getitem__)
+def units_reached(number: str) -> list[str]:
+    """For each unit an aggregate: how many numbers are large enough for times of our days in it. That takes no memory,
+    where their median would take all numbers.
+    """
+    return [f"count(CASE WHEN abs({number}) >= {smallest} THEN 1 END)" for smallest in SMALLEST.values()]
+
+
+def unit_of(reached: Sequence[int], n: int) -> str:
+    """The unit in which the median of `n` numbers is a time of our days: the largest that half of them reach."""
+    return max(
+        (unit for unit, count in zip(SMALLEST, reached, strict=True) if 2 * count >= n), key=SMALLEST.__getitem__
+    )
 
 
 def moment(number: str, unit: str, strict: bool) -> str:

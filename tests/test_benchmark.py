@@ -140,7 +140,8 @@ def test_requests_are_counted_and_none_fails(artefact):
     assert "median ratio" in said[1]
 
 
-@pytest.mark.parametrize("store", ["memory", pytest.param("redis", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["memory", "redis"])
 def test_every_click_is_known_to_the_next_list(artefact, store):
     if store == "redis" and shutil.which("redis-server") is None:
         pytest.skip("needs redis-server")

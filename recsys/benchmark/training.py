@@ -22,7 +22,7 @@ from recsys.data.dataset import Dataset
 from recsys.evaluation import evaluate, ranking_batches
 from recsys.models.base import Model, Trainable
 from recsys.run import peak_rss_mb
-from recsys.training.fit import load_dataset, make_model
+from recsys.training.fit import load_dataset, seeded
 from recsys.training.loaders import Loaders
 from recsys.training.module import Training, scorer
 
@@ -58,15 +58,12 @@ def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) ->
         raise ConfigError(f"steps={steps}; give at least 2, for the first is not counted")
     before = os.getloadavg()[0]
     config = trained_as(*shlex.split(words), *SHORT, f"trainer.limit_train_batches={steps}", f"threads={threads}")
-    torch.set_num_threads(threads)
     start = time.process_time()
     dataset = load_dataset(config)
     prepared = {"prepare_cpu_s": round(time.process_time() - start, 2), "prepare_rss_mb": peak_rss_mb()}
-    pl.seed_everything(config.seed, verbose=False)
-    model = make_model(config.model, dataset, config.batches.max_history)
-    if not isinstance(model, Trainable):
-        raise ConfigError(f"{type(model).__name__} is not trained by steps; choose a model that is")
-    clock = stepped(model, dataset, config)
+    model = trainable(config, dataset)
+    clock = Clock()
+    fitted(model, dataset, config, clock)
     found: dict[str, Any] = {
         "name": "recsys",
         "threads": torch.get_num_threads(),
@@ -91,11 +88,12 @@ def trained_as(*words: str) -> DictConfig:
         return compose("train", ["logger=none", "trainer.enable_progress_bar=false", *words])
 
 
-def stepped(model: Trainable, dataset: Dataset, config: DictConfig) -> Clock:
-    """The clock of a training of some steps."""
-    clock = Clock()
-    fitted(model, dataset, config, clock)
-    return clock
+def trainable(config: DictConfig, dataset: Dataset) -> Trainable:
+    """The configured model; ConfigError if it is not trained by steps."""
+    model = seeded(config, dataset)
+    if not isinstance(model, Trainable):
+        raise ConfigError(f"{type(model).__name__} is not trained by steps; choose a model that is")
+    return model
 
 
 def fitted(model: Trainable, dataset: Dataset, config: DictConfig, watching: pl.Callback) -> None:

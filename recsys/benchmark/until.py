@@ -7,12 +7,9 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 
-from recsys.benchmark.training import fitted, trained_as
-from recsys.config import ConfigError
-from recsys.models.base import Trainable
-from recsys.training.fit import load_dataset, make_model
+from recsys.benchmark.training import fitted, trainable, trained_as
+from recsys.training.fit import load_dataset
 
 METRIC = "val/ndcg@10"
 
@@ -46,14 +43,9 @@ def measure(words: str, value: float, threads: int) -> list[str]:
     Raises ConfigError for a model that is not trained by steps.
     """
     config = trained_as(*shlex.split(words), f"threads={threads}")
-    torch.set_num_threads(threads)
     dataset = load_dataset(config)
-    pl.seed_everything(config.seed, verbose=False)
-    model = make_model(config.model, dataset, config.batches.max_history)
-    if not isinstance(model, Trainable):
-        raise ConfigError(f"{type(model).__name__} is not trained by steps; choose a model that is")
     enough = Enough(value)
-    fitted(model, dataset, config, enough)
+    fitted(trainable(config, dataset), dataset, config, enough)
     found: dict[str, Any] = {
         "name": "recsys",
         "threads": threads,

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.data.features import DERIVED, TEXT, Encoder, derive
+from recsys.data.log import before
 from recsys.data.text import TextEncoder
 
 Array = np.ndarray
@@ -121,8 +122,7 @@ class Dataset:
 
     def in_training(self) -> Array:
         """(N,) bool: the events of the training part."""
-        learned: Array = np.arange(len(self.items)) < np.repeat(self.bounds[:, 0], np.diff(self.offsets))
-        return learned
+        return before(self.bounds[:, 0], self.offsets)
 
     @property
     def mean_history(self) -> float:

@@ -175,7 +175,7 @@ class Engine:
         n, dates, *reached = self._values(frame, *aggregates)
         if n and 2 * dates >= n:
             return date, True
-        return times.moment(number, times.unit_of(reached, n) if n else "s", strict=True), False
+        return times.moment(number, times.unit_of(reached, n), strict=True), False
 
     def _values(self, frame: Frame, *aggregates: str) -> Sequence[Any]:
         """What some aggregates say of the whole frame."""

@@ -138,6 +138,13 @@ def blocks(array: Array, overlap: int = 0) -> Iterator[tuple[slice, Array]]:
             array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
+def before(bound: Array, offsets: Array) -> Array:
+    """(N,) bool: the events of each user before a bound (U,), without a number an event."""
+    inside = np.clip(bound, offsets[:-1], offsets[1:])
+    lengths = np.stack([inside - offsets[:-1], offsets[1:] - inside], axis=1)
+    return np.repeat(np.tile([True, False], len(lengths)), lengths.ravel())
+
+
 def counted(codes: Array, n: int = 0, mask: Array | None = None) -> Array:
     """How often each code occurs (where the mask holds), `n` counts at least: np.bincount copies all codes."""
     highest = max((int(part.max()) for _, part in blocks(codes)), default=-1)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from recsys.data.engine import Engine, Frame
 from recsys.data.features import DERIVED, TEXT, Encoder, Features, aligned, derive, fit_encoder
-from recsys.data.log import Log, blocks, counted, plain_pandas, seconds, written
+from recsys.data.log import Log, before, blocks, counted, plain_pandas, seconds, written
 from recsys.data.schema import Columns, DataError
 from recsys.data.segments import segmented
 from recsys.data.sources import Tables
@@ -50,12 +50,13 @@ def pack(
     then raw id; those first seen after training come last.
     """
     log = parts.log
-    present = counted(log.users, len(old.users)) > 0
+    n_events = counted(log.users, len(old.users))
+    present = n_events > 0
     present[: len(old.users)] = True
     used = np.flatnonzero(present)
     bounds = _of_all(parts, used)
-    offsets = np.concatenate([[0], np.cumsum(counted(log.users, len(present))[used])]).astype(np.int64)
-    training = _before(bounds[:, 0], offsets)
+    offsets = np.concatenate([[0], np.cumsum(n_events[used])]).astype(np.int64)
+    training = before(bounds[:, 0], offsets)
     target = training if log.targets is None else training & log.targets
     order, n_items = _number_items(log.items, training, target, len(old.items))
     number = np.zeros(order.max(initial=0) + 1, dtype=np.int32)
@@ -112,13 +113,6 @@ def _of_all(parts: Parts, used: np.ndarray) -> np.ndarray:
     """(U, 2) the bounds of the used codes; those after the last user of the log have no events."""
     missing = int(used[-1]) + 1 - len(parts.bounds)
     return np.concatenate([parts.bounds, np.full((max(missing, 0), 2), len(parts.log))])[used]
-
-
-def _before(bound: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """(N,) bool: the events of each user before a bound."""
-    inside = np.clip(bound, offsets[:-1], offsets[1:])
-    lengths = np.stack([inside - offsets[:-1], offsets[1:] - inside], axis=1)
-    return np.repeat(np.tile([True, False], len(lengths)), lengths.ravel())
 
 
 def _baskets(log: Log) -> Iterator[np.ndarray]:

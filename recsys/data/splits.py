@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from recsys.data.log import Log, counted
+from recsys.data.log import Log, before, counted
 from recsys.data.schema import MICROSECONDS, DataError, microseconds
 
 ASKS = ("user", "event")
@@ -168,7 +168,7 @@ class ColdItems(Random):
         n = max(int(len(items) * self.share), 1)
         hidden = np.random.default_rng(self.seed).permutation(items)[self.hide * n : (self.hide + 1) * n]
         parts = super().__call__(log)
-        before_test = np.arange(len(log)) < parts.bounds[parts.log.users, 1]
+        before_test = before(parts.bounds[:, 1], parts.log.offsets)
         cold = np.isin(parts.log.items, hidden)
         known = np.isin(parts.log.items, parts.log.items[before_test])
         return _kept(parts, np.where(cold, ~before_test, known))
@@ -179,8 +179,7 @@ def without_rare_items(parts: Parts, minimum: int) -> Parts:
     if minimum <= 1:
         return parts
     log = parts.log
-    before_test = np.arange(len(log)) < parts.bounds[log.users, 1]
-    counts = counted(log.items, mask=before_test)
+    counts = counted(log.items, mask=before(parts.bounds[:, 1], log.offsets))
     return _kept(parts, counts[log.items] >= minimum)
 
 

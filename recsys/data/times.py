@@ -16,10 +16,11 @@ def units_reached(number: str) -> list[str]:
 
 
 def unit_of(reached: Sequence[int], n: int) -> str:
-    """The unit in which the median of `n` numbers is a time of our days: the largest that half of them reach."""
-    return max(
-        (unit for unit, count in zip(SMALLEST, reached, strict=True) if 2 * count >= n), key=SMALLEST.__getitem__
-    )
+    """The unit in which the median of `n` numbers is a time of our days: the largest that half of them reach; seconds
+    where there are none.
+    """
+    units = (unit for unit, count in zip(SMALLEST, reached, strict=True) if 0 < n <= 2 * count)
+    return max(units, key=SMALLEST.__getitem__, default="s")
 
 
 def moment(number: str, unit: str, strict: bool) -> str:

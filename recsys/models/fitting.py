@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from recsys.data.dataset import Dataset
+from recsys.data.log import before
 from recsys.data.ranking_batches import part_bounds
 from recsys.data.schema import DataError
 
@@ -30,7 +31,7 @@ def events_before(dataset: Dataset, part: str) -> Events:
     """Every event before `part` whose item occurs in training."""
     start, _ = part_bounds(dataset, part)
     users = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
-    mask = (np.arange(len(users)) < start[users]) & (dataset.items <= dataset.n_items)
+    mask = before(start, dataset.offsets) & (dataset.items <= dataset.n_items)
     age = None
     if dataset.timestamps is not None:
         moments = dataset.timestamps[mask]

@@ -93,10 +93,9 @@ def test_a_folder_with_a_run_is_not_overwritten(finished, log_file):
 @pytest.mark.parametrize("model", [pytest.param("two_tower", marks=pytest.mark.slow), "sasrec"])
 def test_killed_and_resumed_equals_uninterrupted_and_the_seed_decides(log_file, tmp_path, model):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert run(words(log_file, whole, f"model={model}")).returncode == 0
-    process = subprocess.Popen(
-        words(log_file, cut, f"model={model}"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    chosen = [f"model={model}", "ema=0.9"]
+    assert run(words(log_file, whole, *chosen)).returncode == 0
+    process = subprocess.Popen(words(log_file, cut, *chosen), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (cut / "last.ckpt").exists() and process.poll() is None:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
@@ -111,7 +110,7 @@ def test_killed_and_resumed_equals_uninterrupted_and_the_seed_decides(log_file, 
 
 def test_trained_anew_on_what_came_before_the_test(log_file, tmp_path):
     folder = tmp_path / "run"
-    command = words(log_file, folder, "model=sasrec", "refit=true", "trainer.max_epochs=12")
+    command = words(log_file, folder, "model=sasrec", "refit=true", "ema=0.9", "trainer.max_epochs=12")
     found = run(command)
     assert found.returncode == 0, found.stderr
     metrics = (folder / "metrics.json").read_text()

@@ -41,8 +41,10 @@ class BestWeights(Callback):
     def __init__(self, run: Run, name: str = "model") -> None:
         self.run, self.name, self.best, self.epoch = run, name, -1.0, -1
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Compare and save."""
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Compare and save the weights that were validated."""
+        if trainer.sanity_checking:
+            return
         score = float(trainer.callback_metrics[MONITOR])
         if score > self.best and trainer.is_global_zero:
             self.best, self.epoch = score, trainer.current_epoch

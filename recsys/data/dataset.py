@@ -18,6 +18,8 @@ from recsys.data.log import before
 from recsys.data.text import TextEncoder
 
 Array = np.ndarray
+SHORT = 20
+"""training events of a user, on average, up to which histories are short"""
 
 
 class Dataset:
@@ -129,6 +131,11 @@ class Dataset:
         """Training events of a user who has any."""
         lengths = self.bounds[:, 0] - self.offsets[:-1]
         return float(lengths.sum() / max(np.count_nonzero(lengths), 1))
+
+    @property
+    def short(self) -> bool:
+        """Whether histories are short."""
+        return self.mean_history <= SHORT
 
     @cached_property
     def item_counts(self) -> Array:

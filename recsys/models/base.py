@@ -11,14 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from recsys.data.dataset import Dataset
+from recsys.data.dataset import SHORT, Dataset
 from recsys.data.features import Encoder
 from recsys.data.schema import DataError
 from recsys.models.repeat import Repeat
 
 Columns = dict[str, Tensor]
-SHORT = 20
-"""training events of a user, on average, up to which histories are short"""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys.models.dropout import Dropout
+from recsys.models.smoothing import Smoothing
 
 Bias = Float[Tensor, "B H Q N"] | None
 
@@ -49,8 +50,9 @@ class Attention(nn.Module):
 
 class VanillaBlock(nn.Module):
     """Attention and a feed-forward layer of width `feedforward` × dim, each added to its input, normalised
-    before (`pre_norm`) or after. Vaswani et al. (2017); Kang & McAuley, SASRec (2018). What is None is as records on
-    sets of `short` or of long histories were set with.
+    before (`pre_norm`) or after; then a share `smoothing` of the first sum is one with a running mean instead. Vaswani
+    et al. (2017); Kang & McAuley, SASRec (2018). What is None is as records on sets of `short` or of long histories
+    were set with. Raises ValueError for `smoothing` with `pre_norm`.
     """
 
     def __init__(
@@ -60,13 +62,19 @@ class VanillaBlock(nn.Module):
         feedforward: int | None = None,
         dropout: float | None = None,
         pre_norm: bool | None = None,
+        smoothing: float | None = None,
         short: bool = False,
     ) -> None:
         super().__init__()
         feedforward = (4 if short else 1) if feedforward is None else feedforward
         dropout = usual_dropout(dropout, short)
         self.pre_norm = not short if pre_norm is None else pre_norm
+        self.share = (0.0 if self.pre_norm else 0.7) if smoothing is None else smoothing
+        if self.share and self.pre_norm:
+            raise ValueError(f"smoothing={smoothing} is for blocks that normalise after; set pre_norm=false")
         self.attention = Attention(dim, n_heads)
+        self.smoothing = Smoothing(dim) if self.share else None
+        self.norm_3 = nn.LayerNorm(dim) if self.share else nn.Identity()
         self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.feedforward = nn.Sequential(
             nn.Linear(dim, feedforward * dim),
@@ -84,7 +92,9 @@ class VanillaBlock(nn.Module):
         if self.pre_norm:
             x = asked + self.dropout(self.attention(self.norm_1(x), ask, bias))
             return x + self.dropout(self.feedforward(self.norm_2(x)))
-        x = self.norm_1(asked + self.dropout(self.attention(x, ask, bias)))
+        x, past = self.norm_1(asked + self.dropout(self.attention(x, ask, bias))), x
+        if self.smoothing is not None:
+            x = torch.lerp(x, self.norm_3(asked + self.dropout(self.smoothing(past, ask))), self.share)
         return self.norm_2(x + self.dropout(self.feedforward(x)))
 
 

@@ -74,6 +74,8 @@ def test_without_an_order_all_items_count_alike():
 def test_weights_by_time_need_times():
     with pytest.raises(DataError, match=r"time_bias=true needs times"):
         make_pooling(facts(has_time=False), 4, False, [1.0], True)
+    with pytest.raises(DataError, match=r"name slopes in model\.recency"):
+        make_pooling(facts(), 4, False, [], True)
 
 
 def test_all_queries_of_all_users_at_once_are_pooled_as_each_alone():

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from recsys.data.schema import DataError
 from recsys.models.attention_bias import AttentionBias, after_start, check_times
 from recsys.models.base import Columns, Facts
 from recsys.models.blocks import gather
@@ -97,8 +98,12 @@ class RecencyPooling(nn.Module):
 def make_pooling(
     facts: Facts, dim: int, attention: bool, recency: Sequence[float], time_bias: bool
 ) -> Pooling | RecencyPooling:
-    """What pools histories: by recency where that is wanted and the data keep their order."""
+    """What pools histories: by recency where that is wanted and the data keep their order. Raises DataError for
+    `time_bias` where it is not.
+    """
     check_times(facts, time_bias)
+    if time_bias and not (recency and facts.ordered):
+        raise DataError("model.time_bias=true weighs events by heads; name slopes in model.recency, on data in order")
     if recency and facts.ordered:
         return RecencyPooling(facts, dim, recency, attention, time_bias)
     return Pooling(dim, attention, facts.n_types)

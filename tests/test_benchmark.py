@@ -109,7 +109,7 @@ def test_a_training_of_some_steps_is_measured(tmp_path):
 def test_training_is_measured_until_it_is_good_enough(value, epochs, tmp_path):
     planted_log(n_users=64).to_csv(tmp_path / "events.csv", index=False)
     words = ["model=sasrec", "data=csv", f"data.path={tmp_path}/events.csv", f"data.folder={tmp_path}/data",
-             "batches.batch_size=8", "trainer.max_epochs=3"]  # fmt: skip
+             "batches.batch_size=32", "trainer.max_epochs=3"]  # fmt: skip
     found = json.loads(until.measure(shlex.join(words), value, threads=1)[0])
     assert found["epochs"] == len(found["ndcg@10"]) == epochs
     assert found["reached"] == (found["ndcg@10"][-1] >= value)

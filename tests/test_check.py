@@ -74,7 +74,7 @@ def words(log, folder, *more):
     return [
         sys.executable, "-W", "ignore", str(ROOT / "scripts/train.py"), "data=csv", f"data.path={log}", "threads=1",
         f"data.folder={log.parent}/prepared", "ks=[10]", "model=sasrec", "baselines=none", "trainer.max_epochs=60",
-        "patience=100", "batches.batch_size=16", "export=false", f"hydra.run.dir={folder}", *more,
+        "patience=100", "batches.batch_size=64", "export=false", f"hydra.run.dir={folder}", *more,
     ]  # fmt: skip
 
 

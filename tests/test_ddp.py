@@ -36,7 +36,13 @@ def train(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["two_tower", "sasrec"])
 def test_two_ranks_and_four_accumulated_batches_equal_one_big_batch(train, model):
-    words = [f"model={model}", "trainer.max_epochs=1", *PLAIN, *(["model.block.dropout=0"] * (model == "sasrec"))]
+    words = [
+        f"model={model}",
+        "trainer.max_epochs=1",
+        "batches.alone=false",
+        *PLAIN,
+        *(["model.block.dropout=0"] * (model == "sasrec")),
+    ]
     whole, metrics = train(f"{model}-whole", *words, "batches.batch_size=64")
     share = ["batches.batch_size=8", "trainer.accumulate_grad_batches=4", "trainer=ddp"]
     parts, others = train(f"{model}-parts", *words, *share)
@@ -47,15 +53,15 @@ def test_two_ranks_and_four_accumulated_batches_equal_one_big_batch(train, model
 
 @pytest.mark.slow
 def test_two_ranks_learn_what_one_learns(train):
-    _, alone = train("alone", "model=sasrec", "trainer.max_epochs=12", "batches.batch_size=8")
-    _, both = train("both", "model=sasrec", "trainer.max_epochs=12", "batches.batch_size=4", "trainer=ddp")
+    _, alone = train("alone", "model=sasrec", "trainer.max_epochs=12", "batches.batch_size=32")
+    _, both = train("both", "model=sasrec", "trainer.max_epochs=12", "batches.batch_size=16", "trainer=ddp")
     assert alone["test"]["hr@10"] > 0.6
     assert both["test"]["hr@10"] == pytest.approx(alone["test"]["hr@10"], abs=0.15)
 
 
 @pytest.mark.slow
 def test_torchrun_and_spawned_processes_learn_the_same_bits(train):
-    words = ["model=sasrec", "trainer.max_epochs=2", "batches.batch_size=8", "trainer=ddp"]
+    words = ["model=sasrec", "trainer.max_epochs=2", "batches.batch_size=32", "trainer=ddp"]
     spawned, metrics = train("spawned", *words)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     launched, others = train("launched", *words, "trainer.devices=1", launcher=launcher)  # torchrun's number counts

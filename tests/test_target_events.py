@@ -111,7 +111,7 @@ def test_models_learn_that_the_cart_is_bought(tmp_path, model):
     words = [
         "data=csv", f"data.path={tmp_path}/events.csv", "data.columns.event=event", "data.target_events=[purchase]",
         "data.exclude_seen=false", f"data.folder={tmp_path}/data", f"hydra.run.dir={tmp_path}/run", f"model={model}",
-        "trainer.max_epochs=15", "batches.batch_size=8", "optimizer.lr=0.01", "threads=1", "logger=none",
+        "trainer.max_epochs=15", "batches.batch_size=32", "optimizer.lr=0.01", "threads=1", "logger=none",
         "export=false",
     ]  # fmt: skip
     train = config_dir().parent / "scripts/train.py"

@@ -31,7 +31,7 @@ def words(log_file, folder, *more):
     return [
         sys.executable, "-W", "ignore", str(SCRIPTS / "train.py"), "data=csv", f"data.path={log_file}",
         f"data.folder={log_file.parent}/prepared", "trainer.max_epochs=4", "threads=1", "ks=[5,10]",
-        "model.dim=16", "batches.batch_size=8", "export=false", f"hydra.run.dir={folder}", *more,
+        "model.dim=16", "batches.batch_size=32", "export=false", f"hydra.run.dir={folder}", *more,
     ]  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from typing import Any
 from uuid import uuid4
 
 import narwhals.stable.v2 as nw
-import numpy as np
 import pandas as pd
 
 from recsys.data.dataset import Dataset
@@ -22,7 +21,7 @@ from recsys.data.engine import Engine, Frame, opened
 from recsys.data.features import Features
 from recsys.data.filters import Filters
 from recsys.data.ledger import Ledger
-from recsys.data.log import read_log
+from recsys.data.log import before, read_log
 from recsys.data.moments import with_moments
 from recsys.data.pack import pack, side_tables
 from recsys.data.privacy import Privacy, guarded, renamed
@@ -128,7 +127,7 @@ def _write(
     if not len(filtered):
         raise DataError(f"the filters leave no event of {valid.counts['kept']:,}; relax data.filters")
     parts = without_rare_items(split(filtered), filters.item_min_training)
-    if not (parts.bounds[parts.log.users, 0] > np.arange(len(parts.log))).any():
+    if not before(parts.bounds[: len(parts.log.offsets) - 1, 0], parts.log.offsets).any():
         raise DataError(f"the split leaves no event for training of {len(filtered):,}; relax data.filters or the split")
     counts = {
         **valid.counts,

@@ -116,6 +116,12 @@ def test_training_is_measured_until_it_is_good_enough(value, epochs, tmp_path):
     assert found["train_cpu_s"] > 0
 
 
+def test_what_growth_costs_is_drawn(tmp_path):
+    names = ["events", "users", "items", "prepare, CPU-s", "CPU-ms a step", "prepare, MiB", "steps, MiB"]
+    sizes.draw([dict.fromkeys(names, n) for n in (10.0, 1000.0)], tmp_path / "sizes.png")
+    assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_logs_are_made_up_to_a_power_law_in_any_chunks(tmp_path, monkeypatch):
     sizes.write_log(tmp_path / "a.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
     log = pd.read_parquet(tmp_path / "a.parquet")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.benchmark.figures import load
-from recsys.config import ConfigError
+from recsys.config import ConfigError, extra
 
 START, SECONDS = 1_600_000_000, 3 * 365 * 86_400
 ROWS = 1_000_000
@@ -30,24 +30,53 @@ def measure(
     words: str,
     steps: int,
     seed: int,
+    plot: str | None,
 ) -> list[str]:
     """A Markdown table with a row for each of `sizes` (events, users, items): CPU-seconds and MiB of preparing with
-    DuckDB capped at `memory`, and of `steps` steps of `recsys train WORDS` on it. Logs stay in `folder`.
+    DuckDB capped at `memory`, and of `steps` steps of `recsys train WORDS` on it; `plot` shows both. Logs stay in
+    `folder`.
     """
-    said = [
-        "| events | users | items | prepare, CPU-s | µs an event | MiB | positions a CPU-s | CPU-ms a step | MiB |",
-        "|" + "---|" * 9,
-    ]
+    rows = []
     for events, users, items in sizes:
         path = Path(folder) / f"log-{events}-{users}-{items}-{exponent}-{seed}.parquet"
         if not path.exists():
             write_log(path, events, users, items, exponent, seed)
         own = [f"data.path={path}", f"data.folder={folder}/data", f"data.memory={memory}", "data=parquet", words]
         first, again = (_measured(own, steps) for _ in range(2))
-        prepared = first["prepare_cpu_s"], first["prepare_cpu_s"] / events * 1e6, first["prepare_rss_mb"]
-        trained = again["tokens_per_cpu_s"], again["step_cpu_ms"], again["train_rss_mb"]
-        said.append(_row(f"{events:,}", f"{users:,}", f"{items:,}", *(f"{n:,.4g}" for n in (*prepared, *trained))))
-    return [*said, load()]
+        prepared = {"prepare, CPU-s": first["prepare_cpu_s"], "µs an event": first["prepare_cpu_s"] / events * 1e6}
+        trained = {"positions a CPU-s": again["tokens_per_cpu_s"], "CPU-ms a step": again["step_cpu_ms"]}
+        most = {"prepare, MiB": first["prepare_rss_mb"], "steps, MiB": again["train_rss_mb"]}
+        rows.append({"events": events, "users": users, "items": items, **prepared, **trained, **most})
+    if plot is not None:
+        draw(rows, Path(plot))
+    header = [_line(*rows[0]), "|" + "---|" * len(rows[0])]
+    return [
+        *header,
+        *(_line(*(f"{n:,}" if isinstance(n, int) else f"{n:,.4g}" for n in row.values())) for row in rows),
+        load(),
+    ]
+
+
+def draw(rows: Sequence[dict[str, float]], path: Path) -> None:
+    """A picture of what `measure` found: preparing against events, a step against items, memory against events."""
+    with extra("insights"):
+        from matplotlib.figure import Figure
+    figure = Figure(figsize=(11, 3.4), dpi=120, layout="constrained")
+    pictures = [
+        ("events", {"prepare, CPU-s": "CPU-seconds to prepare"}, "log"),
+        ("items", {"CPU-ms a step": "CPU-ms a step"}, "linear"),
+        ("events", {"prepare, MiB": "preparing", "steps, MiB": "training"}, "linear"),
+    ]
+    for axes, (size, columns, scale), unit in zip(
+        figure.subplots(1, 3), pictures, ("CPU-s", "CPU-ms", "MiB"), strict=True
+    ):
+        for column, label in columns.items():
+            axes.plot([row[size] for row in rows], [row[column] for row in rows], "o", label=label, alpha=0.8)
+        axes.set(xlabel=size, ylabel=unit, xscale="log", yscale=scale)
+        axes.set_ylim(bottom=None if scale == "log" else 0)
+        axes.legend(loc="best")
+        axes.grid(alpha=0.3)
+    figure.savefig(path)
 
 
 def write_log(path: Path, events: int, users: int, items: int, exponent: float, seed: int) -> None:
@@ -87,5 +116,5 @@ def _measured(words: Sequence[str], steps: int) -> dict[str, Any]:
     return found
 
 
-def _row(*cells: str) -> str:
+def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.xdist_group("sweep")  # one process makes what they sha
 
 KNN = ["sweep=item_knn", "n_trials=4"]
 TOWER = [
-    "sweep=two_tower", "~space", "model.dim=4", "model.hidden=[8]", "batches.batch_size=32", "trainer.max_epochs=3",
+    "sweep=two_tower", "~space", "model.dim=4", "model.hidden=[8]", "batches.batch_size=64", "trainer.max_epochs=3",
     "logger=none",
 ]  # fmt: skip
 DIM_AND_RATE = '+space={model: {dim: "choice(4,8)"}, optimizer: {lr: "tag(log, interval(0.00001, 0.1))"}}'

@@ -49,7 +49,7 @@ def shelf(tmp_path_factory):
     config = composed(
         "data=parquet", f"data.path={folder}/then.parquet", f"data.folder={folder}/data", "split=global_time",
         "ks=[10]", "data.exclude_seen=false", "model=sasrec", "model.dim=32", "model.n_blocks=1", "baselines=none",
-        "batches.batch_size=16", "optimizer.lr=0.003", "logger=none", "trainer.max_epochs=8",
+        "batches.batch_size=16", "batches.alone=false", "optimizer.lr=0.003", "logger=none", "trainer.max_epochs=8",
         "trainer.enable_progress_bar=false",
     )  # fmt: skip
     run = Run.create(folder / "run", config)

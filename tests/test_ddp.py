@@ -12,7 +12,7 @@ from tests.planted import planted_log
 
 TRAIN = config_dir().parent / "scripts/train.py"
 ONE_STEP = ["model.dropout=0", "patience=99", "baselines=none", "ks=[10]", "threads=1", "logger=none", "export=false"]
-PLAIN = ["optimizer._target_=torch.optim.SGD", "optimizer.lr=0.5", "~optimizer.betas"]
+PLAIN = ["loss.bfloat16=false", "optimizer._target_=torch.optim.SGD", "optimizer.lr=0.5", "~optimizer.betas"]
 
 
 @pytest.fixture(scope="module")

@@ -29,13 +29,25 @@ class Epochs(IterableDataset[Batch], ABC):
     epoch, rank), and as many batches on every rank. The `mass` of a batch is that of all batches of its step.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, n_events: int, seed: int, share: Share) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        n_events: int,
+        seed: int,
+        share: Share = Share(),
+    ) -> None:
         self.dataset, self.reader = dataset, Reader(dataset)
-        self.batch_size, self.seed, self.share, self.epoch = batch_size, seed, share, 0
-        first, end = dataset.offsets[:-1], dataset.bounds[:, 0]
+        self.batch_size, self.seed, self.share = batch_size, seed, share
+        self.lay_out(n_events)
+        self.set_epoch(0)
+
+    def lay_out(self, n_events: int) -> None:
+        """Find where each row starts, how long it is, and which rows (`users`) have a target."""
+        first, end = self.dataset.offsets[:-1], self.dataset.bounds[:, 0]
         self.start = np.maximum(first, end - n_events)
         self.length = end - self.start
-        self.users = np.flatnonzero(dataset.count_targets(self.start, end) > 0)
+        self.users = np.flatnonzero(self.dataset.count_targets(self.start, end) > 0)
         self.cut_off = self.start > first
 
     def set_epoch(self, epoch: int) -> None:

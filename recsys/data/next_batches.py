@@ -1,7 +1,5 @@
 """Batches that teach what comes next, in the form that suits the data."""
 
-import numpy as np
-
 from recsys.data.dataset import Dataset
 from recsys.data.epochs import Epochs, Share
 from recsys.data.prefix_batches import PrefixBatches
@@ -30,7 +28,7 @@ def next_batches(
     if alone is None:
         alone = not see_basket and dataset.short and len(dataset.items) <= FEW
     if alone:
-        queries = int(np.count_nonzero(dataset.in_training()))
+        queries = int((dataset.bounds[:, 0] - dataset.offsets[:-1]).sum())
         return PrefixBatches(dataset, batch_size or hundredth(queries, 256), max_history, seed, share)
     users = batch_size or hundredth(dataset.n_users, 128)
     return TrainingBatches(dataset, users, max_history, seed, see_basket, share)

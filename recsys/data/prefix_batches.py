@@ -8,33 +8,25 @@ import torch
 
 from recsys.data.batches import Array, Batch, moved_up, padded, tensor, tensors
 from recsys.data.dataset import Dataset
-from recsys.data.epochs import Epochs, Share
+from recsys.data.epochs import Epochs
 
 ALIKE = 10
 """users of whose first events one is asked for in an epoch"""
 
 
 class PrefixBatches(Epochs):
-    """The queries of `TrainingBatches`, each in a row of its own with the last `max_history` events before it, rows of
-    like length in a batch. A history is read once for each of its events: for short ones. Queries without any history,
-    which are all alike, are asked for a tenth of the users, drawn anew for each epoch.
+    """The queries of `TrainingBatches`, each in a row of its own with the last `n_events` events before it. A history
+    is read once for each of its events: for short ones. Queries without any history, which are all alike, are asked for
+    a tenth of the users, drawn anew for each epoch.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        batch_size: int,
-        max_history: int,
-        seed: int,
-        share: Share = Share(),  # noqa: B008 - frozen
-    ) -> None:
-        super().__init__(dataset, batch_size, max_history, seed, share)
-        self.at, self.end, self.owner = asked(dataset)
-        self.start = np.maximum(dataset.offsets[self.owner], self.at - max_history)
+    def lay_out(self, n_events: int) -> None:
+        """Find the rows of all queries, and tell apart those without a history."""
+        self.at, self.end, self.owner = asked(self.dataset)
+        self.start = np.maximum(self.dataset.offsets[self.owner], self.at - n_events)
         self.length = self.at - self.start
-        rows = np.flatnonzero(dataset.count_targets(self.at, self.end) > 0)
+        rows = np.flatnonzero(self.dataset.count_targets(self.at, self.end) > 0)
         self.told, self.untold = rows[self.length[rows] > 0], rows[self.length[rows] == 0]
-        self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order the next iteration has, and draw whose first events it asks for."""

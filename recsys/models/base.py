@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from recsys.data.dataset import SHORT, Dataset
+from recsys.data.dataset import Dataset
 from recsys.data.features import Encoder
 from recsys.data.schema import DataError
 from recsys.models.repeat import Repeat
@@ -31,19 +31,14 @@ class Facts:
     has_time: bool
     ordered: bool = True
     """whether histories keep the order of events"""
-    mean_history: float = 100.0
-    """training events of a user"""
+    short: bool = False
+    """whether histories are short, so that whoever learns from them overfits sooner"""
     user: dict[str, Encoder] = field(default_factory=dict)
     item: dict[str, Encoder] = field(default_factory=dict)
     context: dict[str, Encoder] = field(default_factory=dict)
     event: Encoder | None = None
     """types of past events, None where all events are targets"""
     target_events: tuple[str, ...] = ()
-
-    @property
-    def short(self) -> bool:
-        """Whether histories are short, so that whoever learns from them overfits sooner."""
-        return self.mean_history <= SHORT
 
     @property
     def n_types(self) -> int:
@@ -60,7 +55,7 @@ class Facts:
             not dataset.exclude_seen,
             dataset.timestamps is not None,
             dataset.ordered,
-            dataset.mean_history,
+            dataset.short,
             **dataset.encoders,
             event=dataset.event,
             target_events=tuple(dataset.metadata["target_events"] or ()),

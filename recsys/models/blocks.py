@@ -4,10 +4,11 @@ B users, N positions, Q positions that are asked, D dimensions, H heads.
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys.models.asked import causal_mask, gather
 from recsys.models.dropout import Dropout
 from recsys.models.smoothing import Smoothing
 
@@ -130,13 +131,3 @@ class LigrBlock(nn.Module):
 def usual_dropout(dropout: float | None, short: bool) -> float:
     """The given share, else what suits short or long histories."""
     return (0.5 if short else 0.2) if dropout is None else dropout
-
-
-def gather(x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
-    """The vectors at some positions."""
-    return x.gather(1, ask[:, :, None].expand(-1, -1, x.shape[2]))
-
-
-def causal_mask(ask: Int[Tensor, "B Q"], length: int) -> Bool[Tensor, "B 1 Q N"]:
-    """True where a position in `ask` may look."""
-    return (torch.arange(length, device=ask.device) <= ask[:, :, None])[:, None]

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recsys.data.schema import DataError
+from recsys.models.asked import gather
 from recsys.models.attention_bias import AttentionBias, after_start, check_times
 from recsys.models.base import Columns, Facts
-from recsys.models.blocks import gather
 
 LOUDEST = 5.0
 """weights stay within exp(±5), so that a sum over a prefix needs no maximum of what comes after"""

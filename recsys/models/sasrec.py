@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from recsys.models.asked import gather
 from recsys.models.attention_bias import AttentionBias, after_start, check_times
 from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.blocks import gather, usual_dropout
+from recsys.models.blocks import usual_dropout
 from recsys.models.dropout import Dropout
 from recsys.models.embedding import Context, FeatureEmbedding, Rows, initialised, vectors
 from recsys.models.repeat import Repeat

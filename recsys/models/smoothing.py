@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys.models.asked import gather
+
 
 class Smoothing(nn.Module):
     """A mean of the events up to each position that forgets, in each dimension at a learned rate, plus a learned share
@@ -23,14 +25,13 @@ class Smoothing(nn.Module):
 
     def forward(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
         """The smoothed vectors of all positions, or of those in `ask`."""
-        here = torch.arange(x.shape[1], device=x.device)
+        here, own = torch.arange(x.shape[1], device=x.device), x if ask is None else gather(x, ask)
         if ask is not None and ask.shape[1] == 1:
             mean = (self._weights(ask - here) * x).sum(dim=1, keepdim=True)
-            own = x.gather(1, ask[:, :, None].expand(-1, -1, x.shape[2]))
-            return mean + self.difference**2 * (own - mean)
-        mean = torch.einsum("tsd,bsd->btd", self._weights(here[:, None] - here), x)
-        smooth = mean + self.difference**2 * (x - mean)
-        return smooth if ask is None else smooth.gather(1, ask[:, :, None].expand(-1, -1, x.shape[2]))
+        else:
+            mean = torch.einsum("tsd,bsd->btd", self._weights(here[:, None] - here), x)
+            mean = mean if ask is None else gather(mean, ask)
+        return mean + self.difference**2 * (own - mean)
 
     def _weights(self, back: Int[Tensor, "Q N"]) -> Float[Tensor, "Q N D"]:
         """Of events so many positions back, none for later ones; those of a position sum to one."""

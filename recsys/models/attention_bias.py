@@ -26,20 +26,26 @@ class AttentionBias(nn.Module):
         self.elapsed = nn.Parameter(torch.zeros(n_heads, N_BUCKETS)) if time else None
 
     def forward(
-        self, place: Int[Tensor, "B Q"], now: Int[Tensor, "B Q"] | None, then: Int[Tensor, "B N"] | None, n: int
-    ) -> Float[Tensor, "B H Q N"]:
+        self, place: Int[Tensor, "#B Q"], now: Int[Tensor, "B Q"] | None, then: Int[Tensor, "B N"] | None, n: int
+    ) -> Float[Tensor, "#B H Q N"]:
         """The bias of looking from `place` at moment `now` (seconds) to each of `n` positions, whose moments are
-        `then`; −inf for later ones.
+        `then`; −inf for later ones. One row of places is everybody's.
         """
-        if self.distance is None or place.shape[1] == 1:
+        if self.distance is None or place.shape[1] == 1 or place.shape[0] == 1:
             bias = self._by_distance(place[:, :, None] - torch.arange(n, device=place.device)).transpose(0, 1)
         else:  # a table of all distances first: rows of it are read, and get their gradients, far faster than numbers
             here = torch.arange(n, device=place.device)
             table = self._by_distance(here[:, None] - here).transpose(0, 1)
             bias = F.embedding(place, table.flatten(1)).view(*place.shape, -1, n).transpose(1, 2)
         if self.elapsed is not None and now is not None and then is not None:
-            bias = bias + F.embedding(time_buckets(now, then), self.elapsed.T).permute(0, 3, 1, 2)
+            bias = bias + self._by_time(time_buckets(now, then))
         return bias
+
+    def _by_time(self, buckets: Int[Tensor, "B Q N"]) -> Float[Tensor, "B H Q N"]:
+        """The bias of buckets; gathered, for the gradient of an embedding takes a CPU 20 times as long."""
+        assert self.elapsed is not None
+        flat = buckets.flatten().expand(self.elapsed.shape[0], -1)
+        return self.elapsed.gather(1, flat).view(-1, *buckets.shape).transpose(0, 1)
 
     def _by_distance(self, back: Int[Tensor, "*N"]) -> Float[Tensor, "H *N"]:
         """The bias of looking so many positions back; −inf for negative ones."""

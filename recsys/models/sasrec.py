@@ -114,7 +114,7 @@ class SASRec(Trainable):
         of the request, which earlier queries must not know.
         """
         n = x.shape[1]
-        everywhere = torch.arange(n, device=x.device).expand(x.shape[0], n)
+        everywhere = torch.arange(n, device=x.device)[None]
         times = after_start(then)
         for block, bias in zip(self.blocks[:-1], self.biases[:-1], strict=True):
             x = block(x, None, bias(everywhere, times, times, n))

@@ -181,6 +181,22 @@ def test_rare_items_are_counted_before_the_test_only(tmp_path):
     assert found.item_counts.tolist() == [0, 8, 1]
 
 
+def test_users_who_are_new_in_the_test_may_be_left_out(tmp_path):
+    """Of three users one has two events before the cut, one has one, in validation, and one none."""
+    rows = [("old", item, START + day * DAY) for day, item in enumerate("aaaaaabb")]
+    rows += [("late", "a", START + 7 * DAY), ("late", "b", START + 9 * DAY)]
+    rows += [("new", item, START + day * DAY) for day, item in zip([10, 11], "ab", strict=True)]
+    frame = pd.DataFrame(rows, columns=["user", "item", "timestamp"])
+    split = GlobalTime(cut=pd.Timestamp(START + 8 * DAY, unit="s").isoformat(), validation=0.16)
+    found = prepared(tmp_path, frame, split, filters=Filters(user_min_training=1))
+    assert [found.raw_users()[user].as_py() for user in np.flatnonzero(np.diff(found.offsets))] == ["late", "old"]
+    assert found.metadata["counts"]["of_new_users"] == 2
+    assert found.metadata["counts"]["of_rare_items"] == 0
+    everyone = prepared(tmp_path, frame, split)
+    assert len(everyone.items) == len(found.items) + 2
+    assert "of_new_users" not in everyone.metadata["counts"]
+
+
 @pytest.mark.parametrize("minimum", [1, 5, 9])
 def test_rare_items_against_a_plain_count(tmp_path, minimum):
     frame = planted_log(40, 60)

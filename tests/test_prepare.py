@@ -134,7 +134,7 @@ def test_the_folder_changes_with_every_setting(tmp_path):
         {"clock": Clock(unit="s")}, {"clock": Clock(zone="Asia/Tokyo")},
         *({"filters": Filters(**{k: v})} for k, v in (
             ("start", "2000-01-01"), ("end", "2100-01-01"), ("first_only", True), ("user_core", 2), ("item_core", 2),
-            ("item_min_training", 2))),
+            ("item_min_training", 2), ("user_min_training", 1))),
         *({"features": Features(**{k: v})} for k, v in (
             ("user", ["age"]), ("item", ["aisle"]), ("context", ["hour"]), ("separator", "/"))),
         {"split": GlobalTime()}, {"split": GlobalTime(quantile=0.8)}, {"split": GlobalTime(targets="first")},

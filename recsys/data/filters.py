@@ -16,7 +16,8 @@ class Filters:
     """Event types to keep, the lowest value that counts, a time window [start, end) (UTC where no zone is
     written), whether only a user's first event with an item is kept, and the iterated k-core: the fewest
     events of a user and of an item.
-    Last, after the split: the fewest events of an item before the test part, below which it leaves every part.
+    Last, after the split: the fewest events of an item, and of a user, before the test part; those below leave every
+    part.
     """
 
     events: Sequence[str] | None = None
@@ -27,6 +28,7 @@ class Filters:
     user_core: int = 1
     item_core: int = 1
     item_min_training: int = 1
+    user_min_training: int = 0
 
     def select(self, frame: Frame) -> Frame:
         """The rows that pass every filter that looks at one row alone."""

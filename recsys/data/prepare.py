@@ -29,7 +29,7 @@ from recsys.data.refunds import without_refunds
 from recsys.data.schema import Clock, Columns, DataError
 from recsys.data.sources import Source, Tables
 from recsys.data.spark import SparkEngine
-from recsys.data.splits import Split, without_rare_items
+from recsys.data.splits import Split, without_new_users, without_rare_items
 from recsys.data.validation import validate
 from recsys.data.vocabulary import FILES, Vocabulary, renumbered
 
@@ -126,13 +126,15 @@ def _write(
     filtered = filters.reduce(read)
     if not len(filtered):
         raise DataError(f"the filters leave no event of {valid.counts['kept']:,}; relax data.filters")
-    parts = without_rare_items(split(filtered), filters.item_min_training)
+    common = without_rare_items(split(filtered), filters.item_min_training)
+    parts = without_new_users(common, filters.user_min_training)
     if not before(parts.bounds[: len(parts.log.offsets) - 1, 0], parts.log.offsets).any():
         raise DataError(f"the split leaves no event for training of {len(filtered):,}; relax data.filters or the split")
     counts = {
         **valid.counts,
         "filtered_out": valid.counts["kept"] - len(filtered),
-        "of_rare_items": len(filtered) - len(parts.log),
+        "of_rare_items": len(filtered) - len(common.log),
+        **({"of_new_users": len(common.log) - len(parts.log)} if filters.user_min_training else {}),
         "events": len(parts.log),
     }
     if "user" in side:

@@ -183,6 +183,14 @@ def without_rare_items(parts: Parts, minimum: int) -> Parts:
     return _kept(parts, counts[log.items] >= minimum)
 
 
+def without_new_users(parts: Parts, minimum: int) -> Parts:
+    """The parts without users who have fewer than `minimum` events before the test part."""
+    if minimum < 1:
+        return parts
+    counts = parts.bounds[:, 1] - parts.log.offsets[:-1]
+    return _kept(parts, counts[parts.log.users] >= minimum)
+
+
 def _kept(parts: Parts, mask: np.ndarray) -> Parts:
     """The parts without the events that are not in the mask."""
     kept_before = np.concatenate([[0], np.cumsum(mask)])

@@ -9,7 +9,7 @@ from recsys.data.ranking_batches import RankingBatches
 from recsys.data.training_batches import TrainingBatches
 from recsys.evaluation import evaluate
 from recsys.losses.softmax import Softmax
-from recsys.models.attention_bias import time_buckets
+from recsys.models.attention_bias import pauses, time_buckets
 from recsys.models.base import Facts, TooLargeError
 from recsys.models.blocks import VanillaBlock
 from recsys.models.ease import EASE
@@ -82,6 +82,11 @@ def test_positions_count_back_from_the_newest_event():
 def test_elapsed_time_falls_into_buckets_that_double():
     now, then = torch.tensor([[100, 1000]]), torch.tensor([[0, 100, 97, 1000]])
     assert time_buckets(now, then).tolist() == [[[0, 0, 2, 0], [0, 9, 9, 0]]]
+
+
+def test_pauses_end_with_the_next_event_or_with_the_request_asked_there():
+    times, now = torch.tensor([[0, 100, 100, 400, 0]]), torch.tensor([[150, 4_496]])
+    assert pauses(times, now, torch.tensor([[1, 3]])).tolist() == [[0, 5, 8, 12, 0]]
 
 
 @pytest.mark.parametrize(("time_bias", "least"), [(True, 0.9), (False, None)])

@@ -68,7 +68,18 @@ def check_times(facts: Facts, time_bias: bool) -> None:
 
 def time_buckets(now: Int[Tensor, "B Q"], then: Int[Tensor, "B N"]) -> Int[Tensor, "B Q N"]:
     """The logarithm of the seconds between, whole; 0 for the start token at position 0, which has no time."""
-    seconds = (now[:, :, None] - then[:, None]).clamp(min=0)
+    return _buckets(now[:, :, None] - then[:, None])
+
+
+def pauses(times: Int[Tensor, "B N"], now: Int[Tensor, "B Q"], ask: Int[Tensor, "B Q"]) -> Int[Tensor, "B N"]:
+    """The buckets of the time from each event to what followed: the next event, or the request that is asked there. Who
+    looks at an event knows both. 0 for the start token.
+    """
+    following = torch.cat([times[:, 1:], times[:, -1:]], dim=1).scatter(1, ask, now)
+    return _buckets(following - times)
+
+
+def _buckets(seconds: Int[Tensor, "*B N"]) -> Int[Tensor, "*B N"]:
     # the half keeps whole powers of two off the edges, where another runtime's logarithm may fall short
-    buckets = (seconds.double() + 1.5).log2().long().clamp(max=N_BUCKETS - 1)
-    return buckets * (torch.arange(then.shape[1], device=then.device) > 0)
+    buckets = (seconds.clamp(min=0).double() + 1.5).log2().long().clamp(max=N_BUCKETS - 1)
+    return buckets * (torch.arange(seconds.shape[-1], device=seconds.device) > 0)

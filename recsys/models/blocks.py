@@ -100,14 +100,14 @@ class VanillaBlock(nn.Module):
 
 
 class LigrBlock(nn.Module):
-    """Pre-norm attention and SwiGLU, each gated by a sigmoid of its input before it is added. Borisyuk et
-    al., LiGR (2025).
+    """Pre-norm attention and SwiGLU of width `feedforward` × dim, each gated by a sigmoid of its input before it is
+    added. Borisyuk et al., LiGR (2025).
     """
 
     pre_norm = True
 
     def __init__(
-        self, dim: int, n_heads: int = 2, feedforward: int = 4, dropout: float | None = None, short: bool = False
+        self, dim: int, n_heads: int = 2, feedforward: int = 1, dropout: float | None = None, short: bool = False
     ) -> None:
         super().__init__()
         self.attention = Attention(dim, n_heads)
@@ -128,6 +128,11 @@ class LigrBlock(nn.Module):
         return x + self.dropout(self.outside(self.dropout(F.silu(gate) * value)) * torch.sigmoid(self.gate_2(x)))
 
 
+def usual_block(dim: int, n_heads: int = 2, dropout: float | None = None, short: bool = False) -> nn.Module:
+    """The block that suits short histories, or long ones."""
+    return (VanillaBlock if short else LigrBlock)(dim, n_heads, dropout=dropout, short=short)
+
+
 def usual_dropout(dropout: float | None, short: bool) -> float:
     """The given share, else what suits short or long histories."""
-    return (0.5 if short else 0.2) if dropout is None else dropout
+    return (0.5 if short else 0.3) if dropout is None else dropout

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recsys.models.asked import gather
-from recsys.models.attention_bias import AttentionBias, after_start, check_times
+from recsys.models.attention_bias import N_BUCKETS, AttentionBias, after_start, check_times, pauses
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.blocks import usual_dropout
 from recsys.models.dropout import Dropout
@@ -23,11 +23,12 @@ class SASRec(Trainable):
     """`n_blocks` transformer blocks over item vectors and learned positions that count back from the newest
     event; the output is scored against the same item vectors (`tied`) or a table of its own. A start token
     answers for users without history. `scale` multiplies item vectors by √dim; `embedding_norm` normalises the input
-    and `final_norm` the output: what is None is as post-norm blocks want it, or pre-norm ones, and `dropout` as short
-    histories (`Facts.short`) or long ones do. `relative_position` and `time_bias` let attention weigh how far back an
-    event is and how long ago, in the last block counted from the moment of the request. Context is added to the output
-    alone, a share `context_dropout` of the values of each column trained as unknown. `sparse`: tables get gradients
-    only where they were read.
+    and `final_norm` the output. `relative_position` and `time_bias` let attention weigh how far back an event is and
+    how long ago, in the last block counted from the moment of the request; then events also know how soon the next one,
+    or the request, came. Context is added to the output alone, a
+    share `context_dropout` of the values of each column trained as unknown. `sparse`: tables get gradients only where
+    they were read. What is None is as post-norm blocks want it, or pre-norm ones (`scale` and both norms), or as short
+    histories do (`Facts.short`), or long ones.
     """
 
     order_aware = True
@@ -36,7 +37,7 @@ class SASRec(Trainable):
         self,
         facts: Facts,
         block: Callable[..., nn.Module],
-        dim: int = 64,
+        dim: int | None = None,
         n_blocks: int = 2,
         dropout: float | None = None,
         scale: bool | None = None,
@@ -46,11 +47,13 @@ class SASRec(Trainable):
         context_dropout: float = 0.2,
         repeat: bool | None = None,
         half_lives: Sequence[float] = (7, 30, 90, 365),
-        relative_position: bool = False,
+        relative_position: bool | None = None,
         time_bias: bool = False,
         sparse: bool = False,
     ) -> None:
         super().__init__()
+        dim = (64 if facts.short else 128) if dim is None else dim
+        relative_position = _either(relative_position, not facts.short)
         self.blocks = nn.ModuleList(block(dim, short=facts.short) for _ in range(n_blocks))
         pre_norm = bool(getattr(self.blocks[-1], "pre_norm", True))
         self.scale = dim**0.5 if _either(scale, pre_norm) else 1.0
@@ -64,6 +67,7 @@ class SASRec(Trainable):
         self.dropout = Dropout(usual_dropout(dropout, facts.short))
         self.embedding_norm = nn.LayerNorm(dim) if _either(embedding_norm, not pre_norm) else nn.Identity()
         check_times(facts, time_bias)
+        self.pause = initialised(N_BUCKETS, dim) if time_bias else None
         self.biases = nn.ModuleList(
             AttentionBias(block.attention.n_heads, facts.max_history + 1, relative_position, time_bias)  # type: ignore[union-attr, arg-type]
             for block in self.blocks
@@ -94,11 +98,12 @@ class SASRec(Trainable):
         """The query vectors: the output at each asked position, plus the context of its request."""
         items = self.item(history) * self.scale + self.event(events)
         x = torch.cat([self.start.expand(history.shape[0], 1, -1), items], dim=1)
+        times, now = after_start(events.get("timestamp")), request.get("timestamp")
+        if self.pause is not None:
+            assert times is not None and now is not None
+            x = x + self.pause(pauses(times, now, ask)) * self.scale
         x = self.dropout(self.embedding_norm(x + self.position(places_from_end(history))))
-        if self.biases:
-            x = self._with_biases(x, events.get("timestamp"), request.get("timestamp"), ask)
-        else:
-            x = self._plain(x, ask)
+        x = self._with_biases(x, times, now, ask) if self.biases else self._plain(x, ask)
         return self.final_norm(x) + self.context(request)
 
     def _plain(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
@@ -108,14 +113,13 @@ class SASRec(Trainable):
         return gather(self.blocks[-1](x), ask) if everywhere else self.blocks[-1](x, ask)
 
     def _with_biases(
-        self, x: Float[Tensor, "B N D"], then: Tensor | None, now: Tensor | None, ask: Int[Tensor, "B Q"]
+        self, x: Float[Tensor, "B N D"], times: Tensor | None, now: Tensor | None, ask: Int[Tensor, "B Q"]
     ) -> Float[Tensor, "B Q D"]:
         """A position looks back from its own event; only in the last block, where nobody looks at it, from the moment
         of the request, which earlier queries must not know.
         """
         n = x.shape[1]
         everywhere = torch.arange(n, device=x.device)[None]
-        times = after_start(then)
         for block, bias in zip(self.blocks[:-1], self.biases[:-1], strict=True):
             x = block(x, None, bias(everywhere, times, times, n))
         return self.blocks[-1](x, ask, self.biases[-1](ask, now, times, n))

@@ -4,10 +4,20 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.callbacks import Callback, WeightAveraging
 from torch import Tensor
 
 from recsys.config import ConfigError
+
+USUAL = 0.997
+
+
+def averaging(decay: float | None, sparse: bool) -> list[Callback]:
+    """The callback that averages, none for a `decay` of 0. None is the usual decay, but 0 where gradients are `sparse`:
+    an average reads whole tables in every step.
+    """
+    decay = (0 if sparse else USUAL) if decay is None else decay
+    return [Averaged(decay)] if decay else []
 
 
 class Averaged(WeightAveraging):
@@ -18,7 +28,7 @@ class Averaged(WeightAveraging):
 
     def __init__(self, decay: float) -> None:
         if not 0 < decay < 1:
-            raise ConfigError(f"ema={decay} must lie between 0 and 1; ema=null trains without an average")
+            raise ConfigError(f"ema={decay} must lie between 0 and 1; ema=0 trains without an average")
         super().__init__(use_buffers=False, multi_avg_fn=self._follow)
         self.decay, self.step = decay, 0
 

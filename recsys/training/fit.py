@@ -17,7 +17,7 @@ from recsys.config import ConfigError, build, check
 from recsys.data.dataset import Dataset
 from recsys.models.base import Facts, Model, TooLargeError, Trainable
 from recsys.run import Run
-from recsys.training.averaging import Averaged
+from recsys.training.averaging import averaging
 from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
 from recsys.training.data import check_same
 from recsys.training.launch import launched, part, rank
@@ -117,7 +117,7 @@ def learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, call
         callbacks=[
             *([TrainingProgress()] if config.trainer.enable_progress_bar else []),
             *callbacks,
-            *([Averaged(config.ema)] if config.get("ema") else []),  # behind those who read the validated weights
+            *averaging(config.ema, config.model.get("sparse", False)),  # behind those who read the validated weights
             last_checkpoint(run),
         ],
         default_root_dir=run.folder,

@@ -19,7 +19,7 @@ class RowwiseAdagradW(AdamW):
         self,
         params: Any,
         lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.98),
+        betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.01,
         table_lr: float = 0.02,
         eps: float = 1e-8,

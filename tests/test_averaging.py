@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from recsys.config import ConfigError
-from recsys.training.averaging import Averaged
+from recsys.training.averaging import Averaged, averaging
 
 
 class Ramp(pl.LightningModule):
@@ -65,3 +65,10 @@ def test_the_average_is_validated_and_kept_while_training_goes_on_from_the_last_
 def test_a_decay_that_is_none():
     with pytest.raises(ConfigError, match=r"ema=1\.5 must lie between 0 and 1"):
         Averaged(1.5)
+
+
+@pytest.mark.parametrize(
+    ("decay", "sparse", "expected"), [(None, False, [0.997]), (None, True, []), (0, False, []), (0.9, True, [0.9])]
+)
+def test_weights_are_averaged_unless_told_otherwise_or_where_tables_are_large(decay, sparse, expected):
+    assert [callback.decay for callback in averaging(decay, sparse)] == expected

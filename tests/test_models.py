@@ -1,17 +1,20 @@
 """What single models are known for, on data with a known answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from recsys.config import build
 from recsys.data.ranking_batches import RankingBatches
 from recsys.data.training_batches import TrainingBatches
 from recsys.evaluation import evaluate
 from recsys.losses.softmax import Softmax
 from recsys.models.attention_bias import pauses, time_buckets
 from recsys.models.base import Facts, TooLargeError
-from recsys.models.blocks import VanillaBlock
+from recsys.models.blocks import LigrBlock, VanillaBlock
 from recsys.models.ease import EASE
 from recsys.models.fitting import Events, events_before, interactions
 from recsys.models.item_knn import ItemKNN
@@ -19,6 +22,7 @@ from recsys.models.ncf import BUDGET, NCF
 from recsys.models.personal_frequency import PersonalFrequency
 from recsys.models.sasrec import SASRec, places_from_end
 from recsys.training.module import Training, score
+from tests.composed import composed
 from tests.planted import prepared, successor
 
 DAY = 86_400
@@ -26,6 +30,14 @@ DAY = 86_400
 
 def facts(n_items, has_time=True):
     return Facts(n_users=3, n_items=n_items, max_history=10, repeats=True, has_time=has_time)
+
+
+@pytest.mark.parametrize(("short", "block", "dim"), [(True, VanillaBlock, 64), (False, LigrBlock, 128)])
+def test_sasrec_suits_the_length_of_histories(short, block, dim):
+    model = build(composed("model=sasrec").model, facts=replace(facts(5), short=short))
+    assert {type(each) for each in model.blocks} == {block}
+    assert model.item_vectors().shape == (6, dim)
+    assert len(model.biases) == (0 if short else len(model.blocks))
 
 
 def test_ease_solves_its_normal_equations(dataset):

@@ -24,11 +24,11 @@ class SASRec(Trainable):
     event; the output is scored against the same item vectors (`tied`) or a table of its own. A start token
     answers for users without history. `scale` multiplies item vectors by √dim; `embedding_norm` normalises the input
     and `final_norm` the output. `relative_position` and `time_bias` let attention weigh how far back an event is and
-    how long ago, in the last block counted from the moment of the request; then events also know how soon the next one,
-    or the request, came. Context is added to the output alone, a
-    share `context_dropout` of the values of each column trained as unknown. `sparse`: tables get gradients only where
-    they were read. What is None is as post-norm blocks want it, or pre-norm ones (`scale` and both norms), or as short
-    histories do (`Facts.short`), or long ones.
+    how long ago, in the last block counted from the moment of the request; with `time_bias`, events also know how
+    soon the next one, or the request, came. Context is added to the output alone, a share `context_dropout` of the
+    values of each column trained as unknown. `sparse`: tables get gradients only where they were read. What is None is
+    as post-norm blocks want it, or pre-norm ones (`scale` and both norms), or as short histories do (`Facts.short`), or
+    long ones.
     """
 
     order_aware = True

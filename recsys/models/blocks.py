@@ -12,7 +12,7 @@ from recsys.models.asked import causal_mask, gather
 from recsys.models.dropout import Dropout
 from recsys.models.smoothing import Smoothing
 
-Bias = Float[Tensor, "B H Q N"] | None
+Bias = Float[Tensor, "#B H Q N"] | None
 
 
 class Attention(nn.Module):

@@ -117,7 +117,7 @@ def learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, call
         callbacks=[
             *([TrainingProgress()] if config.trainer.enable_progress_bar else []),
             *callbacks,
-            *averaging(config.ema, config.model.get("sparse", False)),  # behind those who read the validated weights
+            *averaging(config.get("ema"), config.model.get("sparse", False)),  # behind readers of the validated weights
             last_checkpoint(run),
         ],
         default_root_dir=run.folder,

@@ -4,7 +4,7 @@ B users, N positions, Q positions that are asked, D dimensions, H heads.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +13,7 @@ from recsys.models.dropout import Dropout
 from recsys.models.smoothing import Smoothing
 
 Bias = Float[Tensor, "#B H Q N"] | None
+Mask = Float[Tensor, "#B H Q N"] | Bool[Tensor, "B 1 Q N"] | None
 
 
 class Attention(nn.Module):
@@ -34,16 +35,33 @@ class Attention(nn.Module):
         says by −inf which those are.
         """
         asked = x if ask is None else gather(x, ask)
-        key, value = self.key_value(x).chunk(2, dim=-1)
         mask = bias if bias is not None or ask is None else causal_mask(ask, x.shape[1])
+        if mask is not None and 2 * self.n_heads * asked.shape[1] <= x.shape[2]:
+            return self.out(self._of_few(asked, x, mask))
+        return self.out(self._of_many(asked, x, mask))
+
+    def _of_many(self, asked: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Mask) -> Float[Tensor, "B Q D"]:
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        query = self._split(self.query(asked))
         mixed = F.scaled_dot_product_attention(
-            self._split(self.query(asked)),
-            self._split(key),
-            self._split(value),
-            attn_mask=mask,
-            is_causal=mask is None,
+            query, self._split(key), self._split(value), attn_mask=mask, is_causal=mask is None
         )
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return mixed.transpose(1, 2).flatten(2)
+
+    def _of_few(self, asked: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Tensor) -> Float[Tensor, "B Q D"]:
+        """The same without a key and a value for every position: q·(Wx + b) is (Wᵀq)·x and what all positions share,
+        which softmax cancels; a mean of values is the value of the mean.
+        """
+        (n_users, n_asked, dim), n_heads = asked.shape, self.n_heads
+        to_key, to_value = self.key_value.weight.view(2, n_heads, dim // n_heads, dim)
+        query = self.query(asked).view(-1, n_heads, dim // n_heads).transpose(0, 1)  # heads first
+        looked = (query @ to_key).transpose(0, 1).reshape(n_users, 1, n_asked * n_heads, dim)
+        mask = mask.expand(n_users, n_heads, n_asked, -1).transpose(1, 2).reshape(n_users, 1, n_asked * n_heads, -1)
+        mean = F.scaled_dot_product_attention(
+            looked, x[:, None], x[:, None], attn_mask=mask, scale=(dim // n_heads) ** -0.5
+        )
+        mixed = mean.view(-1, n_heads, dim).transpose(0, 1) @ to_value.transpose(1, 2)
+        return mixed.transpose(0, 1).reshape(n_users, n_asked, dim) + self.key_value.bias[dim:]
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)

@@ -4,7 +4,7 @@ BIN = .venv/bin
 
 # the parts that compute run with tensor shapes and types of every call checked
 COMPUTING = tests/test_losses.py tests/test_evaluation.py tests/test_metrics.py tests/test_diversity.py \
-  tests/test_segments.py tests/test_models.py tests/test_repeat.py tests/contracts
+  tests/test_segments.py tests/test_models.py tests/test_attention.py tests/test_repeat.py tests/contracts
 CHECKED = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
   --jaxtyping-packages=recsys,tests.checking.checked
 

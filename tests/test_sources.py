@@ -2,12 +2,13 @@
 
 import gzip
 import json
+from functools import partial
 
 import pandas as pd
 import polars as pl
 import pytest
 
-from recsys.data.engine import opened
+from recsys.data.engine import Engine, opened
 from recsys.data.features import Features
 from recsys.data.schema import Columns, DataError
 from recsys.data.sources import Csv, FrameSource, Json, Pairs, Parquet, Sequences
@@ -61,6 +62,15 @@ def test_broken_csv_names_file_line_and_fault(tmp_path, content, complaint):
     with pytest.raises(DataError, match=complaint) as found:
         rows(Csv(str(tmp_path / "log.csv")), tmp_path, "user", "item")
     assert "ignore_errors" not in str(found.value)
+
+
+def test_too_little_memory_says_which_setting_to_raise(tmp_path):
+    FRAME.to_csv(tmp_path / "log.csv", index=False)
+    with (
+        pytest.raises(DataError, match=r"Out of Memory.*; raise data\.memory"),
+        opened(tmp_path, partial(Engine, memory="1MB")) as engine,
+    ):
+        engine.keep(engine.read_csv(tmp_path / "log.csv"), "read")
 
 
 def test_csv_with_an_unnamed_index(tmp_path):

@@ -235,6 +235,8 @@ def _reason(text: str) -> str:
         return f"'{written[1]}' cannot be written ({written[2].strip()}); make room or choose another data.folder"
     file = re.search(r"\n\s*file = (.+)", text)
     complaint = " ".join(re.split(r"\n+\s*(?:Possible|file =)", text)[0].split())
+    if complaint.startswith("Out of Memory"):
+        return f"{complaint}; raise data.memory, or make room where data.folder lies"
     place = f"'{file[1]}': " if file else ""
     return f"{place}{complaint}; mend the source, or read it yourself and hand in a frame"
 

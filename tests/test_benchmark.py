@@ -19,6 +19,7 @@ from recsys.benchmark import explain, http, peers, replay, sessions, sizes, trai
 from recsys.benchmark.figures import cpu_ms
 from recsys.config import ConfigError, config_dir
 from recsys.export.traced import to_onnx
+from recsys.run import own_rss_mb
 from recsys.serving.job import serve
 from recsys.serving.messages import Limits
 from tests.composed import composed
@@ -116,8 +117,19 @@ def test_training_is_measured_until_it_is_good_enough(value, epochs, tmp_path):
     assert found["train_cpu_s"] > 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is a process's own")
+def test_own_memory_leaves_mapped_files_out(tmp_path):
+    np.full(2**26, 1, dtype=np.uint8).tofile(tmp_path / "mapped")
+    before = own_rss_mb()
+    mapped = np.memmap(tmp_path / "mapped", dtype=np.uint8, mode="r")
+    assert mapped.sum() == 2**26
+    assert own_rss_mb() - before < 16
+    held = np.full(2**26, 1, dtype=np.uint8)
+    assert own_rss_mb() - before > 48, held.size
+
+
 def test_what_growth_costs_is_drawn(tmp_path):
-    names = ["events", "users", "items", "prepare, CPU-s", "CPU-ms a step", "prepare, MiB", "steps, MiB"]
+    names = ["events", "items", "prepare, CPU-s", "µs a position", "prepare, MiB", "steps, MiB", "of it no file"]
     sizes.draw([dict.fromkeys(names, n) for n in (10.0, 1000.0)], tmp_path / "sizes.png")
     assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
 

@@ -21,7 +21,7 @@ from recsys.data.batches import Batch
 from recsys.data.dataset import Dataset
 from recsys.evaluation import evaluate, ranking_batches
 from recsys.models.base import Model, Trainable
-from recsys.run import peak_rss_mb
+from recsys.run import own_rss_mb, peak_rss_mb
 from recsys.training.fit import load_dataset, seeded
 from recsys.training.loaders import Loaders
 from recsys.training.module import Training, scorer
@@ -48,7 +48,8 @@ class Clock(pl.Callback):
 def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) -> list[str]:
     """One line of JSON for `recsys train WORDS` cut to some steps: real positions a CPU-second after the first step,
     CPU-seconds from the start of the process to that step, users ranked a CPU-second, CPU-milliseconds of one answer
-    by the file to a user who was not there in training, MiB at most. 0 `answers`: no file.
+    by the file to a user who was not there in training, MiB at most and, after the steps, those that
+    are no mapped file's. 0 `answers`: no file.
 
     Where the data had been prepared before, `prepare` says what reading them costs, and memory is that of training.
 
@@ -73,6 +74,7 @@ def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) ->
         "step_cpu_ms": round(1e3 * float(np.median(np.diff([at for at, _ in clock.steps]))), 1),
         "first_step_cpu_s": round(clock.steps[0][0], 2),
         "train_rss_mb": peak_rss_mb(),
+        "train_own_mb": own_rss_mb(),
     }
     if ranked:
         found |= ranking(model.eval(), dataset, config)

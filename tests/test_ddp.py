@@ -1,6 +1,7 @@
 """Two processes on one machine train like one."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -28,6 +29,7 @@ def train(tmp_path_factory):
         found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert found.returncode == 0, found.stderr
         metrics = json.loads((folder / name / "metrics.json").read_text())
+        metrics["loss"] = float(re.findall(r"epoch \d+ of \d+: loss ([\d.]+)", found.stdout + found.stderr)[-1])
         return torch.load(folder / name / "model.pt", weights_only=True), metrics
 
     return run
@@ -48,6 +50,7 @@ def test_two_ranks_and_four_accumulated_batches_equal_one_big_batch(train, model
     parts, others = train(f"{model}-parts", *words, *share)
     for name, weight in whole.items():
         torch.testing.assert_close(parts[name], weight, rtol=1e-6, atol=1e-6)
+    assert others["loss"] == pytest.approx(metrics["loss"], abs=2e-4)
     assert others["validation"]["ndcg@10"] == pytest.approx(metrics["validation"]["ndcg@10"], abs=1e-6)
 
 

@@ -87,7 +87,7 @@ def test_a_space_without_what_stands_is_refused():
         setting.standing(OmegaConf.create({"b": 9}), {})
 
 
-@pytest.mark.parametrize("data", ["complete_journey", "amazon_beauty"])
+@pytest.mark.parametrize("data", ["complete_journey", "amazon_beauty", "csv"])
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_defaults_lie_in_every_space(name, data, monkeypatch):
     monkeypatch.setenv("RECSYS_DATA", "anywhere")

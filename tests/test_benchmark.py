@@ -129,7 +129,7 @@ def test_own_memory_leaves_mapped_files_out(tmp_path):
 
 
 def test_what_growth_costs_is_drawn(tmp_path):
-    names = ["events", "items", "prepare, CPU-s", "µs a position", "prepare, MiB", "steps, MiB", "of it no file"]
+    names = ["events", "items", "prepare, CPU-s", "µs a position", "prepare, MiB", "steps, MiB", "without files, MiB"]
     sizes.draw([dict.fromkeys(names, n) for n in (10.0, 1000.0)], tmp_path / "sizes.png")
     assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
 

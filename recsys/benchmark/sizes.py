@@ -46,7 +46,7 @@ def measure(
         prepared = {"prepare, CPU-s": first["prepare_cpu_s"], "µs an event": first["prepare_cpu_s"] / events * 1e6}
         trained = {"µs a position": 1e6 / again["tokens_per_cpu_s"], "CPU-ms a step": again["step_cpu_ms"]}
         most = {"prepare, MiB": first["prepare_rss_mb"], "steps, MiB": again["train_rss_mb"]}
-        held = {"of it no file": again["train_own_mb"] or math.nan}
+        held = {"without files, MiB": again["train_own_mb"] or math.nan}
         rows.append({"events": events, "users": users, "items": items, **prepared, **trained, **most, **held})
     if plot is not None:
         draw(rows, Path(plot))
@@ -68,7 +68,7 @@ def draw(rows: Sequence[dict[str, float]], path: Path) -> None:
         ("items", {"µs a position": "CPU-µs a position in training"}, "linear"),
         (
             "events",
-            {"prepare, MiB": "preparing", "steps, MiB": "training", "of it no file": "without mapped files"},
+            {"prepare, MiB": "preparing", "steps, MiB": "training", "without files, MiB": "without mapped files"},
             "linear",
         ),
     ]

@@ -34,11 +34,11 @@ class Attention(nn.Module):
         """Attention of all positions, or of those in `ask` only, to positions up to their own; a `bias` of the logits
         says by −inf which those are.
         """
-        asked = x if ask is None else gather(x, ask)
-        mask = bias if bias is not None or ask is None else causal_mask(ask, x.shape[1])
-        if mask is not None and 2 * self.n_heads * asked.shape[1] <= x.shape[2]:
-            return self.out(self._of_few(asked, x, mask))
-        return self.out(self._of_many(asked, x, mask))
+        if ask is None:
+            return self.out(self._of_many(x, x, bias))
+        mask = causal_mask(ask, x.shape[1]) if bias is None else bias
+        few = 2 * self.n_heads * ask.shape[1] <= x.shape[2]
+        return self.out((self._of_few if few else self._of_many)(gather(x, ask), x, mask))
 
     def _of_many(self, asked: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Mask) -> Float[Tensor, "B Q D"]:
         key, value = self.key_value(x).chunk(2, dim=-1)

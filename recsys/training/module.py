@@ -65,7 +65,7 @@ class Training(pl.LightningModule):
         """
         loss = self.loss(self.question(batch)) * self._scale(batch.mass)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True,
-                 batch_size=1)  # a mean of equals: those of a step's parts is the step's  # fmt: skip
+                 batch_size=1)  # parts count alike: their mean is the step's loss  # fmt: skip
         return loss
 
     def _scale(self, own: float) -> float | Tensor:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -138,8 +140,8 @@ def losses_of(loss, positive, negative, n_items=100):
 
 
 def test_pairwise_and_binary_losses_by_hand():
-    sigmoid = torch.sigmoid(torch.tensor([2.0, -1.0, 3.0]))
-    plain_bce = -(sigmoid[0].log() + (1 - torch.sigmoid(torch.tensor(1.0))).log() + (1 - sigmoid[2]).log()) / 3
+    target, below, above = torch.sigmoid(torch.tensor([2.0, 1.0, 3.0]) + math.log(1 / 2))
+    plain_bce = -(target.log() + (1 - below).log() + (1 - above).log()) / 3
     assert losses_of(BCE(2), 2.0, [1.0, 3.0]) == pytest.approx(plain_bce.item(), rel=1e-5)
     bpr = -(torch.sigmoid(torch.tensor(1.0)).log() + torch.sigmoid(torch.tensor(-1.0)).log()) / 2
     assert losses_of(BPR(2), 2.0, [1.0, 3.0]) == pytest.approx(bpr.item(), rel=1e-5)
@@ -149,6 +151,19 @@ def test_gbce_is_bce_without_calibration_and_raises_to_the_sampled_share_with_it
     assert GBCE(10, calibration=0.0).power(101) == pytest.approx(1.0)
     assert GBCE(10, calibration=1.0).power(101) == pytest.approx(0.1)
     assert losses_of(GBCE(2, 0.0), 2.0, [1.0, 3.0]) == pytest.approx(losses_of(BCE(2), 2.0, [1.0, 3.0]))
+
+
+@pytest.mark.parametrize("loss", [BCE(8), GBCE(8), GBCE(8, calibration=1.0)])
+def test_where_nothing_is_known_binary_losses_do_not_move_all_scores_together(loss):
+    score = torch.zeros(1, requires_grad=True)
+    loss.compare(score, score.expand(1, 8), torch.zeros(1, 8), 100).backward()
+    assert score.grad.item() == pytest.approx(0.0, abs=1e-7)
+
+
+@pytest.mark.parametrize("settings", [{"calibration": 1.5}, {"n_negatives": 0}])
+def test_what_binary_losses_cannot_be_is_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        GBCE(**settings)
 
 
 def test_draws_of_one_item_are_counted_at_its_first_place():

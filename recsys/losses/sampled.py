@@ -3,6 +3,7 @@
 M queries, T targets, C candidates. A step costs what it samples, whatever the size of the catalogue.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ class Sampled(nn.Module, ABC):
 
     def __init__(self, n_negatives: int) -> None:
         super().__init__()
+        if n_negatives < 1:
+            raise ValueError(f"loss.n_negatives={n_negatives} leaves nothing to compare with; give 1 or more")
         self.n_negatives = n_negatives
 
     def forward(self, question: Question) -> Float[Tensor, ""]:
@@ -92,7 +95,11 @@ class SampledSoftmax(Sampled):
 
 
 class BCE(Sampled):
-    """Binary cross-entropy: targets are to score above 0, negatives below. Kang & McAuley (2018) with one negative."""
+    """Binary cross-entropy: targets are to score high, negatives low. Kang & McAuley (2018) with one negative.
+
+    The score adds to the log odds that an item has when nothing is known: otherwise all vectors would have to learn
+    that share in common, and hardly anything else.
+    """
 
     def __init__(self, n_negatives: int = 256) -> None:
         super().__init__(n_negatives)
@@ -104,9 +111,11 @@ class BCE(Sampled):
         log_weight: Float[Tensor, "T C"],
         n_items: int,
     ) -> Float[Tensor, " T"]:
-        """−β log σ(target) − Σ log σ(−negative), over the number of terms."""
-        terms = (F.softplus(negative) * log_weight.exp()).sum(dim=1)
-        return (self.power(n_items) * F.softplus(-positive) + terms) / (self.n_negatives + 1)
+        """−β log σ(target) − Σ log σ(−negative), over the number of terms; σ of the log odds."""
+        power = self.power(n_items)
+        odds = math.log(power / self.n_negatives)
+        terms = (F.softplus(odds + negative) * log_weight.exp()).sum(dim=1)
+        return (power * F.softplus(-odds - positive) + terms) / (self.n_negatives + 1)
 
     def power(self, n_items: int) -> float:  # noqa: ARG002
         """The exponent β of the target's probability."""
@@ -120,6 +129,8 @@ class GBCE(BCE):
 
     def __init__(self, n_negatives: int = 256, calibration: float = 0.75) -> None:
         super().__init__(n_negatives)
+        if not 0 <= calibration <= 1:
+            raise ValueError(f"loss.calibration={calibration} is a share; give a number from 0 to 1")
         self.calibration = calibration
 
     def power(self, n_items: int) -> float:

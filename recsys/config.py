@@ -14,7 +14,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys.kinds import mismatch
+from recsys.kinds import Natural, Positive, mismatch
 
 SHORTHANDS = {"data.path"}
 """settings that no class takes, since others refer to them"""
@@ -75,7 +75,7 @@ def check_own(config: DictConfig, name: str) -> None:
     defaults = OmegaConf.to_container(OmegaConf.load(config_dir() / f"{name}.yaml"))
     _check_like(OmegaConf.to_container(config, resolve=True), defaults, "")
     if "threads" in config:
-        _check_kind("threads", config.threads, int | None)
+        _check_kind("threads", config.threads, Positive | None)
 
 
 def _check_like(settings: Any, defaults: Any, path: str) -> None:
@@ -83,7 +83,7 @@ def _check_like(settings: Any, defaults: Any, path: str) -> None:
         if isinstance(default, dict) and isinstance(settings.get(key), dict):
             _check_like(settings[key], default, f"{path}{key}.")
         elif isinstance(default, bool | int | float | list) and settings.get(key) is not None:
-            _check_kind(f"{path}{key}", settings[key], type(default))
+            _check_kind(f"{path}{key}", settings[key], Natural if type(default) is int else type(default))
 
 
 def _check_kind(path: str, value: Any, annotation: Any) -> None:

@@ -99,6 +99,14 @@ REFUSED = [
         ("data.clock.zone=Mars",),
     ),
     Fault("k above the number of items", csv(), "k=50 is larger than the catalogue of 9 items; lower ks", ("ks=[50]",)),
+    Fault("lists of no item", csv(), r"ks=\[0\] must hold lengths of lists, 1 or more", ("ks=[0]",)),
+    Fault(
+        "batches of nobody",
+        csv(),
+        "batches.batch_size=0 cannot be: a whole number of at least 1 is needed",
+        ("batches.batch_size=0",),
+    ),
+    Fault("a negative seed", csv(), "seed=-1 cannot be: a whole number of at least 0 is needed", ("seed=-1",)),
     Fault(
         "a split by time without times",
         csv(),

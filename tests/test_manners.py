@@ -18,8 +18,8 @@ import pytest
 from rich.progress import Progress
 
 from recsys import cli
-from recsys.config import config_dir
-from recsys.kinds import mismatch
+from recsys.config import ConfigError, config_dir
+from recsys.kinds import Natural, Positive, mismatch
 from recsys.run import Run
 from recsys.stop import resumable
 from recsys.training.fit import fit, load_dataset
@@ -201,6 +201,28 @@ def test_a_setting_of_the_wrong_kind_is_one_line(command, word, message, monkeyp
     _, code = answered(monkeypatch, capsys, command, *word.split())
     assert message in str(code)
     assert "\n" not in str(code)
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "least"), [(0, Positive, 1), (-1, Natural, 0), (-3, Positive | None, 1)]
+)
+def test_a_number_below_what_can_be_is_refused(value, annotation, least):
+    assert mismatch(value, annotation) == f"a whole number of at least {least}"
+    assert mismatch(least, annotation) is None
+
+
+def test_a_bound_changes_nothing_for_other_kinds():
+    assert mismatch(None, Positive | None) is None
+    assert mismatch(0.5, Positive) == "a whole number"
+
+
+@pytest.mark.parametrize(
+    "word", ["optimizer.lr=-1", "loss=gbce loss.calibration=2", "model.dropout=2", "trainer.max_epochs=-3"]
+)
+def test_what_a_class_refuses_is_told_as_a_setting(log_file, tmp_path, word):
+    config = composed(*words(log_file, tmp_path)[:-1], *word.split())
+    with pytest.raises(ConfigError):
+        fit(config, load_dataset(config), Run.create(tmp_path, config))
 
 
 @pytest.mark.parametrize("value", [1, 1.5, "u1", ["u1", 2], {"a": 1}, True, None])

@@ -5,6 +5,7 @@ from recsys.data.epochs import Epochs, Share
 from recsys.data.prefix_batches import PrefixBatches
 from recsys.data.schema import DataError
 from recsys.data.training_batches import TrainingBatches
+from recsys.kinds import Positive
 
 FEW = 2_000_000
 """training events that are read once for each later one of their user, where histories are short"""
@@ -12,8 +13,8 @@ FEW = 2_000_000
 
 def next_batches(
     dataset: Dataset,
-    batch_size: int | None,
-    max_history: int,
+    batch_size: Positive | None,
+    max_history: Positive,
     seed: int,
     see_basket: bool = False,
     alone: bool | None = None,

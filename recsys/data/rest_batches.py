@@ -10,6 +10,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.epochs import Epochs, Share
 from recsys.data.schema import DataError
 from recsys.data.training_batches import basket_start
+from recsys.kinds import Positive
 
 
 class RestBatches(Epochs):
@@ -21,10 +22,10 @@ class RestBatches(Epochs):
     def __init__(
         self,
         dataset: Dataset,
-        batch_size: int,
-        max_history: int,
+        batch_size: Positive,
+        max_history: Positive,
         seed: int,
-        n_queries: int = 4,
+        n_queries: Positive = 4,
         share: Share = Share(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(dataset, batch_size, max_history, seed, share)

@@ -10,6 +10,7 @@ from recsys.data.batches import Array, Batch, padded, tensor, tensors, until
 from recsys.data.dataset import Dataset
 from recsys.data.epochs import Epochs, Share
 from recsys.data.schema import DataError
+from recsys.kinds import Positive
 
 DAY = 86_400
 NEVER = np.iinfo(np.int64).max // 2
@@ -24,11 +25,11 @@ class WindowBatches(Epochs):
     def __init__(
         self,
         dataset: Dataset,
-        batch_size: int,
-        max_history: int,
+        batch_size: Positive,
+        max_history: Positive,
         seed: int,
         days: float = 30,
-        n_queries: int = 8,
+        n_queries: Positive = 8,
         share: Share = Share(),  # noqa: B008 - frozen
     ) -> None:
         super().__init__(dataset, batch_size, max_history, seed, share)

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys.kinds import Positive
 from recsys.losses.question import Question
 
 
@@ -27,10 +28,8 @@ class Negatives(NamedTuple):
 class Sampled(nn.Module, ABC):
     """The sum over targets of weight × `compare`; targets of a query are never its negatives."""
 
-    def __init__(self, n_negatives: int) -> None:
+    def __init__(self, n_negatives: Positive) -> None:
         super().__init__()
-        if n_negatives < 1:
-            raise ValueError(f"loss.n_negatives={n_negatives} leaves nothing to compare with; give 1 or more")
         self.n_negatives = n_negatives
 
     def forward(self, question: Question) -> Float[Tensor, ""]:
@@ -64,7 +63,7 @@ class SampledSoftmax(Sampled):
     batch, hence drawn by popularity, the rest drawn evenly. Yi et al. (2019).
     """
 
-    def __init__(self, n_negatives: int = 512, in_batch: float = 0.0, log_q: bool = True) -> None:
+    def __init__(self, n_negatives: Positive = 512, in_batch: float = 0.0, log_q: bool = True) -> None:
         super().__init__(n_negatives)
         if not 0 <= in_batch <= 1:
             raise ValueError(f"loss.in_batch={in_batch} is a share; give a number from 0 to 1")
@@ -101,7 +100,7 @@ class BCE(Sampled):
     that share in common, and hardly anything else.
     """
 
-    def __init__(self, n_negatives: int = 256) -> None:
+    def __init__(self, n_negatives: Positive = 256) -> None:
         super().__init__(n_negatives)
 
     def compare(
@@ -127,7 +126,7 @@ class GBCE(BCE):
     sampling brings: wholly at `calibration` 1, not at all at 0. Petrov & Macdonald, gSASRec (2023).
     """
 
-    def __init__(self, n_negatives: int = 256, calibration: float = 0.75) -> None:
+    def __init__(self, n_negatives: Positive = 256, calibration: float = 0.75) -> None:
         super().__init__(n_negatives)
         if not 0 <= calibration <= 1:
             raise ValueError(f"loss.calibration={calibration} is a share; give a number from 0 to 1")
@@ -142,7 +141,7 @@ class GBCE(BCE):
 class BPR(Sampled):
     """Bayesian personalised ranking: targets are to score above negatives. Rendle et al. (2009)."""
 
-    def __init__(self, n_negatives: int = 256) -> None:
+    def __init__(self, n_negatives: Positive = 256) -> None:
         super().__init__(n_negatives)
 
     def compare(

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys.kinds import Positive
 from recsys.losses.question import Question
 
 ROWS = 32
@@ -21,7 +22,7 @@ class Softmax(nn.Module):
     bfloat16 where `bfloat16` says so, by default on processors that multiply it natively, and sums of float32.
     """
 
-    def __init__(self, chunk: int = 256, bfloat16: bool | None = None) -> None:
+    def __init__(self, chunk: Positive = 256, bfloat16: bool | None = None) -> None:
         super().__init__()
         self.chunk = chunk
         self.products_in_bfloat16 = bfloat16

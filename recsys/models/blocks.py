@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recsys.kinds import Positive
 from recsys.models.asked import causal_mask, gather
 from recsys.models.dropout import Dropout
 from recsys.models.smoothing import Smoothing
@@ -77,8 +78,8 @@ class VanillaBlock(nn.Module):
     def __init__(
         self,
         dim: int,
-        n_heads: int = 2,
-        feedforward: int | None = None,
+        n_heads: Positive = 2,
+        feedforward: Positive | None = None,
         dropout: float | None = None,
         pre_norm: bool | None = None,
         smoothing: float | None = None,
@@ -125,7 +126,12 @@ class LigrBlock(nn.Module):
     pre_norm = True
 
     def __init__(
-        self, dim: int, n_heads: int = 2, feedforward: int = 1, dropout: float | None = None, short: bool = False
+        self,
+        dim: int,
+        n_heads: Positive = 2,
+        feedforward: Positive = 1,
+        dropout: float | None = None,
+        short: bool = False,
     ) -> None:
         super().__init__()
         self.attention = Attention(dim, n_heads)
@@ -146,7 +152,7 @@ class LigrBlock(nn.Module):
         return x + self.dropout(self.outside(self.dropout(F.silu(gate) * value)) * torch.sigmoid(self.gate_2(x)))
 
 
-def usual_block(dim: int, n_heads: int = 2, dropout: float | None = None, short: bool = False) -> nn.Module:
+def usual_block(dim: int, n_heads: Positive = 2, dropout: float | None = None, short: bool = False) -> nn.Module:
     """The block that suits short histories, or long ones."""
     return (VanillaBlock if short else LigrBlock)(dim, n_heads, dropout=dropout, short=short)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recsys.data.dataset import Dataset
+from recsys.kinds import Positive
 from recsys.models.base import ClosedForm, Columns, Facts, TooLargeError, pad_hidden
 from recsys.models.fitting import events_before, interactions
 
@@ -19,7 +20,7 @@ class EASE(ClosedForm):
     Needs I² numbers of memory; raises TooLargeError above `max_items`.
     """
 
-    def __init__(self, facts: Facts, regularisation: float = 500.0, max_items: int = 20_000) -> None:
+    def __init__(self, facts: Facts, regularisation: float = 500.0, max_items: Positive = 20_000) -> None:
         super().__init__()
         if facts.n_items > max_items:
             raise TooLargeError(f"{facts.n_items:,} items > {max_items:,}")

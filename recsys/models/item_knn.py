@@ -10,6 +10,7 @@ from scipy import sparse
 from torch import Tensor
 
 from recsys.data.dataset import Dataset
+from recsys.kinds import Positive
 from recsys.models.base import ClosedForm, Columns, Facts, pad_hidden
 from recsys.models.fitting import events_before, interactions
 
@@ -20,7 +21,7 @@ class ItemKNN(ClosedForm):
     """
 
     def __init__(
-        self, facts: Facts, neighbours: int = 100, shrinkage: float = 10.0, half_life: float | None = 1.0
+        self, facts: Facts, neighbours: Positive = 100, shrinkage: float = 10.0, half_life: float | None = 1.0
     ) -> None:
         super().__init__()
         self.shrinkage, self.half_life = shrinkage, half_life

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from recsys.data.dataset import Dataset
+from recsys.kinds import Positive
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.dropout import Dropout
 from recsys.models.embedding import Rows, UserRow, initialised, log_popularity, vectors
@@ -38,7 +39,7 @@ class NCF(Trainable):
     def __init__(
         self,
         facts: Facts,
-        dim: int = 64,
+        dim: Positive = 64,
         hidden: Sequence[int] = (64, 32),
         dropout: float = 0.3,
         user_id: bool = True,

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from recsys.kinds import Positive
 from recsys.models.asked import gather
 from recsys.models.attention_bias import N_BUCKETS, AttentionBias, after_start, check_times, pauses
 from recsys.models.base import Columns, Facts, Trainable
@@ -37,8 +38,8 @@ class SASRec(Trainable):
         self,
         facts: Facts,
         block: Callable[..., nn.Module],
-        dim: int | None = None,
-        n_blocks: int = 2,
+        dim: Positive | None = None,
+        n_blocks: Positive = 2,
         dropout: float | None = None,
         scale: bool | None = None,
         embedding_norm: bool | None = None,

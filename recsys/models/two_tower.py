@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
 from recsys.data.schema import DataError
+from recsys.kinds import Positive
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.dropout import Dropout
 from recsys.models.embedding import (
@@ -43,7 +44,7 @@ class TwoTower(Trainable):
     def __init__(
         self,
         facts: Facts,
-        dim: int = 64,
+        dim: Positive = 64,
         hidden: Sequence[int] = (128,),
         dropout: float = 0.3,
         recency: Sequence[float] = (1, 0.25, 0.05, 0),

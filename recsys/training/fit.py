@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
@@ -32,6 +34,8 @@ logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its import s
 def load_dataset(config: DictConfig) -> Dataset:
     """The prepared dataset of a configuration, whose settings are all checked before anything is read."""
     check(config)
+    if not config.ks or min(config.ks) < 1:
+        raise ConfigError(f"ks={list(config.ks)} must hold lengths of lists, 1 or more")
     dataset: Dataset = build(config.data, split=build(config.split))
     counts = dataset.metadata["counts"]
     log.info("%s: %s", dataset.metadata["name"], ", ".join(f"{n:,} {name}" for name, n in counts.items()))
@@ -48,15 +52,20 @@ def load_dataset(config: DictConfig) -> Dataset:
 
 def make_model(node: DictConfig, dataset: Dataset, max_history: int) -> Model:
     """The model of a configuration; ConfigError if it refuses a setting, or needs an order that the split destroys."""
-    try:
-        model: Model = build(node, facts=Facts.of(dataset, max_history))
-    except TooLargeError:
-        raise
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    model: Model = accepted(node, facts=Facts.of(dataset, max_history))
     if model.order_aware and not dataset.ordered:
         raise ConfigError(f"{type(model).__name__} learns from order, which this split shuffles; choose another split")
     return model
+
+
+def accepted(node: DictConfig, **facts: Any) -> Any:
+    """What a configuration describes; ConfigError where it refuses a setting."""
+    try:
+        return build(node, **facts)
+    except TooLargeError:
+        raise
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(str(error)) from error
 
 
 def fit(
@@ -110,8 +119,8 @@ def seeded(config: DictConfig, dataset: Dataset) -> Model:
 
 def learn(model: Trainable, dataset: Dataset, config: DictConfig, run: Run, callbacks: Sequence[Callback]) -> int:
     """The number of epochs that the model was trained for, as configured; goes on from last.ckpt of the run."""
-    module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
-    trainer: pl.Trainer = build(
+    module = Training(model, accepted(config.loss), partial(accepted, config.optimizer), dataset, config.seed)
+    trainer: pl.Trainer = accepted(
         config.trainer,
         logger=[build(node, save_dir=run.folder) for node in config.logger.values()],
         callbacks=[

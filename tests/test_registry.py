@@ -81,6 +81,21 @@ def test_an_unfinished_run_is_refused(shelf, dataset, tmp_path):
         Registry(tmp_path / "empty").champion()
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("stale", {"why": "it learned from somebody"}, "is stale: it learned from somebody; train again"),
+        ("data", {"split_hash": "another"}, "was trained on other data than its settings now give"),
+    ],
+)
+def test_a_run_that_may_not_or_cannot_go_on_is_refused(shelf, dataset, tmp_path, file, content, why):
+    run = run_of(tmp_path / "c", "c")
+    run.write_json(file, content)
+    with shelf.locked() as work, pytest.raises(ConfigError, match=why):
+        shelf.add(run, dataset, {}, work)
+    assert not (shelf.folder / "0003").exists()
+
+
 def test_only_one_command_at_a_time(shelf):
     with (
         shelf.locked(),

@@ -21,6 +21,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.vocabulary import FILES as VOCABULARY
 from recsys.export.job import TABLES
 from recsys.run import Run, write_text
+from recsys.training.data import check_same
 
 NEEDED = ("config.yaml", "model.pt", "model.onnx")
 KEPT = (*NEEDED, "metrics.json", "environment.json", "training.json", "timing.json", "refresh.json")
@@ -68,8 +69,9 @@ class Registry:
     def add(self, run: Run, dataset: Dataset, about: dict[str, Any], work: Path) -> str:
         """A new version: the run's files, linked where that can be, and the vocabulary of its data; returns its name.
 
-        Raises ConfigError where the run lacks a file.
+        Raises ConfigError where the run lacks a file, is stale or learned from other data than these.
         """
+        check_same(run, dataset)
         for name in NEEDED:
             if not (run.folder / name).exists():
                 raise ConfigError(f"'{run.folder}' has no {name}; finish it: recsys export run={run.folder}")

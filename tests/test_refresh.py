@@ -127,6 +127,12 @@ def test_the_champions_settings_go_on_with_a_newer_log(run):
     assert (found.model.dim, found.optimizer.lr, found.split.quantile) == (8, 0.1, 0.9)
 
 
+def test_a_stale_champion_learns_nothing_more(run):
+    run.write_json("stale", {"why": "it learned from somebody"})
+    with pytest.raises(ConfigError, match="is stale: it learned from somebody; train again"):
+        refreshed(run, "new.parquet", {}, SPLIT)
+
+
 def test_data_that_are_no_file_have_no_path(tmp_path):
     run = Run.create(tmp_path / "run", composed("data=complete_journey"))
     with pytest.raises(ConfigError, match="path=x: the champion's data come from no file"):

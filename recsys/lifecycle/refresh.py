@@ -78,7 +78,10 @@ def refresh(
 
 
 def refreshed(champion: Run, path: str | None, changes: dict[str, Any], split: dict[str, Any]) -> DictConfig:
-    """The champion's configuration on the newer log and with its numbers; ConfigError if it has no path to change."""
+    """The champion's configuration on the newer log and with its numbers; ConfigError if it has no path to change, or
+    is stale.
+    """
+    champion.refuse_stale()
     own = champion.config
     new: dict[str, Any] = {"split": split, "data": {"vocabulary": str(champion.folder / "vocabulary")}}
     if path is not None:

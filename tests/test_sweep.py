@@ -183,7 +183,7 @@ def test_failures_of_single_trials_survive(data, tmp_path):
     states = Counter(trial.state for trial in found)
     assert set(states) == {TrialState.COMPLETE, TrialState.FAIL}
     failed = next(trial for trial in found if trial.state == TrialState.FAIL)
-    assert failed.user_attrs["error"] == "ValueError: Invalid learning rate: -1"
+    assert failed.user_attrs["error"] == "ConfigError: Invalid learning rate: -1"
 
 
 def test_nothing_but_failures_stops_with_the_reason(data, tmp_path):

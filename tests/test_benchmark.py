@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,8 @@ from recsys.serving.job import serve
 from recsys.serving.messages import Limits
 from tests.composed import composed
 from tests.planted import planted_log
+
+PEERS = Path(__file__).parents[1] / "scripts" / "peers"
 
 
 def test_calls_take_turns():
@@ -78,6 +81,17 @@ def test_commands_take_turns_and_are_set_beside_the_first(tmp_path):
     assert found[2] == "| speed | 8 (8-8) | 2 (2-2), × 0.25 |"
     assert found[3] == "| missing | – | – |"
     assert (tmp_path / "table.md").read_text().splitlines() == found
+
+
+def test_pandas_prepares_the_same_arrays(tmp_path):
+    sizes.write_log(tmp_path / "log.parquet", 5_000, 300, 60, exponent=0.8, seed=1)
+    scripts = ["pandas_prepare.py", tmp_path / "pandas"], ["recsys_prepare.py", tmp_path / "recsys", "1GB"]
+    for name, *words in scripts:
+        command = [sys.executable, PEERS / name, tmp_path / "log.parquet", *words]
+        assert peers.printed(name, shlex.join(map(str, command)))["events"] == 5_000
+    (ours,) = (tmp_path / "recsys").iterdir()
+    for name in ("items", "baskets", "offsets", "split", "timestamps", "item_counts"):
+        assert np.array_equal(np.load(ours / f"{name}.npy"), np.load(tmp_path / "pandas" / f"{name}.npy")), name
 
 
 def test_commands_on_other_threads_are_not_compared():

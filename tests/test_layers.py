@@ -12,10 +12,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 TRAINED = {"export", "evaluation", "models", "data"}
 ALLOWED = {
     "persons": {"persons", "config"},
-    "data": {"data", "persons"},
+    "data": {"data", "persons", "kinds"},
     "metrics": {"metrics"},
-    "models": {"models", "data"},
-    "losses": {"losses", "data"},
+    "models": {"models", "data", "kinds"},
+    "losses": {"losses", "data", "kinds"},
     "evaluation": {"evaluation", "data", "metrics"},
     "report": {"report", "evaluation", "metrics"},
     "kinds": {"kinds"},

@@ -65,9 +65,7 @@ class SampledSoftmax(Sampled):
 
     def __init__(self, n_negatives: Positive = 512, in_batch: float = 0.0, log_q: bool = True) -> None:
         super().__init__(n_negatives)
-        if not 0 <= in_batch <= 1:
-            raise ValueError(f"loss.in_batch={in_batch} is a share; give a number from 0 to 1")
-        self.in_batch, self.log_q = in_batch, log_q
+        self.in_batch, self.log_q = checked_share("in_batch", in_batch), log_q
 
     def draw(self, question: Question) -> Negatives:
         """Items drawn from the mixture, with their weights."""
@@ -128,9 +126,7 @@ class GBCE(BCE):
 
     def __init__(self, n_negatives: Positive = 256, calibration: float = 0.75) -> None:
         super().__init__(n_negatives)
-        if not 0 <= calibration <= 1:
-            raise ValueError(f"loss.calibration={calibration} is a share; give a number from 0 to 1")
-        self.calibration = calibration
+        self.calibration = checked_share("calibration", calibration)
 
     def power(self, n_items: int) -> float:
         """The exponent β of the target's probability."""
@@ -153,6 +149,13 @@ class BPR(Sampled):
     ) -> Float[Tensor, " T"]:
         """The mean over negatives of −log σ(target − negative)."""
         return (F.softplus(negative - positive[:, None]) * log_weight.exp()).sum(dim=1) / self.n_negatives
+
+
+def checked_share(name: str, value: float) -> float:
+    """The value of a setting that is a share; raises ValueError for what is none."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"loss.{name}={value} is a share; give a number from 0 to 1")
+    return value
 
 
 def uniform(question: Question, n: int) -> Int[Tensor, " C"]:

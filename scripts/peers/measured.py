@@ -69,6 +69,12 @@ class Clock:
         sys.stdout.write(json.dumps(found | {"load": [self.load, os.getloadavg()[0]]}) + "\n")
 
 
+def prepared(name, events):
+    """The line of a process that prepared a log."""
+    spent = {"prepare_cpu_s": round(time.process_time(), 2), "prepare_rss_mb": peak()}
+    sys.stdout.write(json.dumps({"name": name, "events": events, **spent}) + "\n")
+
+
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 

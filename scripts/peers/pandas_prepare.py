@@ -6,13 +6,12 @@ events by time, items numbered by how often training has them, the last two even
 
 import hashlib
 import json
-import resource
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from measured import prepared
 
 log, folder = sys.argv[1], Path(sys.argv[2])
 folder.mkdir(parents=True, exist_ok=True)
@@ -43,11 +42,4 @@ pd.DataFrame({"user": raw_users, "n": np.diff(offsets)}).to_parquet(folder / "us
 pd.DataFrame({"item": raw_items[order], "n": arrays["item_counts"][1:]}).to_parquet(folder / "items.parquet")
 digests = {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
 (folder / "metadata.json").write_text(json.dumps(digests))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-found = {
-    "name": "pandas",
-    "events": len(events),
-    "prepare_cpu_s": round(time.process_time(), 2),
-    "prepare_rss_mb": peak,
-}
-sys.stdout.write(json.dumps(found) + "\n")
+prepared("pandas", len(events))

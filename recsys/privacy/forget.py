@@ -44,7 +44,7 @@ def forget(
     names = frozenset(users) | _pseudonyms(users, key, *(name for name in keys if os.environ.get(name)))
     wanted = Wanted(names, frozenset(columns))
     deleted, held = without_datasets(folders, wanted)
-    yield from (f"{path}: deleted, for it held them" for path in deleted)
+    yield from (f"{path}: deleted: it held them, or may have" for path in deleted)
     yield from _marked(folders, held, wanted)
     yield from _purged(folders, wanted)
     yield from (end_sessions(server, users) for server in servers)

@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # the parts that compute run with tensor shapes and types of every call checked
-COMPUTING = tests/test_losses.py tests/test_evaluation.py tests/test_metrics.py tests/test_diversity.py \
-  tests/test_segments.py tests/test_models.py tests/test_attention.py tests/test_repeat.py tests/contracts
+COMPUTING = tests/losses/test_losses.py tests/evaluation/test_evaluate.py tests/evaluation/metrics/test_ranking.py tests/evaluation/metrics/test_beyond.py \
+  tests/data/preparation/test_segments.py tests/models/test_models.py tests/models/layers/test_attention_bias.py tests/models/test_repeat.py tests/contracts
 CHECKED = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
   --jaxtyping-packages=recsys,tests.checking.checked
 

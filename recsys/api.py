@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config import check, check_own, complete, composed
-from recsys.export.job import export as export_job
+from recsys.config.build import check, check_own, complete, composed
+from recsys.export.export import export as export_job
 from recsys.run import Run
-from recsys.training.job import train as train_job
+from recsys.training.train import train as train_job
 
 
 def train(*words: str, folder: str | Path | None = None) -> Run:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config import ConfigError
+from recsys.config.build import ConfigError
 
 PACKAGES = (
     "recsys",

@@ -1,4 +1,4 @@
-from recsys.cli import run_command
+from recsys.cli.main import run_command
 
 if __name__ == "__main__":
     run_command("recommend")

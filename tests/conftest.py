@@ -16,12 +16,12 @@ from filelock import FileLock
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import Features
+from recsys.data.preparation.splits import GlobalTime
 from recsys.data.schema import Columns
-from recsys.data.sources import FrameSource
-from recsys.data.splits import GlobalTime
-from recsys.export.job import export, exported
+from recsys.data.sources.files import FrameSource
+from recsys.export.export import export, exported
 from recsys.run import Run
-from recsys.training.job import train
+from recsys.training.train import train
 from tests.composed import composed
 from tests.contracts.test_models import made
 from tests.customers import planted_customers

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys import cli
+from recsys.apps.customers.purchases import Ledger, read_ledger
+from recsys.cli.main import run_command
 from recsys.data.features import Features
-from recsys.data.filters import Filters
+from recsys.data.preparation.filters import Filters
 from recsys.data.schema import Clock, Columns
-from recsys.data.sources import Csv, FrameSource
-from recsys.insights.ledger import Ledger, read_ledger
+from recsys.data.sources.files import Csv, FrameSource
 
 DAY = 86_400
 START = 19_000
@@ -76,4 +76,4 @@ def cdnow(public: Path) -> Ledger:
 def command(name: str, *words: object) -> None:
     """`recsys NAME WORDS`."""
     with mock.patch.object(sys, "argv", ["recsys", *map(str, words)]):
-        cli.run_command(name)
+        run_command(name)

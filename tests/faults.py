@@ -14,7 +14,7 @@ from unittest import mock
 
 import pandas as pd
 
-from recsys import cli
+from recsys.cli.main import run_command
 from tests.fault_cases import COUNTED, REFUSED, Fault, csv
 from tests.planted import START
 
@@ -58,7 +58,7 @@ def said(words: list[str]) -> tuple[str, int]:
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(out),
         ):
-            cli.run_command("train")
+            run_command("train")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
         out.write(f"{end.code}\n")

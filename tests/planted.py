@@ -8,11 +8,11 @@ import pandas as pd
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import Features
-from recsys.data.filters import Filters
-from recsys.data.prepare import prepare
+from recsys.data.preparation.filters import Filters
+from recsys.data.preparation.prepare import prepare
+from recsys.data.preparation.splits import LeaveOneOut, Split
 from recsys.data.schema import Clock, Columns
-from recsys.data.sources import FrameSource, Source
-from recsys.data.splits import LeaveOneOut, Split
+from recsys.data.sources.files import FrameSource, Source
 
 DAY = 86_400
 START = 1_700_000_000

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from recsys.evaluation import Ranking, evaluate, ranking_batches
-from recsys.export.job import export
-from recsys.lifecycle.commands import register
-from recsys.lifecycle.ranked import ranked
-from recsys.lifecycle.refresh import challenge, refreshed
-from recsys.lifecycle.registry import Registry, trained_until
+from recsys.apps.lifecycle.commands import register
+from recsys.apps.lifecycle.rank_files import ranked
+from recsys.apps.lifecycle.refresh import challenge, refreshed
+from recsys.apps.lifecycle.registry import Registry, trained_until
+from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
+from recsys.export.export import export
 from recsys.run import Run
 from recsys.training.fit import fit, load_dataset
-from recsys.training.job import train
 from recsys.training.module import score
+from recsys.training.train import train
 from tests.composed import composed
 
 THEN = "1998-03-31T22:11:12Z"

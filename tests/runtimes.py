@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import uvicorn
 
-from recsys.export.job import exported
+from recsys.export.export import exported
 from recsys.serving.app import create_app
-from recsys.serving.artefact import Artefact
-from recsys.serving.messages import Limits
-from recsys.serving.shop import add_page
+from recsys.serving.model_file import Artefact
+from recsys.serving.schemas import Limits
+from recsys.serving.web_page import add_page
 from tests.contracts.test_models import made
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ import yaml
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from recsys.config import TRAINING, ConfigError, build, check, complete, config_dir, parameters
+from recsys.config.build import TRAINING, ConfigError, build, check, complete, config_dir, parameters
 from recsys.data.schema import DataError
 from tests.composed import EXPERIMENTS, MODELS, composed
 

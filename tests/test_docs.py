@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recsys import cli
-from recsys.config import config_dir
+from recsys.cli.main import main
+from recsys.config.build import config_dir
 from recsys.serving.recommender import Recommender
 from tests.composed import LOSSES
 from tests.contracts import test_models as contract
@@ -105,7 +105,7 @@ def test_the_commands_of_the_tutorial_train_and_export(tutorial, monkeypatch, ca
     for command in commands:
         more = [word for word in cheaper if "hydra.run.dir" in command]
         monkeypatch.setattr(sys, "argv", [*command.split(), *more])
-        cli.main()
+        main()
     assert "window: 3  # events looked back at" in capsys.readouterr().out
     metrics = json.loads((tutorial / "runs/chain/metrics.json").read_text())
     assert metrics["test"]["hr@5"] > 1.5 * metrics["baselines"]["popularity"]["test"]["hr@5"]

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys.data.event_log import before
 from recsys.data.features import DERIVED, TEXT, Encoder, derive
-from recsys.data.log import before
 from recsys.data.text import TextEncoder
 
 Array = np.ndarray

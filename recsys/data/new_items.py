@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.data.dataset import Array, Dataset
-from recsys.data.engine import opened
+from recsys.data.engines.duckdb import opened
 from recsys.data.features import Features
-from recsys.data.pack import columns_by_id
+from recsys.data.preparation.pack import columns_by_id
 from recsys.data.schema import Columns, DataError
-from recsys.data.sources import existing, read_table
+from recsys.data.sources.files import existing, read_table
 from recsys.data.text import joined
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from recsys.data.times import UNITS
+from recsys.data.engines.times import UNITS
 
 MICROSECONDS = 1_000_000
 

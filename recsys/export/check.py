@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.data.batches import Batch
+from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
-from recsys.evaluation import evaluate, hide_seen, ranking_batches
-from recsys.export.columns import Column
+from recsys.evaluation.evaluate import evaluate, hide_seen, ranking_batches
 from recsys.export.graph import Words
+from recsys.export.inputs import Column
 from recsys.export.reference import Drawn, Reference, Request
 from recsys.models.base import Model
 from recsys.serving.recommender import Recommendation, Recommender

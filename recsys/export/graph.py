@@ -11,14 +11,14 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from recsys.config import ConfigError
-from recsys.export.columns import EVENT, Column
-from recsys.export.external import tensors
-from recsys.export.history import Cut
+from recsys.config.build import ConfigError
+from recsys.export.external_data import tensors
+from recsys.export.histories import Cut
+from recsys.export.inputs import EVENT, Column
 from recsys.export.nodes import MICROSOFT, ML, ML_OPSET, OPSET, Nodes
 from recsys.export.scoring import CHUNK, Asked, Network, Product, rank, rank_scores, sum_of_rows, typed
 from recsys.export.tables import is_table
-from recsys.export.traced import Traced, trace_pairs
+from recsys.export.torch_graph import Traced, trace_pairs
 from recsys.models.base import ClosedForm, Model, Trainable
 
 IR = 10

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from recsys.data.dataset import Dataset
-from recsys.export.columns import Column
+from recsys.export.inputs import Column
 from recsys.export.nodes import ML_OPSET, OPSET
 
 FORMAT = 1

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED, derive
-from recsys.export.columns import Column, columns_of
 from recsys.export.graph import Words
+from recsys.export.inputs import Column, columns_of
 from recsys.models.base import Model
 
 SEPARATOR = "\x1f"

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.config import ConfigError
+from recsys.config.build import ConfigError
 from recsys.models.base import Model, Trainable
-from recsys.models.embedding import UserRow
+from recsys.models.layers.embedding import UserRow
 
 PRECISIONS = ("float16", "float32", "int8")
 LOUD = 3.0

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.kinds import Positive
-from recsys.losses.question import Question
+from recsys.config.types import Positive
+from recsys.losses.inputs import Question
 
 
 class Negatives(NamedTuple):

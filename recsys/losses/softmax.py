@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.kinds import Positive
-from recsys.losses.question import Question
+from recsys.config.types import Positive
+from recsys.losses.inputs import Question
 
 ROWS = 32
 """Queries are filled up to a multiple of it: oneDNN keeps code of its own for every size that it has met."""

@@ -13,12 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
-from recsys.kinds import Positive
 from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.dropout import Dropout
-from recsys.models.embedding import Rows, UserRow, initialised, log_popularity, vectors
-from recsys.models.pooling import make_pooling
+from recsys.models.layers.dropout import Dropout
+from recsys.models.layers.embedding import Rows, UserRow, initialised, log_popularity, vectors
+from recsys.models.layers.pooling import make_pooling
 from recsys.models.repeat import Repeat
 
 BUDGET = 2**20

@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from recsys.kinds import Positive
-from recsys.models.asked import gather
-from recsys.models.attention_bias import N_BUCKETS, AttentionBias, after_start, check_times, pauses
+from recsys.config.types import Positive
 from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.blocks import usual_dropout
-from recsys.models.dropout import Dropout
-from recsys.models.embedding import Context, FeatureEmbedding, Rows, initialised, vectors
+from recsys.models.layers.attention_bias import N_BUCKETS, AttentionBias, after_start, check_times, pauses
+from recsys.models.layers.blocks import usual_dropout
+from recsys.models.layers.dropout import Dropout
+from recsys.models.layers.embedding import Context, FeatureEmbedding, Rows, initialised, vectors
+from recsys.models.layers.positions import gather
 from recsys.models.repeat import Repeat
 
 

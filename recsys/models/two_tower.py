@@ -12,12 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
 from recsys.data.schema import DataError
-from recsys.kinds import Positive
 from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.dropout import Dropout
-from recsys.models.embedding import (
+from recsys.models.layers.dropout import Dropout
+from recsys.models.layers.embedding import (
     Context,
     FeatureEmbedding,
     Rows,
@@ -27,7 +27,7 @@ from recsys.models.embedding import (
     longer,
     vectors,
 )
-from recsys.models.pooling import make_pooling
+from recsys.models.layers.pooling import make_pooling
 from recsys.models.repeat import Repeat
 
 

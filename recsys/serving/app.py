@@ -14,10 +14,11 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from recsys.serving.artefact import Artefact
 from recsys.serving.batching import Batcher, FullError
 from recsys.serving.explain import REFERENCE, Reason, planned, reasons
-from recsys.serving.messages import (
+from recsys.serving.model_file import Artefact
+from recsys.serving.recommender import RequestError
+from recsys.serving.schemas import (
     Answer,
     Ask,
     Asked,
@@ -33,8 +34,7 @@ from recsys.serving.messages import (
     bound,
     checked,
 )
-from recsys.serving.recommender import RequestError
-from recsys.serving.watching import Metrics, Watch
+from recsys.serving.telemetry import Metrics, Watch
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": why}

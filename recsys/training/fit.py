@@ -15,15 +15,15 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
-from recsys.config import ConfigError, build, check
+from recsys.config.build import ConfigError, build, check
 from recsys.data.dataset import Dataset
 from recsys.models.base import Facts, Model, TooLargeError, Trainable
 from recsys.run import Run
-from recsys.training.averaging import averaging
 from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
-from recsys.training.data import check_same
-from recsys.training.launch import launched, part, rank
-from recsys.training.loaders import Loaders
+from recsys.training.datamodule import Loaders
+from recsys.training.dataset import check_same
+from recsys.training.distributed import launched, part, rank
+from recsys.training.ema import averaging
 from recsys.training.module import Training, quieten
 from recsys.training.progress import TrainingProgress
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recsys.data.batches import Batch
+from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
-from recsys.evaluation import Scorer, hide_seen, target_ranks
-from recsys.losses.question import Question
-from recsys.metrics.ranking import NDCG, HitRate
+from recsys.evaluation.evaluate import Scorer, hide_seen, target_ranks
+from recsys.evaluation.metrics.ranking import NDCG, HitRate
+from recsys.losses.inputs import Question
 from recsys.models.base import Trainable
 
 HARMLESS = (

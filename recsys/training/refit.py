@@ -4,12 +4,12 @@ import logging
 
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config import ConfigError
+from recsys.config.build import ConfigError
 from recsys.data.dataset import Dataset, UntilTest
 from recsys.models.base import Model, Trainable
 from recsys.run import Run
+from recsys.training.distributed import launched
 from recsys.training.fit import fit, learn, seeded
-from recsys.training.launch import launched
 
 log = logging.getLogger(__name__)
 VALIDATED = "validated"

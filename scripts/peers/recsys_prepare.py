@@ -10,7 +10,7 @@ from pathlib import Path
 
 from measured import prepared
 
-from recsys.config import build, composed
+from recsys.config.build import build, composed
 
 log, folder, memory = sys.argv[1:]
 for earlier in Path(folder).glob("parquet-*"):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from pytorch_lightning.utilities import move_data_to_device
 
-from recsys.config import build
-from recsys.data.ranking_batches import RankingBatches
-from recsys.data.training_batches import TrainingBatches
+from recsys.config.build import build
+from recsys.data.batches.one_row_per_user import TrainingBatches
+from recsys.data.batches.ranking import RankingBatches
 from recsys.models.base import ClosedForm, Facts, Trainable
 from recsys.training.module import Training, score, scorer
 from tests.composed import LOSSES, MODELS, TRAINABLE, composed
@@ -200,7 +200,7 @@ def test_the_loss_is_that_of_what_is_ranked(name, word, data):
 
 
 def test_sasrec_refuses_a_split_without_order(dataset, monkeypatch):
-    from recsys.config import ConfigError
+    from recsys.config.build import ConfigError
     from recsys.training.fit import make_model
 
     monkeypatch.setattr(dataset, "ordered", False)

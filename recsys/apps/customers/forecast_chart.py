@@ -1,0 +1,25 @@
+"""A picture of a back-test: what was forecast, and what came."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from recsys.apps.customers.backtest import Fold, calibration
+from recsys.config.build import extra
+from recsys.run import atomic
+
+
+def draw(path: Path, found: Mapping[str, Sequence[Fold]]) -> None:
+    """Write a PNG: for the latest cut of each rung, tenths of the customers by their probability of an order."""
+    with extra("insights"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    figure = Figure(figsize=(6, 5.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    for name, folds in found.items():
+        _, means, shares = calibration(folds[0].expected.p_buys, folds[0].orders > 0)
+        axes.plot(means, shares, marker="o", markersize=4, label=name)
+    axes.set(xlabel="forecast probability of an order", ylabel="share who ordered", xlim=(0, 1), ylim=(0, 1))
+    axes.legend()
+    with atomic(path) as temporary:
+        FigureCanvasAgg(figure).print_figure(temporary, format="png")

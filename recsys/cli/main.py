@@ -1,0 +1,236 @@
+"""Entry points: `recsys train …` and `python scripts/train.py …`, a few lines each; heavy imports come late."""
+
+import difflib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NoReturn
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recsys.cli.signals import INTERRUPTED, resumable, without_reader
+from recsys.config.build import ConfigError, build, check, check_own, complete, config_dir, extra, one_line
+
+if TYPE_CHECKING:
+    from recsys.run import Run
+
+Job = Callable[[DictConfig], object]
+PLAIN = [
+    "hydra/hydra_logging=none",
+    "hydra/job_logging=none",
+    "hydra.run.dir=.",
+    "hydra.output_subdir=null",
+]
+"""of commands that leave no folder of Hydra's"""
+
+
+def main() -> None:
+    """`recsys COMMAND …`: a command is a file of configs/, of one word or two, and its settings are Hydra's words."""
+    names = sorted(path.stem for path in config_dir().glob("*.yaml"))
+    words = sys.argv[1:]
+    name = next((name for name in ("_".join(words[:2]), *words[:1]) if name in names), None)
+    if name is None:
+        _unknown(names, words)
+    sys.argv = [f"recsys {name.replace('_', ' ')}", *words[1 + name.count("_") :]]
+    run_command(name)
+
+
+def _unknown(names: list[str], words: list[str]) -> NoReturn:
+    from recsys.cli.help import overview
+
+    if words in (["--help"], ["-h"]):
+        _say(overview())
+        sys.exit()
+    asked = [" ".join(words[:n]) for n in (1, 2)]
+    near = [found for word in asked for found in difflib.get_close_matches(word.replace(" ", "_"), names, 1)]
+    hint = f"did you mean 'recsys {near[0].replace('_', ' ')}'?" if near else "recsys --help lists them"
+    sys.exit(f"error: recsys has no command '{words[0]}'; {hint}" if words else overview())
+
+
+def run_command(name: str) -> None:
+    """The command's job, which is the function that its file names where it is none of ours below."""
+    if {"--help", "-h"} & set(sys.argv):
+        _help(name, sys.argv[1:])
+        return
+    if name == "train":
+        _in_resumed_folder()
+    else:
+        first = next((n for n, word in enumerate(sys.argv[1:], 1) if re.match(r"[^-].*=", word)), len(sys.argv))
+        sys.argv[first:first] = PLAIN  # before the words that may change it, and not apart from them by an option
+    _hydra(JOBS.get(name, _built), name)
+
+
+def _help(name: str, words: list[str]) -> None:
+    from recsys.cli.help import help_text
+
+    words = [re.sub(r"^--config-dir=(.*)", r"hydra.searchpath=[\1]", word) for word in words]
+    words = [word for word in words if not word.startswith("-")]
+    try:
+        _say(help_text(name, words))
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {one_line(error)}")
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)  # noqa: T201 - what was asked for
+    except BrokenPipeError:
+        without_reader()
+
+
+def _train(config: DictConfig) -> None:
+    from recsys.data.schema import DataError
+    from recsys.run import Run
+    from recsys.training.distributed import rank
+    from recsys.training.train import train as job
+
+    if rank() > 0:
+        _help_training(config)
+        return
+    run = Run.create(_output_dir(), config) if config.resume is None else Run.open(config.resume)
+    with resumable(run.folder):
+        try:
+            job(run)
+        except (ConfigError, DataError):
+            if config.resume is None:
+                run.discard()  # nothing was trained: mended input may take the same folder
+            raise
+        if run.config.get("export"):
+            _write_file(run, _defaults("export"))
+
+
+def _help_training(config: DictConfig) -> None:
+    """Train beside the first process, which alone leaves anything behind."""
+    from recsys.run import Run
+    from recsys.training.train import train as job
+
+    if config.resume is not None:
+        job(Run.open(config.resume))
+        return
+    with TemporaryDirectory() as folder:
+        job(Run.create(Path(folder), config))
+    with suppress(OSError):  # what Hydra made for this process: empty, unless it is the first one's
+        _output_dir().rmdir()
+
+
+def _evaluate(config: DictConfig) -> None:
+    from recsys.run import Run
+    from recsys.training.train import evaluate as job
+
+    job(Run.open(config.run), config.segments)
+
+
+def _export(config: DictConfig) -> None:
+    from recsys.run import Run
+
+    _write_file(Run.open(config.run), config)
+
+
+def _serve(config: DictConfig) -> None:
+    with extra("serve"):
+        from recsys.serving.serve import serve as job
+
+    job(**OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+
+
+def _recommend(config: DictConfig) -> None:
+    from recsys.apps.recommend import recommend as job
+    from recsys.run import Run
+
+    asked = {"k": config.k, "exclude_seen": config.exclude_seen}
+    paths = Run.open(config.run), Path(config.users), Path(config.out)
+    written = job(*paths, asked, config.timestamp, config.batch_size, config.threads)
+    _say(f"{config.out}: {written:,} lists")
+
+
+def _sweep(config: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    with extra("sweep"):
+        from recsys.apps.sweep.sweep import sweep as job
+    for line in job(config, list(HydraConfig.get().overrides.task)):
+        print(line)  # noqa: T201 - the command's answer
+
+
+def _built(config: DictConfig) -> None:
+    check(config)
+    for line in build(config) or ():
+        _say(line)
+
+
+def _write_file(run: "Run", config: DictConfig) -> None:
+    from recsys.export.export import export as job
+
+    job(run, config)
+
+
+def _defaults(name: str) -> DictConfig:
+    """A command's own settings as they stand in its file."""
+    config = OmegaConf.load(config_dir() / f"{name}.yaml")
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def _hydra(job: Job, name: str) -> None:
+    """Run a job with its configuration; wrong input ends in one line and status 1, not in a traceback."""
+
+    def guarded(config: DictConfig) -> None:
+        from recsys.data.schema import DataError
+
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        try:
+            complete(config)
+            check_own(config, name)
+            job(config)
+        except BrokenPipeError:
+            without_reader()
+        except (ConfigError, DataError, FloatingPointError, OSError) as error:
+            sys.exit(f"error: {error}")
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would print over many lines
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
+    except (HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {one_line(error)}; every setting: recsys {name.replace('_', ' ')} --help")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        sys.exit(f"error: the run folder cannot be made ({error}); choose another hydra.run.dir")
+
+
+def _output_dir() -> Path:
+    from hydra.core.hydra_config import HydraConfig
+
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def _in_resumed_folder() -> None:
+    """With resume=RUN nothing else can be set, and Hydra's own folder is that run's."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    resumed = [word for word in words if word.startswith("resume=") and word != "resume=null"]
+    if not resumed:
+        return
+    if len(words) > 1:
+        sys.exit(f"error: resume= takes the run's own configuration; leave out {' '.join(set(words) - set(resumed))}")
+    sys.argv.append(f"hydra.run.dir={resumed[0].partition('=')[2]}")
+
+
+JOBS: dict[str, Job] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "export": _export,
+    "serve": _serve,
+    "recommend": _recommend,
+    "sweep": _sweep,
+}
+
+if __name__ == "__main__":
+    main()

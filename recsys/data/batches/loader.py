@@ -1,0 +1,80 @@
+"""What every way of training has in common: users in shuffled batches, shared out among processes.
+
+B users.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from torch.utils.data import IterableDataset
+
+from recsys.data.batches.batch import Array, Batch, Reader, bucketed
+from recsys.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which batches are this process's, and how many of them make one step of the optimizer."""
+
+    rank: int = 0
+    world_size: int = 1
+    accumulate: int = 1
+
+
+class Epochs(IterableDataset[Batch], ABC):
+    """Each user's last `n_events` training events in one row, rows of like length in a batch; deterministic in (seed,
+    epoch, rank), and as many batches on every rank. The `mass` of a batch is that of all batches of its step.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        n_events: int,
+        seed: int,
+        share: Share = Share(),
+    ) -> None:
+        self.dataset, self.reader = dataset, Reader(dataset)
+        self.batch_size, self.seed, self.share = batch_size, seed, share
+        self.lay_out(n_events)
+        self.set_epoch(0)
+
+    def lay_out(self, n_events: int) -> None:
+        """Find where each row starts, how long it is, and which rows (`users`) have a target."""
+        first, end = self.dataset.offsets[:-1], self.dataset.bounds[:, 0]
+        self.start = np.maximum(first, end - n_events)
+        self.length = end - self.start
+        self.users = np.flatnonzero(self.dataset.count_targets(self.start, end) > 0)
+        self.cut_off = self.start > first
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration has."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        batches = -(-len(self.users) // self.batch_size)
+        return -(-batches // self.share.world_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        mine = self._gathered()
+        while step := list(islice(mine, self.share.accumulate)):
+            mass = sum(batch.mass for batch in step)
+            for batch in step:
+                batch.mass = mass
+                yield batch
+
+    def _gathered(self) -> Iterator[Batch]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        batches = list(bucketed(self.length[self.users], self.batch_size, rng))
+        for n in range(len(self)):  # ranks that run out start again, so that all have as many
+            number = n * self.share.world_size + self.share.rank
+            batch = self.gather(self.users[batches[number % len(batches)]], rng)
+            batch.starts = np.searchsorted(batch.target_query.numpy(), np.arange(len(batch.query) + 1))
+            yield batch
+
+    @abstractmethod
+    def gather(self, users: Array, rng: np.random.Generator) -> Batch:
+        """The batch of some users."""

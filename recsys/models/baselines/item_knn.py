@@ -1,0 +1,72 @@
+"""Neighbourhoods of items by cosine. Sarwar et al. (2001); shrinkage as in Bell & Koren (2007).
+
+B users, L history slots, I items with padding, K neighbours.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy import sparse
+from torch import Tensor
+
+from recsys.config.types import Positive
+from recsys.data.dataset import Dataset
+from recsys.models.base import ClosedForm, Columns, Facts, pad_hidden
+from recsys.models.baselines.training_events import events_before, interactions
+
+
+class ItemKNN(ClosedForm):
+    """Each event of the history votes for the `neighbours` nearest of its item, newer ones louder: a vote halves
+    every `half_life` events back (None: all alike).
+    """
+
+    def __init__(
+        self, facts: Facts, neighbours: Positive = 100, shrinkage: float = 10.0, half_life: float | None = 1.0
+    ) -> None:
+        super().__init__()
+        self.shrinkage, self.half_life = shrinkage, half_life
+        shape = facts.n_items + 1, min(neighbours, facts.n_items)
+        self.register_buffer("nearest", torch.zeros(shape, dtype=torch.long))
+        self.register_buffer("similarity", torch.zeros(shape))
+        self.nearest: Tensor
+        self.similarity: Tensor
+
+    def fit(self, dataset: Dataset, part: str) -> None:
+        """Find the nearest of each item, a slice of items at a time."""
+        matrix = interactions(events_before(dataset, part), dataset.n_users, dataset.n_items)
+        norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())
+        columns = sparse.csr_matrix(matrix.T)
+        for start in range(0, len(norms), 1024):
+            part_of = slice(start, start + 1024)
+            together = (columns[part_of] @ matrix).toarray()
+            cosine = together / np.maximum(norms[part_of, None] * norms[None] + self.shrinkage, 1e-9)
+            cosine[np.arange(len(cosine)), np.arange(start, start + len(cosine))] = 0
+            top = torch.from_numpy(cosine.astype(np.float32)).topk(self.nearest.shape[1], dim=1)
+            self.similarity[part_of], self.nearest[part_of] = top.values, top.indices
+
+    def forward(
+        self,
+        user: Columns,  # noqa: ARG002
+        history: Int[Tensor, "B L"],
+        events: Columns,  # noqa: ARG002
+        request: Columns,  # noqa: ARG002
+    ) -> Float[Tensor, "B I"]:
+        """The sum of the votes, some slots of the history at a time: a slot is K numbers a user."""
+        scores = torch.zeros(history.shape[0], len(self.nearest), device=history.device)
+        for items, loudness in self._some_at_a_time(history):
+            votes = self.similarity[items] * loudness[:, :, None]
+            scores = scores.scatter_add(1, self.nearest[items].flatten(1), votes.flatten(1))
+        return pad_hidden(scores)
+
+    def _some_at_a_time(self, history: Int[Tensor, "B L"]) -> list[tuple[Tensor, Tensor]]:
+        loudness = self._loudness(history)
+        if torch.compiler.is_exporting():  # a graph has no loop over an unknown length
+            return [(history, loudness)]
+        return list(zip(torch.split(history, 64, 1), torch.split(loudness, 64, 1), strict=True))
+
+    def _loudness(self, history: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
+        real = (history > 0).float()
+        if self.half_life is None:
+            return real
+        back = real.sum(dim=1, keepdim=True) - 1 - torch.arange(history.shape[1], device=history.device)
+        return real * torch.exp2(-back.clamp(min=0) / self.half_life)

@@ -1,0 +1,162 @@
+"""Transformer blocks: the two that records on sequential recommendation were set with.
+
+B users, N positions, Q positions that are asked, D dimensions, H heads.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from recsys.config.types import Positive
+from recsys.models.layers.dropout import Dropout
+from recsys.models.layers.positions import causal_mask, gather
+from recsys.models.layers.smoothing import Smoothing
+
+Bias = Float[Tensor, "#B H Q N"] | None
+Mask = Float[Tensor, "#B H Q N"] | Bool[Tensor, "B 1 Q N"] | None
+
+
+class Attention(nn.Module):
+    """Causal self-attention; positions after the last real one are never looked at by real ones."""
+
+    def __init__(self, dim: int, n_heads: int) -> None:
+        super().__init__()
+        if dim % n_heads:
+            raise ValueError(f"dim={dim} must be a multiple of n_heads={n_heads}")
+        self.n_heads = n_heads
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(
+        self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
+    ) -> Float[Tensor, "B Q D"]:
+        """Attention of all positions, or of those in `ask` only, to positions up to their own; a `bias` of the logits
+        says by −inf which those are.
+        """
+        if ask is None:
+            return self.out(self._of_many(x, x, bias))
+        mask = causal_mask(ask, x.shape[1]) if bias is None else bias
+        few = 2 * self.n_heads * ask.shape[1] <= x.shape[2]
+        return self.out((self._of_few if few else self._of_many)(gather(x, ask), x, mask))
+
+    def _of_many(self, asked: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Mask) -> Float[Tensor, "B Q D"]:
+        key, value = self.key_value(x).chunk(2, dim=-1)
+        query = self._split(self.query(asked))
+        mixed = F.scaled_dot_product_attention(
+            query, self._split(key), self._split(value), attn_mask=mask, is_causal=mask is None
+        )
+        return mixed.transpose(1, 2).flatten(2)
+
+    def _of_few(self, asked: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Tensor) -> Float[Tensor, "B Q D"]:
+        """The same without a key and a value for every position: q·(Wx + b) is (Wᵀq)·x and what all positions share,
+        which softmax cancels; a mean of values is the value of the mean.
+        """
+        (n_users, n_asked, dim), n_heads = asked.shape, self.n_heads
+        to_key, to_value = self.key_value.weight.view(2, n_heads, dim // n_heads, dim)
+        query = self.query(asked).view(-1, n_heads, dim // n_heads).transpose(0, 1)  # heads first
+        looked = (query @ to_key).transpose(0, 1).reshape(n_users, 1, n_asked * n_heads, dim)
+        mask = mask.expand(n_users, n_heads, n_asked, -1).transpose(1, 2).reshape(n_users, 1, n_asked * n_heads, -1)
+        mean = F.scaled_dot_product_attention(
+            looked, x[:, None], x[:, None], attn_mask=mask, scale=(dim // n_heads) ** -0.5
+        )
+        mixed = mean.view(-1, n_heads, dim).transpose(0, 1) @ to_value.transpose(1, 2)
+        return mixed.transpose(0, 1).reshape(n_users, n_asked, dim) + self.key_value.bias[dim:]
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)
+
+
+class VanillaBlock(nn.Module):
+    """Attention and a feed-forward layer of width `feedforward` × dim, each added to its input, normalised
+    before (`pre_norm`) or after; then a share `smoothing` of the first sum is one with a running mean instead. Vaswani
+    et al. (2017); Kang & McAuley, SASRec (2018). What is None is as records on sets of `short` or of long histories
+    were set with. Raises ValueError for `smoothing` with `pre_norm`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        n_heads: Positive = 2,
+        feedforward: Positive | None = None,
+        dropout: float | None = None,
+        pre_norm: bool | None = None,
+        smoothing: float | None = None,
+        short: bool = False,
+    ) -> None:
+        super().__init__()
+        feedforward = (4 if short else 1) if feedforward is None else feedforward
+        dropout = usual_dropout(dropout, short)
+        self.pre_norm = not short if pre_norm is None else pre_norm
+        self.share = (0.0 if self.pre_norm else 0.7) if smoothing is None else smoothing
+        if self.share and self.pre_norm:
+            raise ValueError(f"smoothing={smoothing} is for blocks that normalise after; set pre_norm=false")
+        self.attention = Attention(dim, n_heads)
+        self.smoothing = Smoothing(dim) if self.share else None
+        self.norm_3 = nn.LayerNorm(dim) if self.share else nn.Identity()
+        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.feedforward = nn.Sequential(
+            nn.Linear(dim, feedforward * dim),
+            nn.GELU(),
+            Dropout(dropout),
+            nn.Linear(feedforward * dim, dim),
+        )
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
+    ) -> Float[Tensor, "B Q D"]:
+        """The block's output at all positions, or at those in `ask`."""
+        asked = x if ask is None else gather(x, ask)
+        if self.pre_norm:
+            x = asked + self.dropout(self.attention(self.norm_1(x), ask, bias))
+            return x + self.dropout(self.feedforward(self.norm_2(x)))
+        x, past = self.norm_1(asked + self.dropout(self.attention(x, ask, bias))), x
+        if self.smoothing is not None:
+            x = torch.lerp(x, self.norm_3(asked + self.dropout(self.smoothing(past, ask))), self.share)
+        return self.norm_2(x + self.dropout(self.feedforward(x)))
+
+
+class LigrBlock(nn.Module):
+    """Pre-norm attention and SwiGLU of width `feedforward` × dim, each gated by a sigmoid of its input before it is
+    added. Borisyuk et al., LiGR (2025).
+    """
+
+    pre_norm = True
+
+    def __init__(
+        self,
+        dim: int,
+        n_heads: Positive = 2,
+        feedforward: Positive = 1,
+        dropout: float | None = None,
+        short: bool = False,
+    ) -> None:
+        super().__init__()
+        self.attention = Attention(dim, n_heads)
+        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.gate_1, self.gate_2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.inside = nn.Linear(dim, 2 * feedforward * dim)
+        self.outside = nn.Linear(feedforward * dim, dim)
+        self.dropout = Dropout(usual_dropout(dropout, short))
+
+    def forward(
+        self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
+    ) -> Float[Tensor, "B Q D"]:
+        """The block's output at all positions, or at those in `ask`."""
+        asked = x if ask is None else gather(x, ask)
+        mixed = self.attention(self.norm_1(x), ask, bias)
+        x = asked + self.dropout(mixed * torch.sigmoid(self.gate_1(asked)))
+        gate, value = self.inside(self.norm_2(x)).chunk(2, dim=-1)
+        return x + self.dropout(self.outside(self.dropout(F.silu(gate) * value)) * torch.sigmoid(self.gate_2(x)))
+
+
+def usual_block(dim: int, n_heads: Positive = 2, dropout: float | None = None, short: bool = False) -> nn.Module:
+    """The block that suits short histories, or long ones."""
+    return (VanillaBlock if short else LigrBlock)(dim, n_heads, dropout=dropout, short=short)
+
+
+def usual_dropout(dropout: float | None, short: bool) -> float:
+    """The given share, else what suits short or long histories."""
+    return (0.5 if short else 0.3) if dropout is None else dropout

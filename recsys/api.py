@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import check, check_own, complete, composed
+from recsys.config.settings import check_command_settings, check_required_settings, check_settings, compose_settings
 from recsys.export.export import export as export_job
 from recsys.run import Run
 from recsys.training.train import train as train_job
@@ -26,10 +26,10 @@ def train(*words: str, folder: str | Path | None = None) -> Run:
 
 def settings(command: str, *words: str) -> DictConfig:
     """The settings of `recsys COMMAND WORDS`, checked; raises ConfigError."""
-    config = composed(command, *words)
-    complete(config)
-    check_own(config, command)
-    check(config)
+    config = compose_settings(command, *words)
+    check_required_settings(config)
+    check_command_settings(config, command)
+    check_settings(config)
     OmegaConf.set_readonly(config, True)
     return config
 

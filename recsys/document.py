@@ -37,7 +37,7 @@ class Section(NamedTuple):
     """whether it takes the whole width of a large screen"""
 
 
-def page(sections: Sequence[Section]) -> str:
+def render_page(sections: Sequence[Section]) -> str:
     """The page; the first section is its head."""
     first, *others = sections
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 import hmac
 import os
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 
 YES = ("true", "t", "yes", "y", "1", "1.0")
 """answers that are consent, in whatever case; all others are none"""
@@ -11,7 +11,7 @@ SHORTEST = 16
 """characters of a key: a shorter one could be guessed, and with it every id"""
 
 
-def secret(variable: str) -> bytes:
+def secret_key(variable: str) -> bytes:
     """The key in an environment variable; ConfigError where there is none or it is too short to be one."""
     found = os.environ.get(variable, "")
     if len(found) < SHORTEST:
@@ -25,6 +25,6 @@ def pseudonym(key: bytes, user: str) -> str:
     return hmac.digest(key, user.encode(), "sha256").hex()
 
 
-def mark_of(key: bytes, user: str) -> str:
+def erasure_digest(key: bytes, user: str) -> str:
     """What stands for an erased user in the ledger: another hash than the pseudonym, which has to vanish."""
     return hmac.digest(key, b"erased\0" + user.encode(), "sha256").hex()

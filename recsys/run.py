@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
+from recsys.extras import distribution
 
 PACKAGES = (
-    "recsys",
     "torch",
     "pytorch-lightning",
     "hydra-core",
@@ -154,7 +154,7 @@ def environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {"recsys": _version(distribution()), **{name: _version(name) for name in PACKAGES}},
         "commit": _commit(),
         "command": [without_passwords(word) for word in sys.argv],
     }

@@ -4,7 +4,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import config_dir
+from recsys.config.settings import config_dir
 from recsys.models.base import Trainable
 
 

@@ -5,8 +5,9 @@ import yaml
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from recsys.config.build import TRAINING, ConfigError, build, check, complete, config_dir, parameters
-from recsys.data.schema import DataError
+from recsys.config.build import TRAINING_SETTINGS, build, parameters
+from recsys.config.settings import check_required_settings, check_settings, config_dir
+from recsys.errors import ConfigError, DataError
 from tests.composed import EXPERIMENTS, MODELS, composed
 
 COMMANDS = [path.stem for path in sorted(config_dir().glob("*.yaml")) if "\n_target_: " in "\n" + path.read_text()]
@@ -45,30 +46,30 @@ def test_yaml_lists_every_setting_and_no_other(words, monkeypatch):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_lists_every_setting_of_its_function(name):
-    check(composed(name=name))
+    check_settings(composed(name=name))
     config = composed(name=name)
     taken = set(parameters(config._target_))
-    unused = TRAINING - taken if "data" in config else set()
+    unused = TRAINING_SETTINGS - taken if "data" in config else set()
     assert {key for key in config if not key.startswith("_")} - unused == taken
 
 
 @pytest.mark.parametrize("group", ["split", "batches", "loss", "optimizer", "trainer", "logger", "baselines"])
 def test_every_choice_composes(group):
     for path in sorted((config_dir() / group).glob("*.yaml")):
-        check(composed(f"{group}={path.stem}"))
+        check_settings(composed(f"{group}={path.stem}"))
 
 
 @pytest.mark.parametrize("words", DATA)
 def test_every_data_set_composes(words):
-    check(composed(*words))
+    check_settings(composed(*words))
 
 
 def test_a_setting_that_must_be_given_names_itself():
     with pytest.raises(ConfigError, match=r"data\.path is not set; write data\.path=VALUE"):
-        complete(composed("data=csv"))
+        check_required_settings(composed("data=csv"))
     with pytest.raises(ConfigError, match=r"data\.source.events is not set"):
-        complete(composed("data=sql", "data.source.url=sqlite://"))
-    complete(composed())
+        check_required_settings(composed("data=sql", "data.source.url=sqlite://"))
+    check_required_settings(composed())
 
 
 def test_build_raises_what_the_class_raises():
@@ -99,7 +100,7 @@ def test_the_data_set_names_its_split_and_the_command_line_wins():
 
 def test_unknown_setting_names_itself_and_the_nearest():
     with pytest.raises(ConfigError, match=r"unknown setting 'model.droput' .* did you mean 'dropout'"):
-        check(composed("+model.droput=0.5"))
+        check_settings(composed("+model.droput=0.5"))
 
 
 def test_unknown_key_and_choice_are_refused_by_hydra():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recsys.cli.main import main
-from recsys.config.build import config_dir
+from recsys.config.settings import config_dir
 from recsys.serving.recommender import Recommender
 from tests.composed import LOSSES
 from tests.contracts import test_models as contract

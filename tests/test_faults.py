@@ -8,7 +8,8 @@ import time
 import pandas as pd
 import pytest
 
-from recsys.data.schema import Clock, DataError
+from recsys.data.schema import Clock
+from recsys.errors import DataError
 from tests.fault_cases import COUNTED, REFUSED
 from tests.faults import ROOT, ask, full_disk, limited
 from tests.planted import planted_log, prepared

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.run import Run, atomic
 from recsys.serving.recommender import Question, Recommendation, Recommender, RequestError
 

@@ -11,7 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from recsys.config.build import TRAINING, config_dir, parameters
+from recsys.config.build import TRAINING_SETTINGS, parameters
+from recsys.config.settings import config_dir
 
 LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w@/.]+):(?P<value>[^#]*?)(?:\s+#\s*(?P<comment>.*))?$")
 ASIDE = "  "
@@ -19,7 +20,7 @@ WIDTH = 20
 EXAMPLES = {"train": "model.dim=32 for dim under model; -m runs a grid: -m model=two_tower,sasrec seed=1,2"}
 
 
-def overview() -> str:
+def list_commands() -> str:
     """All commands, a line each."""
     lines = ["usage: recsys COMMAND [group=choice] [key=value] …; recsys COMMAND --help tells what it takes", ""]
     for path in sorted(config_dir().glob("*.yaml")):
@@ -36,11 +37,13 @@ def help_text(name: str, words: list[str]) -> str:
         files = loader.compute_defaults_list(name, words, RunMode.RUN).defaults
         options = {group: loader.get_group_options(group) for group in loader.list_groups("")}
     settings: Any = OmegaConf.to_container(config)
-    taken = set(parameters(settings["_target_"])) if "data" in settings and "_target_" in settings else TRAINING
+    taken = (
+        set(parameters(settings["_target_"])) if "data" in settings and "_target_" in settings else TRAINING_SETTINGS
+    )
     folders = [config_dir(), *(Path(path.removeprefix("file://")) for path in config.hydra.searchpath)]
     paths = [(folder / f"{file.config_path}.yaml", file.package or "") for file in files for folder in folders]
     comments = {key: text for path, package in paths if path.exists() for key, text in _comments(path, package)}
-    choices = {group: aside for group, aside in _groups(name) if group not in TRAINING - taken}
+    choices = {group: aside for group, aside in _groups(name) if group not in TRAINING_SETTINGS - taken}
     usage = f"usage: recsys {name.replace('_', ' ')}{' [group=choice]' if choices else ''} [key=value] …"
     lines = [config.hydra.help.header, "", usage, ""]
     if choices:
@@ -51,7 +54,7 @@ def help_text(name: str, words: list[str]) -> str:
         ]
         lines += [""]
     lines += [f"Change any setting below, with key=value ({EXAMPLES.get(name, 'part.key=value inside a part')}):", ""]
-    shown = {key: value for key, value in settings.items() if key != "hydra" and key not in TRAINING - taken}
+    shown = {key: value for key, value in settings.items() if key != "hydra" and key not in TRAINING_SETTINGS - taken}
     return "\n".join([*lines, *(f"  {line}" for line in _settings(shown, comments, ""))])
 
 

@@ -16,8 +16,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys.cli.signals import INTERRUPTED, resumable, without_reader
-from recsys.config.build import ConfigError, build, check, check_own, complete, config_dir, extra, one_line
+from recsys.cli.signals import INTERRUPTED, exit_on_closed_pipe, resumable
+from recsys.config.build import build
+from recsys.config.settings import (
+    check_command_settings,
+    check_required_settings,
+    check_settings,
+    config_dir,
+    error_line,
+)
+from recsys.errors import ConfigError
+from recsys.extras import require_extra
 
 if TYPE_CHECKING:
     from recsys.run import Run
@@ -44,15 +53,15 @@ def main() -> None:
 
 
 def _unknown(names: list[str], words: list[str]) -> NoReturn:
-    from recsys.cli.help import overview
+    from recsys.cli.help import list_commands
 
     if words in (["--help"], ["-h"]):
-        _say(overview())
+        _say(list_commands())
         sys.exit()
     asked = [" ".join(words[:n]) for n in (1, 2)]
     near = [found for word in asked for found in difflib.get_close_matches(word.replace(" ", "_"), names, 1)]
     hint = f"did you mean 'recsys {near[0].replace('_', ' ')}'?" if near else "recsys --help lists them"
-    sys.exit(f"error: recsys has no command '{words[0]}'; {hint}" if words else overview())
+    sys.exit(f"error: recsys has no command '{words[0]}'; {hint}" if words else list_commands())
 
 
 def run_command(name: str) -> None:
@@ -76,18 +85,18 @@ def _help(name: str, words: list[str]) -> None:
     try:
         _say(help_text(name, words))
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {one_line(error)}")
+        sys.exit(f"error: {error_line(error)}")
 
 
 def _say(text: str) -> None:
     try:
         print(text, flush=True)  # noqa: T201 - what was asked for
     except BrokenPipeError:
-        without_reader()
+        exit_on_closed_pipe()
 
 
 def _train(config: DictConfig) -> None:
-    from recsys.data.schema import DataError
+    from recsys.errors import DataError
     from recsys.run import Run
     from recsys.training.distributed import rank
     from recsys.training.train import train as job
@@ -135,7 +144,7 @@ def _export(config: DictConfig) -> None:
 
 
 def _serve(config: DictConfig) -> None:
-    with extra("serve"):
+    with require_extra("serve"):
         from recsys.serving.serve import serve as job
 
     job(**OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
@@ -154,14 +163,14 @@ def _recommend(config: DictConfig) -> None:
 def _sweep(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
-    with extra("sweep"):
+    with require_extra("sweep"):
         from recsys.apps.sweep.sweep import sweep as job
     for line in job(config, list(HydraConfig.get().overrides.task)):
         print(line)  # noqa: T201 - the command's answer
 
 
 def _built(config: DictConfig) -> None:
-    check(config)
+    check_settings(config)
     for line in build(config) or ():
         _say(line)
 
@@ -183,15 +192,15 @@ def _hydra(job: Job, name: str) -> None:
     """Run a job with its configuration; wrong input ends in one line and status 1, not in a traceback."""
 
     def guarded(config: DictConfig) -> None:
-        from recsys.data.schema import DataError
+        from recsys.errors import DataError
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         try:
-            complete(config)
-            check_own(config, name)
+            check_required_settings(config)
+            check_command_settings(config, name)
             job(config)
         except BrokenPipeError:
-            without_reader()
+            exit_on_closed_pipe()
         except (ConfigError, DataError, FloatingPointError, OSError) as error:
             sys.exit(f"error: {error}")
 
@@ -199,7 +208,7 @@ def _hydra(job: Job, name: str) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
     except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(f"error: {one_line(error)}; every setting: recsys {name.replace('_', ' ')} --help")
+        sys.exit(f"error: {error_line(error)}; every setting: recsys {name.replace('_', ' ')} --help")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except OSError as error:

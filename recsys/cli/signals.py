@@ -31,7 +31,7 @@ def resumable(folder: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def without_reader() -> None:
+def exit_on_closed_pipe() -> None:
     """End as other commands do whose output nobody reads any more, such as in `recsys … | head`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain once more at the end
     sys.exit(BROKEN_PIPE)

@@ -20,7 +20,7 @@ Natural = Annotated[int, AtLeast(0)]
 Positive = Annotated[int, AtLeast(1)]
 
 
-def mismatch(value: Any, annotation: Any) -> str | None:
+def type_mismatch(value: Any, annotation: Any) -> str | None:
     """What should stand in place of `value`, None where it fits or where the annotation tells nothing of YAML."""
     members = list(_members(annotation))
     if any(not isinstance(member, type) or member in (object, Any) for member in members):

@@ -19,7 +19,8 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 from pandas.api.types import is_float_dtype
 
-from recsys.data.schema import MICROSECONDS, DataError
+from recsys.data.schema import MICROSECONDS
+from recsys.errors import DataError
 
 Array = np.ndarray
 BLOCK = 1 << 20

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype
 
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
 from recsys.data.text import TFIDF, identity_of
+from recsys.errors import DataError
 
 DERIVED = {"hour": 24, "weekday": 7, "month": 12, "season": 4}
 """what a timestamp alone tells, and how many values it has"""

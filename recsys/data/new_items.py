@@ -15,9 +15,10 @@ from recsys.data.dataset import Array, Dataset
 from recsys.data.engines.duckdb import opened
 from recsys.data.features import Features
 from recsys.data.preparation.pack import columns_by_id
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
 from recsys.data.sources.files import existing, read_table
 from recsys.data.text import joined
+from recsys.errors import DataError
 
 
 class Extended(Dataset):

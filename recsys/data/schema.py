@@ -5,16 +5,13 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from recsys.data.engines.times import UNITS
+from recsys.errors import DataError
 
 MICROSECONDS = 1_000_000
 
 
 ASIDE = ("money", "place")
 """roles that a prepared dataset has no column for"""
-
-
-class DataError(ValueError):
-    """Input that cannot be used: says which, why and what to do."""
 
 
 @dataclass(frozen=True)

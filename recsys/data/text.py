@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recsys.data.schema import DataError
+from recsys.errors import DataError
+from recsys.extras import install_command
 
 TFIDF = "tfidf"
 LETTERS: Any = {"analyzer": "char_wb", "ngram_range": (3, 4), "sublinear_tf": True}
@@ -103,7 +104,7 @@ def sentence_vectors(folder: str, texts: Sequence[str]) -> np.ndarray:
     try:
         from sentence_transformers import SentenceTransformer
     except ModuleNotFoundError as error:
-        raise DataError(f"{error.name} is not installed; run: pip install 'recsys[text]'") from error
+        raise DataError(f"{error.name} is not installed; run: {install_command('text')}") from error
 
     identity_of(folder)
     model = SentenceTransformer(folder, device="cpu", local_files_only=True)

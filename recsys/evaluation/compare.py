@@ -6,10 +6,11 @@ from typing import Any
 from omegaconf import DictConfig
 
 from recsys.data.dataset import Dataset
+from recsys.errors import TooLargeError
 from recsys.evaluation.context_ablation import context_table, context_worth
 from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
 from recsys.evaluation.tables import as_json, segment_tables, table, verdict
-from recsys.models.base import ClosedForm, Model, TooLargeError
+from recsys.models.base import ClosedForm, Model
 from recsys.training.fit import make_model
 from recsys.training.module import scorer
 

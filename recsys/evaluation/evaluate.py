@@ -17,7 +17,7 @@ from recsys.data.batches.batch import Batch
 from recsys.data.batches.loader import Share
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.dataset import Dataset
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 from recsys.evaluation.metrics.beyond import beyond_metrics
 from recsys.evaluation.metrics.ranking import ranking_metrics
 from recsys.evaluation.metrics.segments import SegmentedRanking

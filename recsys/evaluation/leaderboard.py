@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.run import Run
 
 ASIDE = ("baselines.", "logger.", "data.folder", "threads", "resume", "export", "trainer.enable_", "trainer.log_")

@@ -14,10 +14,11 @@ import pyarrow as pa
 from omegaconf import DictConfig
 from onnx import ModelProto
 
-from recsys.config.build import ConfigError, build
+from recsys.config.build import build
 from recsys.data.batches.batch import tensors
 from recsys.data.dataset import Dataset
 from recsys.data.new_items import Extended, extended
+from recsys.errors import ConfigError
 from recsys.evaluation.compare import model_name
 from recsys.export.check import Asker, CheckError, FileScorer, check_answers, check_ranking
 from recsys.export.graph import Words, compose

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 
 LARGEST = 2**31 - 2**20
 """bytes of one file: protobuf's limit"""

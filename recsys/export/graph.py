@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.export.external_data import tensors
 from recsys.export.histories import Cut
 from recsys.export.inputs import EVENT, Column

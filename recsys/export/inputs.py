@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys.config.build import ConfigError
 from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED, Encoder
+from recsys.errors import ConfigError
 
 TAKEN = {"history", "k", "exclude_seen", "deny", "allow", "user", "items", "scores", "known", "recognised", "manifest"}
 EVENT = "history_event"

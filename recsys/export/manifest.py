@@ -12,9 +12,10 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from recsys.data.dataset import Dataset
 from recsys.export.inputs import Column
 from recsys.export.nodes import ML_OPSET, OPSET
+from recsys.extras import package_version
 
 FORMAT = 1
-PACKAGES = ("recsys", "torch", "onnx", "onnxruntime", "numpy")
+PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
 
 
 def facts(dataset: Dataset, columns: Sequence[Column], max_history: int | None) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def facts(dataset: Dataset, columns: Sequence[Column], max_history: int | None) 
         "zone": dataset.metadata["zone"],
         "data": {"name": dataset.metadata["name"], "fingerprint": dataset.folder.name.rpartition("-")[2]},
         "split_hash": dataset.split_hash,
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {"recsys": package_version(), **{name: version(name) for name in PACKAGES}},
         "opset": {"ai.onnx": OPSET, "ai.onnx.ml": ML_OPSET},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from recsys.config.build import ConfigError
-from recsys.document import Section, page
+from recsys.document import Section, render_page
+from recsys.errors import ConfigError
 from recsys.run import Run, write_text
 
 Json = dict[str, Any]
@@ -20,7 +20,7 @@ def card(run: str) -> list[str]:
     found = Run.open(run)
     sections = described(found)
     write_text(found.folder / "card.md", markdown(sections))
-    write_text(found.folder / "card.html", page(sections))
+    write_text(found.folder / "card.html", render_page(sections))
     return [f"{found.folder / name}" for name in ("card.md", "card.html")]
 
 

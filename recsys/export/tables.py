@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.models.base import Model, Trainable
 from recsys.models.layers.embedding import UserRow
 

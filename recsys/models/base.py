@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import Encoder
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 from recsys.models.repeat import Repeat
 
 Columns = dict[str, Tensor]
@@ -60,10 +60,6 @@ class Facts:
             event=dataset.event,
             target_events=tuple(dataset.metadata["target_events"] or ()),
         )
-
-
-class TooLargeError(ValueError):
-    """The catalogue is larger than a model can take; says both sizes."""
 
 
 class Model(nn.Module, ABC):

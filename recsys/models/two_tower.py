@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 from recsys.models.base import Columns, Facts, Trainable
 from recsys.models.layers.dropout import Dropout
 from recsys.models.layers.embedding import (

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.metadata import version
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request, Response, Security
@@ -14,6 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from recsys.extras import package_version
 from recsys.serving.batching import Batcher, FullError
 from recsys.serving.explain import REFERENCE, Reason, planned, reasons
 from recsys.serving.model_file import Artefact
@@ -112,7 +112,7 @@ def create_app(
         if watching:
             watching.cancel()
 
-    about: Any = {"title": "recsys", "summary": "Ranked items for raw ids", "version": version("recsys")}
+    about: Any = {"title": "recsys", "summary": "Ranked items for raw ids", "version": package_version()}
     app = FastAPI(**about, lifespan=lifespan, max_body_size=limits.body)
     app.state.server = server
     guards = [Depends(check_key)] if api_key else []

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.serving.file_version import stamp
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from typing import Any
 import uvicorn
 from omegaconf import OmegaConf
 
-from recsys.config.build import ConfigError, build
+from recsys.config.build import build
+from recsys.errors import ConfigError
 from recsys.serving.app import create_app
 from recsys.serving.model_file import Artefact
 from recsys.serving.recommender import RequestError

@@ -1,6 +1,6 @@
 """What goes with one item, from an exported file."""
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.serving.recommender import Recommender, RequestError
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from recsys.config.build import ConfigError
 from recsys.data.dataset import Dataset
+from recsys.errors import ConfigError
 from recsys.run import Run
 
 SAID = ("name", "source", "split", "counts", "n_users", "n_items", "exclude_seen", "target_events", "split_hash")

@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from torch import Tensor
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 
 USUAL = 0.997
 

@@ -15,9 +15,11 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
-from recsys.config.build import ConfigError, build, check
+from recsys.config.build import build
+from recsys.config.settings import check_settings
 from recsys.data.dataset import Dataset
-from recsys.models.base import Facts, Model, TooLargeError, Trainable
+from recsys.errors import ConfigError, TooLargeError
+from recsys.models.base import Facts, Model, Trainable
 from recsys.run import Run
 from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
 from recsys.training.datamodule import Loaders
@@ -33,7 +35,7 @@ logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its import s
 
 def load_dataset(config: DictConfig) -> Dataset:
     """The prepared dataset of a configuration, whose settings are all checked before anything is read."""
-    check(config)
+    check_settings(config)
     if not config.ks or min(config.ks) < 1:
         raise ConfigError(f"ks={list(config.ks)} must hold lengths of lists, 1 or more")
     dataset: Dataset = build(config.data, split=build(config.split))

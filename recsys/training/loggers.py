@@ -10,7 +10,7 @@ from uuid import uuid4
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import MLFlowLogger, WandbLogger
 
-from recsys.config.build import extra
+from recsys.extras import require_extra
 from recsys.run import write_text
 
 
@@ -18,7 +18,7 @@ class MLflow(MLFlowLogger):
     """A run on an MLflow server or in a database file, named like the folder; a resumed run goes on in it."""
 
     def __init__(self, save_dir: Path, experiment: str = "recsys", uri: str = "sqlite:///mlflow.db") -> None:
-        with extra("mlflow"), warnings.catch_warnings():
+        with require_extra("mlflow"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of packages behind it
             import alembic  # noqa: F401
             import mlflow  # noqa: F401
@@ -40,7 +40,7 @@ class WandB(WandbLogger):
     """
 
     def __init__(self, save_dir: Path, project: str = "recsys", offline: bool = False) -> None:
-        with extra("wandb"):
+        with require_extra("wandb"):
             import wandb
 
         known = _known(save_dir, "wandb") or uuid4().hex

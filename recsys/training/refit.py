@@ -4,8 +4,8 @@ import logging
 
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import ConfigError
 from recsys.data.dataset import Dataset, UntilTest
+from recsys.errors import ConfigError
 from recsys.models.base import Model, Trainable
 from recsys.run import Run
 from recsys.training.distributed import launched

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from measured import prepared
 
-from recsys.config.build import build, composed
+from recsys.config.build import build
+from recsys.config.settings import compose_settings
 
 log, folder, memory = sys.argv[1:]
 for earlier in Path(folder).glob("parquet-*"):
     shutil.rmtree(earlier)
 names = [f"data.columns.{name}={name}" for name in ("user", "item", "timestamp")]
 words = ["data=parquet", f"data.path={log}", *names, f"data.folder={folder}", f"data.memory={memory}"]
-config = composed("train", *words, "split=leave_one_out")
+config = compose_settings("train", *words, "split=leave_one_out")
 dataset = build(config.data, split=build(config.split))
 prepared(f"recsys, data.memory={memory}", len(dataset.items))

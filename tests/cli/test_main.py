@@ -19,8 +19,9 @@ from rich.progress import Progress
 
 from recsys.cli.main import main
 from recsys.cli.signals import resumable
-from recsys.config.build import ConfigError, config_dir
-from recsys.config.types import Natural, Positive, mismatch
+from recsys.config.settings import config_dir
+from recsys.config.types import Natural, Positive, type_mismatch
+from recsys.errors import ConfigError
 from recsys.run import Run
 from recsys.training.fit import fit, load_dataset
 from tests.composed import composed
@@ -207,13 +208,13 @@ def test_a_setting_of_the_wrong_kind_is_one_line(command, word, message, monkeyp
     ("value", "annotation", "least"), [(0, Positive, 1), (-1, Natural, 0), (-3, Positive | None, 1)]
 )
 def test_a_number_below_what_can_be_is_refused(value, annotation, least):
-    assert mismatch(value, annotation) == f"a whole number of at least {least}"
-    assert mismatch(least, annotation) is None
+    assert type_mismatch(value, annotation) == f"a whole number of at least {least}"
+    assert type_mismatch(least, annotation) is None
 
 
 def test_a_bound_changes_nothing_for_other_kinds():
-    assert mismatch(None, Positive | None) is None
-    assert mismatch(0.5, Positive) == "a whole number"
+    assert type_mismatch(None, Positive | None) is None
+    assert type_mismatch(0.5, Positive) == "a whole number"
 
 
 @pytest.mark.parametrize(
@@ -227,5 +228,5 @@ def test_what_a_class_refuses_is_told_as_a_setting(log_file, tmp_path, word):
 
 @pytest.mark.parametrize("value", [1, 1.5, "u1", ["u1", 2], {"a": 1}, True, None])
 def test_what_may_be_anything_is_never_refused(value):
-    assert mismatch(value, Any) is None
-    assert mismatch(value, Any | None) is None
+    assert type_mismatch(value, Any) is None
+    assert type_mismatch(value, Any | None) is None

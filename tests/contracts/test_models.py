@@ -200,7 +200,7 @@ def test_the_loss_is_that_of_what_is_ranked(name, word, data):
 
 
 def test_sasrec_refuses_a_split_without_order(dataset, monkeypatch):
-    from recsys.config.build import ConfigError
+    from recsys.errors import ConfigError
     from recsys.training.fit import make_model
 
     monkeypatch.setattr(dataset, "ordered", False)

@@ -11,9 +11,10 @@ from recsys.apps.benchmark import cold_items
 from recsys.data.features import Features
 from recsys.data.new_items import Extended, extended
 from recsys.data.preparation.splits import ColdItems, Random
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
 from recsys.data.text import TextEncoder, fit_text, joined
+from recsys.errors import DataError
 from recsys.export.export import export
 from recsys.run import Run
 from recsys.serving.recommender import Recommender

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from recsys.data.features import Encoder, Features, aligned, derive, fit_encoder
 from recsys.data.preparation.splits import GlobalTime
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import Csv, FrameSource
+from recsys.errors import DataError
 from tests.planted import START, planted_baskets, planted_items, planted_log, planted_users, prepared
 
 CELLS = st.lists(st.one_of(st.none(), st.lists(st.sampled_from("abcd"), max_size=4).map("|".join)), min_size=1)

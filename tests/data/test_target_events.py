@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.config.build import config_dir
+from recsys.config.settings import config_dir
 from recsys.data.batches.one_row_per_user import TrainingBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.batches.window import WindowBatches
 from recsys.data.preparation.splits import GlobalTime
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
+from recsys.errors import DataError
 from recsys.models.baselines.training_events import decayed_counts, events_before
 from tests.planted import planted_log, planted_mixed, prepared
 

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.evaluation.leaderboard import leaderboard
 from recsys.run import Run
 from recsys.serving.recommender import Recommender

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.cli.main import run_command
-from recsys.config.build import ConfigError
 from recsys.data.features import Features, derive
 from recsys.data.schema import Clock
+from recsys.errors import ConfigError
 from recsys.export import scoring
 from recsys.export.check import Asker, CheckError, _compare
 from recsys.export.export import export, exported, words_of

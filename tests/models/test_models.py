@@ -10,9 +10,10 @@ import torch
 from recsys.config.build import build
 from recsys.data.batches.one_row_per_user import TrainingBatches
 from recsys.data.batches.ranking import RankingBatches
+from recsys.errors import TooLargeError
 from recsys.evaluation.evaluate import evaluate
 from recsys.losses.softmax import Softmax
-from recsys.models.base import Facts, TooLargeError
+from recsys.models.base import Facts
 from recsys.models.baselines.ease import EASE
 from recsys.models.baselines.item_knn import ItemKNN
 from recsys.models.baselines.personal_frequency import PersonalFrequency

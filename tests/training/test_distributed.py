@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from recsys.config.build import config_dir
+from recsys.config.settings import config_dir
 from tests.planted import planted_log
 
 TRAIN = config_dir().parent / "scripts/train.py"

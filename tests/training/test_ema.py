@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.training.ema import Averaged, averaging
 
 

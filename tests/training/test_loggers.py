@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.run import Run
 from recsys.training.fit import fit
 from tests.composed import composed

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.config.build import ConfigError
 from recsys.data.batches.one_row_per_user import TrainingBatches
 from recsys.data.dataset import UntilTest
+from recsys.errors import ConfigError
 from recsys.run import Run
 from recsys.training.refit import refitted
 from tests.composed import composed

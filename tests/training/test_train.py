@@ -10,7 +10,8 @@ import time
 import pytest
 import torch
 
-from recsys.config.build import ConfigError, config_dir
+from recsys.config.settings import config_dir
+from recsys.errors import ConfigError
 from recsys.run import Run, atomic
 from recsys.serving.recommender import Recommender
 from tests.faults import said

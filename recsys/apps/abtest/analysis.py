@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from recsys.apps.abtest.sequential import p_value, single_look_level
-from recsys.config.build import extra
-from recsys.data.schema import DataError
+from recsys.errors import DataError
+from recsys.extras import require_extra
 
 if TYPE_CHECKING:
     import tea_tasting as tt
@@ -120,7 +120,7 @@ def columns(design: Design) -> list[str]:
 
 def metric(name: str, covariate: str | None = None, **settings: Any) -> "tt.RatioOfMeans":
     """tea-tasting's metric of a column or ratio, with CUPED where it has a covariate."""
-    with extra("abtest"):
+    with require_extra("abtest"):
         import tea_tasting as tt
     over, _, under = name.partition("/")
     before, _, before_under = (covariate or "").partition("/")
@@ -128,7 +128,7 @@ def metric(name: str, covariate: str | None = None, **settings: Any) -> "tt.Rati
 
 
 def _sample_ratio(frame: pd.DataFrame, variant: str, design: Design, name: str) -> float:
-    with extra("abtest"):
+    with require_extra("abtest"):
         import tea_tasting as tt
     ratio = design.shares[name] / design.shares[design.control]
     return tt.SampleRatio(ratio).analyze(frame[[variant]], design.control, name, variant).pvalue
@@ -136,7 +136,7 @@ def _sample_ratio(frame: pd.DataFrame, variant: str, design: Design, name: str) 
 
 def _effects(frame: pd.DataFrame, variant: str, design: Design, name: str) -> list[Effect]:
     """Of a frame of control and one other variant."""
-    with extra("abtest"):
+    with require_extra("abtest"):
         import tea_tasting as tt
     units, live = len(frame), design.live and design.live * (design.shares[design.control] + design.shares[name])
     level = single_look_level(units, live, design.alpha) if live else design.alpha
@@ -181,7 +181,7 @@ def _width(found: Any) -> float:
 
 def _adjusted(effects: list[Effect], design: Design) -> list[Effect]:
     """With p-values of the metrics that decide adjusted together, by Benjamini and Hochberg."""
-    with extra("abtest"):
+    with require_extra("abtest"):
         import tea_tasting as tt
         from tea_tasting.experiment import ExperimentResult
     tested: dict[Hashable, Any] = {}

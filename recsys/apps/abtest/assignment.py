@@ -47,7 +47,7 @@ def planned(variants: Sequence[str], shares: Sequence[float] | None = None, traf
     elif not 0 < traffic <= 1:
         wrong = f"traffic={traffic} is no share of the units; give one above 0, at most 1"
     if wrong:
-        from recsys.config.build import ConfigError
+        from recsys.errors import ConfigError
 
         raise ConfigError(wrong)
     return dict(zip(variants, given, strict=True))

@@ -9,8 +9,7 @@ import pandas as pd
 from recsys.apps.abtest import decision, exposure_log, planning
 from recsys.apps.abtest.analysis import Design, analyse, columns
 from recsys.apps.abtest.assignment import assign, planned, pseudonym
-from recsys.config.build import ConfigError
-from recsys.data.schema import DataError
+from recsys.errors import ConfigError, DataError
 
 
 def plan(

@@ -12,7 +12,7 @@ from typing import Any
 from recsys.apps.abtest.assignment import assign, planned, pseudonym
 from recsys.apps.abtest.exposure_log import append
 from recsys.apps.abtest.interleaving import team_draft
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.serving.batching import Batcher
 from recsys.serving.model_file import Artefact
 from recsys.serving.recommender import Recommender

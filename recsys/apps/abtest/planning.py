@@ -8,8 +8,8 @@ import pandas as pd
 
 from recsys.apps.abtest.analysis import metric
 from recsys.apps.abtest.sequential import single_look_level
-from recsys.config.build import ConfigError, extra
-from recsys.data.schema import DataError
+from recsys.errors import ConfigError, DataError
+from recsys.extras import require_extra
 
 WEEKS = (2, 4, 8, 13, 26, 52)
 PATIENCE = 8
@@ -38,7 +38,7 @@ def from_frame(frame: pd.DataFrame, name: str, covariate: str | None) -> Sample:
 
 def from_figures(mean: float, sd: float | None, correlation: float) -> Sample:
     """Of a mean and a standard deviation (None: of a share), lowered by the covariate's `correlation`."""
-    with extra("abtest"):
+    with require_extra("abtest"):
         from tea_tasting.aggr import Aggregates
     if mean <= 0 or (sd is not None and sd <= 0) or not -1 < correlation < 1:
         raise ConfigError(

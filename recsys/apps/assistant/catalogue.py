@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from recsys.config.build import ConfigError, extra
+from recsys.errors import ConfigError
+from recsys.extras import require_extra
 from recsys.serving.recommender import RequestError
 
 OWN = ("item", "title", "price", "category", "stock")
@@ -147,7 +148,7 @@ def title_key(text: str) -> tuple[str, ...]:
 
 @cache
 def _stemmer() -> Any:
-    with extra("assistant"):
+    with require_extra("assistant"):
         import Stemmer
     return Stemmer.Stemmer("english")
 

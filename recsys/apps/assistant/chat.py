@@ -17,7 +17,8 @@ from recsys.apps.assistant.catalogue import Catalogue, shown
 from recsys.apps.assistant.dialogue import Reply
 from recsys.apps.assistant.sentences import Said, State
 from recsys.apps.assistant.tools import Explained, Listed, Tools
-from recsys.config.build import ConfigError, extra
+from recsys.errors import ConfigError
+from recsys.extras import require_extra
 from recsys.serving.recommender import RequestError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def made(base_url: str | None, model: str | None, api_key: str | None, seconds: 
         return None
     if model is None:
         raise ConfigError(f"base_url={base_url} needs the name of a model there; set model=NAME")
-    with extra("assistant"):
+    with require_extra("assistant"):
         from openai import OpenAI
     return LanguageModel(OpenAI(base_url=base_url, api_key=api_key or "none", timeout=seconds, max_retries=1), model)
 

@@ -13,7 +13,7 @@ from recsys.apps.assistant.dialogue import EXAMPLES, SOFTWARE, Reply, reply
 from recsys.apps.assistant.sentences import State
 from recsys.apps.assistant.setup import customer_of, nobodys_tools, read_histories
 from recsys.apps.assistant.tools import Listed, Tools
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.serving.recommender import RequestError
 
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from recsys.apps.assistant.tools import Tools
-from recsys.config.build import extra
+from recsys.extras import require_extra
 from recsys.serving.recommender import RequestError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ ToolsOf = Callable[[Mapping[str, str] | None], Tools]
 
 def server(tools_of: ToolsOf) -> "Server[Any]":
     """A server that answers every call with the tools of whoever is authenticated."""
-    with extra("assistant"):
+    with require_extra("assistant"):
         import anyio
         import mcp_types as types
         from mcp.server.lowlevel import Server
@@ -69,7 +69,7 @@ def customers(tools: Tools, histories: Histories, header: str | None) -> ToolsOf
 
 def over_stdio(tools_of: ToolsOf) -> None:
     """Serve whoever started this process, until standard input ends."""
-    with extra("assistant"):
+    with require_extra("assistant"):
         import anyio
         from mcp.server.stdio import stdio_server
 
@@ -84,7 +84,7 @@ def over_stdio(tools_of: ToolsOf) -> None:
 
 def over_http(tools_of: ToolsOf, host: str, port: int, api_key: str | None) -> None:
     """Serve streamable HTTP at /mcp until told to stop."""
-    with extra("assistant"):
+    with require_extra("assistant"):
         import uvicorn
 
     app: Any = server(tools_of).streamable_http_app(host=host, json_response=True, stateless_http=True)

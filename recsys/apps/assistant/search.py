@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recsys.apps.assistant.catalogue import Catalogue, stems
-from recsys.config.build import extra
+from recsys.extras import require_extra
 
 DEPTH = 100
 """products of each list that are joined"""
@@ -20,7 +20,7 @@ class Index:
     """I products of a catalogue, made ready at start."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        with extra("assistant"):
+        with require_extra("assistant"):
             import bm25s
             from sklearn.feature_extraction.text import TfidfVectorizer
         logging.getLogger("bm25s").setLevel(logging.WARNING)

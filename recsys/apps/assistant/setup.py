@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from recsys.apps.assistant.catalogue import read
 from recsys.apps.assistant.search import Index
 from recsys.apps.assistant.tools import Tools
-from recsys.config.build import ConfigError, build
+from recsys.config.build import build
+from recsys.errors import ConfigError
 from recsys.serving.explain import explain
 from recsys.serving.recommender import Recommender, RequestError
 from recsys.serving.schemas import Answer, Ask, Asked, answered, checked

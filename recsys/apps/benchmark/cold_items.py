@@ -20,7 +20,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from recsys.config.build import build, config_dir
+from recsys.config.build import build
+from recsys.config.settings import config_dir
 from recsys.data.batches.batch import Batch, tensors
 from recsys.data.dataset import Dataset
 from recsys.data.new_items import Extended

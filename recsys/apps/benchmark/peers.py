@@ -14,7 +14,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from recsys.apps.benchmark.timing import load
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.run import write_text
 
 Figures = dict[str, Any]

@@ -20,7 +20,7 @@ import numpy as np
 from recsys.apps.benchmark.http import ROOT, free_port, server
 from recsys.apps.benchmark.load_client import encoded
 from recsys.apps.benchmark.timing import load
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.serving.recommender import Recommender
 
 Click = tuple[dict[str, Any], dict[str, Any]]

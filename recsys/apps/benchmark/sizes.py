@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.apps.benchmark.timing import load
-from recsys.config.build import ConfigError, extra
+from recsys.errors import ConfigError
+from recsys.extras import require_extra
 
 START, SECONDS = 1_600_000_000, 3 * 365 * 86_400
 ROWS = 1_000_000
@@ -60,7 +61,7 @@ def measure(
 
 def draw(rows: Sequence[dict[str, float]], path: Path) -> None:
     """A picture of what `measure` found: preparing against events, positions against items, memory against events."""
-    with extra("insights"):
+    with require_extra("insights"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(11, 3.4), dpi=120, layout="constrained")
     pictures = [

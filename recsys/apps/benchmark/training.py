@@ -16,9 +16,11 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from recsys.apps.benchmark.timing import cpu_ms
-from recsys.config.build import ConfigError, build, config_dir
+from recsys.config.build import build
+from recsys.config.settings import config_dir
 from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
+from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate, ranking_batches
 from recsys.models.base import Model, Trainable
 from recsys.run import own_rss_mb, peak_rss_mb

@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from recsys.config.build import ConfigError, extra
 from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
+from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import Scorer, evaluate, hide_seen, ranking_batches
+from recsys.extras import require_extra
 from recsys.models.base import ClosedForm
 from recsys.run import Run
 from recsys.serving.item_table import ItemTable
@@ -78,7 +79,7 @@ def _rearranged(plain: Scorer, table: ItemTable, rule: Diversify, pool: int) -> 
 
 
 def _draw(found: Sequence[tuple[float, float, float]], path: Path, dataset: Dataset) -> None:
-    with extra("insights"):
+    with require_extra("insights"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
     axes = figure.subplots()

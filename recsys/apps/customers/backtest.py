@@ -11,7 +11,8 @@ import numpy as np
 
 from recsys.apps.customers.forecast_methods import RUNGS, Expected
 from recsys.apps.customers.purchases import Ledger
-from recsys.config.build import ConfigError, extra
+from recsys.errors import ConfigError
+from recsys.extras import require_extra
 
 Array = np.ndarray
 BINS = 10
@@ -30,7 +31,7 @@ class Fold:
         """By name: auc (NaN where all or nobody bought), ece, log_loss of the probability of an order; mae and total of
         the number of orders, the latter expected ÷ real.
         """
-        with extra("insights"):
+        with require_extra("insights"):
             from sklearn.metrics import log_loss, roc_auc_score
         bought, p = self.orders > 0, self.expected.p_buys
         both = 0 < bought.sum() < len(bought)

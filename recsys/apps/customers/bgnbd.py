@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import betaln, gammaln, hyp2f1
 
 from recsys.apps.customers.purchases import Standing
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 
 Array = np.ndarray
 WEEK = 7.0

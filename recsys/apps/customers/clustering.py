@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from recsys.config.build import ConfigError, extra
+from recsys.errors import ConfigError
+from recsys.extras import require_extra
 
 Array = np.ndarray
 LARGEST = 8
@@ -52,7 +53,7 @@ def cluster(features: Array, scale: Array, k: int, seed: int) -> Clustering:
     scaled = features / scale
     if len(np.unique(scaled.round(9), axis=0)) < k:
         raise ConfigError(f"{len(features):,} customers are too alike for k={k} segments; lower k")
-    with extra("insights"):
+    with require_extra("insights"):
         from sklearn.cluster import KMeans
     found = KMeans(k, n_init=10, random_state=seed).fit(scaled)
     return Clustering(
@@ -62,7 +63,7 @@ def cluster(features: Array, scale: Array, k: int, seed: int) -> Clustering:
 
 def stability(features: Array, whole: Clustering, seed: int, resamples: int = RESAMPLES) -> float:
     """The mean adjusted Rand index between `whole` and the segments that bootstrap samples of customers give."""
-    with extra("insights"):
+    with require_extra("insights"):
         from sklearn.metrics import adjusted_rand_score
     rng = np.random.default_rng(seed)
     scores = []

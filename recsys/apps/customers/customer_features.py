@@ -14,9 +14,9 @@ import torch
 from omegaconf import OmegaConf
 
 from recsys.apps.customers.purchases import Ledger, Standing
-from recsys.config.build import ConfigError
 from recsys.data.batches.batch import Reader, bucketed, moved_up, padded, tensor, tensors
 from recsys.data.dataset import Dataset
+from recsys.errors import ConfigError
 from recsys.models.base import Trainable
 from recsys.run import Run
 from recsys.training.fit import load_dataset, restore

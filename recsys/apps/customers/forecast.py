@@ -14,7 +14,7 @@ from recsys.apps.customers.forecast_chart import draw
 from recsys.apps.customers.forecast_methods import RUNGS, Rung, order_value
 from recsys.apps.customers.purchases import Ledger, days_of, open_ledger
 from recsys.apps.recommend import recommend
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.run import Run, atomic
 
 INACTIVE = 0.1

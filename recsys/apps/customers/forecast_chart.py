@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recsys.apps.customers.backtest import Fold, calibration
-from recsys.config.build import extra
+from recsys.extras import require_extra
 from recsys.run import atomic
 
 
 def draw(path: Path, found: Mapping[str, Sequence[Fold]]) -> None:
     """Write a PNG: for the latest cut of each rung, tenths of the customers by their probability of an order."""
-    with extra("insights"):
+    with require_extra("insights"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     figure = Figure(figsize=(6, 5.5), layout="constrained")

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.apps.customers import bgnbd
 from recsys.apps.customers.purchases import Ledger, Standing
-from recsys.config.build import extra
+from recsys.extras import require_extra
 
 Array = np.ndarray
 WINDOWS = 6
@@ -46,7 +46,7 @@ class Logistic:
 
     def fit(self, ledger: Ledger, cut: int, horizon: int) -> bool:
         """Learn from the windows before `cut`; False where none fits behind as many days of history."""
-        with extra("insights"):
+        with require_extra("insights"):
             from sklearn.linear_model import LogisticRegression, PoissonRegressor
             from sklearn.pipeline import make_pipeline
             from sklearn.preprocessing import StandardScaler

@@ -15,15 +15,17 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import ConfigError, build, check
+from recsys.config.build import build
+from recsys.config.settings import check_settings
 from recsys.data.engines.duckdb import Engine, Frame, opened
 from recsys.data.features import Features
 from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.pack import side_tables
 from recsys.data.preparation.refunds import without_refunds
 from recsys.data.preparation.validation import validate
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import Source
+from recsys.errors import ConfigError, DataError
 
 Array = np.ndarray
 
@@ -116,7 +118,7 @@ class Ledger:
 def open_ledger(data: dict[str, Any]) -> Ledger:
     """The ledger of the settings under `data`, read from their source; ConfigError without times."""
     config = OmegaConf.create({"data": data})
-    check(config)
+    check_settings(config)
     if config.data.columns.timestamp is None:
         raise ConfigError("customers are told apart by when they buy; name the times under data.columns.timestamp")
     node: DictConfig = config.data

@@ -14,7 +14,7 @@ from recsys.apps.customers.holdout import Judged, Windows, beside_rfm, judge
 from recsys.apps.customers.numbering import earlier, numbered, remember
 from recsys.apps.customers.purchases import Ledger, Standing, days_of, open_ledger
 from recsys.apps.customers.segment_names import names
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.run import atomic, write_text
 
 Called = list[tuple[int, str]]

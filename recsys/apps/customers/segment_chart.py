@@ -7,7 +7,7 @@ import numpy as np
 
 from recsys.apps.customers.clustering import Clustering
 from recsys.apps.customers.segment_report import Profile
-from recsys.config.build import extra
+from recsys.extras import require_extra
 from recsys.run import atomic
 
 POINTS = 5000
@@ -23,7 +23,7 @@ def draw(
     money: str,
 ) -> None:
     """Write a PNG of the segments of at least `fewest` customers."""
-    with extra("insights"):
+    with require_extra("insights"):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from sklearn.decomposition import PCA

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from recsys.apps.lifecycle.registry import CHAMPION, Registry, trained_until
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.run import Run
 from recsys.training.fit import load_dataset
 from recsys.training.refit import learned_from

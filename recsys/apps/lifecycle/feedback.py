@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 DAY = 86_400
 

@@ -6,7 +6,7 @@ I items with padding.
 import torch
 from torch import Tensor, nn
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 
 
 def grow(old: dict[str, Tensor], model: nn.Module) -> None:

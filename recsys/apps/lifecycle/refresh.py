@@ -14,9 +14,8 @@ from recsys.apps.lifecycle.gate import Limits, judged
 from recsys.apps.lifecycle.grow_model import grow
 from recsys.apps.lifecycle.rank_files import ranked
 from recsys.apps.lifecycle.registry import CHALLENGER, CHAMPION, Registry, trained_until
-from recsys.config.build import ConfigError
 from recsys.data.dataset import Dataset
-from recsys.data.schema import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.evaluation.evaluate import evaluate, ranking_batches
 from recsys.evaluation.tables import as_json
 from recsys.export.export import export

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from recsys.config.build import ConfigError
 from recsys.data.dataset import Dataset
 from recsys.data.preparation.vocabulary import FILES as VOCABULARY
+from recsys.errors import ConfigError
 from recsys.export.export import TABLES
 from recsys.run import Run, write_text
 from recsys.training.dataset import check_same

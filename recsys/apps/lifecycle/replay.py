@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset
 from recsys.data.batches.batch import Array, Batch
 from recsys.data.batches.loader import Epochs, Share
 from recsys.data.dataset import Dataset
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 
 class Replay(IterableDataset[Batch]):

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from recsys.apps.privacy.membership import Attack, Witness, attack
-from recsys.config.build import ConfigError, build
+from recsys.config.build import build
 from recsys.data.dataset import Dataset
 from recsys.data.features import Features
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.segments import segmented
 from recsys.data.preparation.splits import LeaveOneOut
 from recsys.data.sources.files import FileSource
+from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
 from recsys.evaluation.metrics.stats import independent_difference
 from recsys.models.base import ClosedForm, Model

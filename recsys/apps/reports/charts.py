@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsys.config.build import extra
+from recsys.extras import require_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def drawing(name: str, about: str, height: int = 220) -> Iterator[Drawing]:
     """A picture to draw on, whose `svg` is there when the block ends; `name` makes its parts' ids differ from those of
     other pictures on the page, `about` says what it shows to those who do not see it.
     """
-    with extra("insights"):
+    with require_extra("insights"):
         from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

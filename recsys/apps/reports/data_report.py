@@ -13,9 +13,10 @@ from recsys.apps.reports import data_charts as pictures
 from recsys.apps.reports import log_statistics, split_statistics, sufficiency
 from recsys.apps.reports.charts import rounded
 from recsys.apps.reports.side_tables import missing, side_by_side
-from recsys.config.build import build, check
+from recsys.config.build import build
+from recsys.config.settings import check_settings
 from recsys.data.dataset import Dataset
-from recsys.document import Section, page
+from recsys.document import Section, render_page
 from recsys.run import write_text
 
 Json = dict[str, Any]
@@ -26,12 +27,12 @@ def report_data(data: dict[str, Any], split: dict[str, Any], out: str) -> list[s
     the verdict and where they are. Raises ConfigError, DataError.
     """
     config = OmegaConf.create({"data": data, "split": split})
-    check(config)
+    check_settings(config)
     dataset: Dataset = build(config.data, split=build(config.split))
     found = facts(dataset, side_by_side(data, dataset))
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, page(sections(found)))
+    write_text(path, render_page(sections(found)))
     write_text(path.with_suffix(".json"), json.dumps(found, indent=1) + "\n")
     return [*found["verdict"]["said"], f"written: {path}, {path.with_suffix('.json')}"]
 

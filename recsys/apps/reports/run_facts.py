@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import config_dir
+from recsys.config.settings import config_dir
 from recsys.evaluation.compare import model_name
 from recsys.evaluation.leaderboard import flat
 from recsys.run import Run

@@ -21,9 +21,9 @@ from recsys.apps.reports.test_rankings import (
     segmented,
     test_users,
 )
-from recsys.config.build import ConfigError
 from recsys.data.dataset import Dataset
-from recsys.document import page
+from recsys.document import render_page
+from recsys.errors import ConfigError
 from recsys.evaluation.compare import model_name
 from recsys.evaluation.metrics.stats import paired_difference
 from recsys.models.base import Model
@@ -52,7 +52,7 @@ def report_run(
         raise ConfigError(f"n_users={n_users}, n_examples={n_examples}: give at least 1 user, and 0 examples or more")
     facts = _facts(found, (title, category), n_users, n_examples, fewest, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, page(sections(facts)))
+    write_text(path, render_page(sections(facts)))
     write_text(path.with_suffix(".json"), json.dumps(facts, indent=1, default=str) + "\n")
     return [facts["verdict"], f"written: {path}, {path.with_suffix('.json')}"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import ConfigError, build
+from recsys.config.build import build
 from recsys.data.dataset import Dataset
 from recsys.data.engines.duckdb import opened
 from recsys.data.features import Features
@@ -17,6 +17,7 @@ from recsys.data.preparation.consent import Privacy, renamed
 from recsys.data.preparation.pack import side_tables
 from recsys.data.schema import Columns
 from recsys.data.sources.files import Source
+from recsys.errors import ConfigError
 
 Tables = dict[str, pd.DataFrame]
 TITLES = ("title", "name", "description")

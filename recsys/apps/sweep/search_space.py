@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.evaluation.leaderboard import flat
 
 EXAMPLES = "choice(32,64), interval(0.0, 0.6), tag(log, interval(0.001, 0.1)), int(interval(1, 4)) or range(10,50,10)"

@@ -19,7 +19,8 @@ from optuna.trial import Trial, TrialState
 from sqlalchemy.pool import NullPool
 
 from recsys.apps.sweep.locks import Lock, held
-from recsys.config.build import ConfigError, build
+from recsys.config.build import build
+from recsys.errors import ConfigError
 from recsys.run import write_text
 
 LOCKS, PLACE = "locks", "place"

@@ -19,7 +19,8 @@ from recsys.apps.sweep.search_space import Setting, parsed
 from recsys.apps.sweep.study import claimed, given_up, held_here, opened, trial_folder
 from recsys.apps.sweep.summary import ended, in_words
 from recsys.apps.sweep.trial import COSTS, quiet, train
-from recsys.config.build import ConfigError, check
+from recsys.config.settings import check_settings
+from recsys.errors import ConfigError
 from recsys.evaluation.leaderboard import settings_of
 from recsys.training.fit import load_dataset
 
@@ -33,7 +34,7 @@ def sweep(config: DictConfig, words: Sequence[str]) -> Iterator[str]:
     folder holds a run for each trial. ConfigError for a space that cannot be searched, or where nothing but failures
     comes of it. Interrupted by Ctrl-C, the status is 130, and the same words go on.
     """
-    check(config)
+    check_settings(config)
     plain, choices = training(words)
     if plain.resume is not None:
         raise ConfigError("resume= is for `recsys train`; a sweep goes on by itself with the words that began it")

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from optuna.trial import Trial
 from pytorch_lightning.callbacks import Callback
 
-from recsys.config.build import ConfigError
 from recsys.data.dataset import Dataset
+from recsys.errors import ConfigError
 from recsys.evaluation.compare import model_name, rank
 from recsys.evaluation.tables import as_json
 from recsys.export.export import exported

@@ -10,7 +10,7 @@ from recsys.data.batches.batch import Array, Batch, padded, tensor, tensors, unt
 from recsys.data.batches.loader import Epochs, Share
 from recsys.data.batches.one_row_per_user import basket_start
 from recsys.data.dataset import Dataset
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 
 class RestBatches(Epochs):

@@ -5,7 +5,7 @@ from recsys.data.batches.loader import Epochs, Share
 from recsys.data.batches.one_row_per_query import PrefixBatches
 from recsys.data.batches.one_row_per_user import TrainingBatches
 from recsys.data.dataset import Dataset
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 FEW = 2_000_000
 """training events that are read once for each later one of their user, where histories are short"""

@@ -10,7 +10,7 @@ from recsys.config.types import Positive
 from recsys.data.batches.batch import Array, Batch, padded, tensor, tensors, until
 from recsys.data.batches.loader import Epochs, Share
 from recsys.data.dataset import Dataset
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 DAY = 86_400
 NEVER = np.iinfo(np.int64).max // 2

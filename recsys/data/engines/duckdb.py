@@ -19,7 +19,8 @@ from narwhals.exceptions import NarwhalsError
 
 from recsys.data.engines import times
 from recsys.data.engines.quoting import json_value, literal_path, quoted_name, quoted_text
-from recsys.data.schema import Clock, DataError
+from recsys.data.schema import Clock
+from recsys.errors import DataError
 
 Frame = nw.LazyFrame[Any]
 STAGE = "(FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1)"

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from pyarrow.dataset import dataset
 
 from recsys.data.engines.duckdb import BLANKS, Engine, Frame, arrow_table
-from recsys.data.schema import DataError
+from recsys.errors import DataError
+from recsys.extras import install_command
 
 ZONE = "spark.sql.session.timeZone"
 
@@ -45,7 +46,7 @@ class SparkEngine(Engine):
             from pyspark.errors import PySparkException
             from pyspark.sql import SparkSession
         except ModuleNotFoundError as error:
-            raise DataError(f"data.spark={master} needs {error.name}; run: pip install 'recsys[spark]'") from error
+            raise DataError(f"data.spark={master} needs {error.name}; run: {install_command('spark')}") from error
         self.errors = (PySparkException, *Engine.errors)
         active = SparkSession.getActiveSession()
         self.spark: Any = active or SparkSession.builder.master(master).appName("recsys").getOrCreate()

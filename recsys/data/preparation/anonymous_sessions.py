@@ -3,7 +3,7 @@
 import narwhals.stable.v2 as nw
 
 from recsys.data.engines.duckdb import Engine, Frame
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 PREFIX = "session:"
 ANONYMOUS = nw.col("user").str.starts_with(PREFIX)

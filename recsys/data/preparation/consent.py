@@ -14,9 +14,9 @@ import pyarrow as pa
 from recsys.data.engines.duckdb import Engine, Frame
 from recsys.data.preparation.erased_users import Ledger
 from recsys.data.preparation.validation import Validated, checked_ids
-from recsys.data.schema import DataError
 from recsys.data.sources.files import existing, file_hash, read_table
-from recsys.pseudonyms import YES, pseudonym, secret
+from recsys.errors import DataError
+from recsys.pseudonyms import YES, pseudonym, secret_key
 
 EVENTS = "events"
 
@@ -41,7 +41,7 @@ class Privacy:
             asked |= {name: value for name, value in asdict(self).items() if name in ("consent", "purpose", "user")}
             asked["table"] = None if self.consent == EVENTS else file_hash(existing(self.consent, SETTING))
         if self.pseudonyms:
-            asked["pseudonyms"] = pseudonym(secret(self.key), "")[:16]  # other keys give other names
+            asked["pseudonyms"] = pseudonym(secret_key(self.key), "")[:16]  # other keys give other names
         return {"privacy": asked} if asked else {}
 
     @property
@@ -77,7 +77,7 @@ def renamed(privacy: Privacy) -> Callable[[str], str]:
     """From a raw id to the name that prepared data know."""
     if not privacy.pseudonyms:
         return str
-    key = secret(privacy.key)
+    key = secret_key(privacy.key)
     return lambda user: pseudonym(key, user)
 
 

@@ -5,7 +5,8 @@ import narwhals.stable.v2 as nw
 from recsys.data.engines.duckdb import Engine, Frame
 from recsys.data.features import Features
 from recsys.data.preparation.validation import checked_ids
-from recsys.data.schema import MICROSECONDS, Clock, Columns, DataError
+from recsys.data.schema import MICROSECONDS, Clock, Columns
+from recsys.errors import DataError
 
 HOUR = 3600 * MICROSECONDS
 KEYS = {"place": "_place", "timestamp": "_hour"}

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from recsys.data.schema import DataError
-from recsys.pseudonyms import mark_of, secret
+from recsys.errors import DataError
+from recsys.pseudonyms import erasure_digest, secret_key
 
 FILE = "erased.txt"
 
@@ -19,17 +19,17 @@ class Ledger:
         self.path, self._key = folder / FILE, b""
         self.marks: list[str] = []
         if self.path.exists():
-            self._key = secret(variable)
+            self._key = secret_key(variable)
             self.marks = self.path.read_text(encoding="utf-8").split()
-            if self.marks[:1] != [mark_of(self._key, "")]:
+            if self.marks[:1] != [erasure_digest(self._key, "")]:
                 raise DataError(f"'{self.path}' was written with another key than that in {variable}; set the old one")
         self._known = set(self.marks[1:])
 
     def __contains__(self, user: str) -> bool:
-        return bool(self._known) and mark_of(self._key, user) in self._known
+        return bool(self._known) and erasure_digest(self._key, user) in self._known
 
 
 def entries(key: bytes, users: Iterable[str], before: Ledger) -> str:
     """The text of a ledger that holds `users` too."""
-    marks = dict.fromkeys([mark_of(key, ""), *before.marks, *(mark_of(key, user) for user in users)])
+    marks = dict.fromkeys([erasure_digest(key, ""), *before.marks, *(erasure_digest(key, user) for user in users)])
     return "".join(f"{mark}\n" for mark in marks)

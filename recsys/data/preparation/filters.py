@@ -8,7 +8,8 @@ import numpy as np
 
 from recsys.data.engines.duckdb import Frame
 from recsys.data.event_log import Log, counted
-from recsys.data.schema import DataError, microseconds
+from recsys.data.schema import microseconds
+from recsys.errors import DataError
 
 
 @dataclass(frozen=True)

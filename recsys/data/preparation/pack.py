@@ -18,9 +18,10 @@ from recsys.data.preparation.segments import segmented
 from recsys.data.preparation.splits import Parts
 from recsys.data.preparation.validation import checked_ids
 from recsys.data.preparation.vocabulary import Vocabulary, grown
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
 from recsys.data.sources.files import Tables
 from recsys.data.text import fit_text, joined
+from recsys.errors import DataError
 
 
 def side_tables(tables: Tables, columns: Columns, features: Features, engine: Engine) -> dict[str, pd.DataFrame]:

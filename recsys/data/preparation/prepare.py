@@ -30,8 +30,9 @@ from recsys.data.preparation.refunds import without_refunds
 from recsys.data.preparation.splits import Split, without_new_users, without_rare_items
 from recsys.data.preparation.validation import validate
 from recsys.data.preparation.vocabulary import FILES, Vocabulary, renumbered
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import Source, Tables
+from recsys.errors import DataError
 
 FORMAT = 3
 DAY = 86_400

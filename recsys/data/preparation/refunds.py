@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from recsys.data.engines.duckdb import Engine, Frame
 from recsys.data.preparation.validation import Validated
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 Row = dict[str, Any]
 COLUMNS = ("number", "user", "item", "refund", "basket", "value", "timestamp")

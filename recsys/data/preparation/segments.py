@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.data.features import aligned, as_numbers, fit_encoder
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 UNKNOWN, OTHER = "unknown", "other"
 LARGEST = 20

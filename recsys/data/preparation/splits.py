@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from recsys.data.event_log import Log, before, counted
-from recsys.data.schema import MICROSECONDS, DataError, microseconds
+from recsys.data.schema import MICROSECONDS, microseconds
+from recsys.errors import DataError
 
 ASKS = ("user", "event")
 

@@ -7,7 +7,8 @@ import narwhals.stable.v2 as nw
 
 from recsys.data.engines.duckdb import Engine, Frame
 from recsys.data.preparation.anonymous_sessions import count_anonymous, with_sessions
-from recsys.data.schema import MICROSECONDS, Clock, Columns, DataError
+from recsys.data.schema import MICROSECONDS, Clock, Columns
+from recsys.errors import DataError
 
 DAY = 86_400 * MICROSECONDS
 EXACT = {nw.Float32: 2**24, nw.Float64: 2**53}

@@ -9,8 +9,8 @@ import pandas as pd
 from recsys.data.dataset import Dataset
 from recsys.data.event_log import Log
 from recsys.data.features import Encoder, Features
-from recsys.data.schema import DataError
 from recsys.data.text import TextEncoder, identity_of
+from recsys.errors import DataError
 
 FILES = ("metadata.json", "items.parquet", "users.parquet")
 """what of a prepared dataset is a vocabulary"""

@@ -9,7 +9,7 @@ from urllib.error import HTTPError
 
 from tqdm import tqdm
 
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 
 def fetch(address: str, path: Path, md5: str | None = None) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from recsys.data.engines.duckdb import Engine, Frame, arrow_table
 from recsys.data.engines.spark import content_hash, is_spark
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 JSON = {".json", ".jsonl", ".ndjson"}
 

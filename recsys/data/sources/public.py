@@ -12,9 +12,9 @@ from pathlib import Path
 import narwhals.stable.v2 as nw
 
 from recsys.data.engines.duckdb import Engine, Frame
-from recsys.data.schema import DataError
 from recsys.data.sources.download import fetch
 from recsys.data.sources.files import Tables, file_hash
+from recsys.errors import DataError
 
 MOVIELENS_MD5 = {"100k": "0e33842e24a9c977be4e0107933c0723", "1m": "c4d9eecfca2ab87c1945afe126590906"}
 GENRES = [

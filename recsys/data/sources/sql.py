@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.data.engines.duckdb import Engine, column_names
-from recsys.data.schema import DataError
 from recsys.data.sources.files import Tables, file_hash
+from recsys.errors import DataError
+from recsys.extras import install_command
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection
@@ -73,13 +74,13 @@ def connected(address: str) -> Iterator["Connection"]:
         from sqlalchemy import NullPool, create_engine
         from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
-        raise DataError("data=sql needs SQLAlchemy: pip install 'recsys[sql]'") from error
+        raise DataError(f"data=sql needs SQLAlchemy: {install_command('sql')}") from error
     url = parsed(address)
     try:
         with create_engine(url, poolclass=NullPool).connect() as connection:
             yield connection
     except ImportError as error:
-        remedy = "pip install 'recsys[sql]' brings PostgreSQL's; install another, or name it as dialect+driver://"
+        remedy = f"{install_command('sql')} brings PostgreSQL's; install another, or name it as dialect+driver://"
         raise DataError(f"data.source.url='{_shown(url)}' needs a driver ({error}); {remedy}") from None
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", None) or error).split())

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
-from recsys.models.base import ClosedForm, Columns, Facts, TooLargeError, pad_hidden
+from recsys.errors import TooLargeError
+from recsys.models.base import ClosedForm, Columns, Facts, pad_hidden
 from recsys.models.baselines.training_events import events_before, interactions
 
 

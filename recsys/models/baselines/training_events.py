@@ -11,7 +11,7 @@ from scipy import sparse
 from recsys.data.batches.ranking import part_bounds
 from recsys.data.dataset import Dataset
 from recsys.data.event_log import before
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 DAY = 86_400.0
 

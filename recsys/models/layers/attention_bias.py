@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 from recsys.models.base import Facts
 
 N_BUCKETS = 32

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 from recsys.models.base import Columns, Facts
 from recsys.models.layers.attention_bias import AttentionBias, after_start, check_times
 from recsys.models.layers.positions import gather

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.pseudonyms import YES
 from recsys.serving.file_version import stamp
 from recsys.serving.schemas import Answer, Ask, Asked, AskedOfItem

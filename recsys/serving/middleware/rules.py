@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.serving.item_table import ItemTable
 
 

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from recsys.config.build import ConfigError, extra
+from recsys.errors import ConfigError
+from recsys.extras import require_extra
 
 T = TypeVar("T")
 Events = list[str]
@@ -67,7 +68,7 @@ class Redis:
     """
 
     def __init__(self, url: str, events: int, seconds: int, timeout: float, pause: float) -> None:
-        with extra("redis"):
+        with require_extra("redis"):
             from redis.asyncio import Redis as Client
             from redis.asyncio.retry import Retry
             from redis.backoff import NoBackoff

@@ -20,8 +20,8 @@ from recsys.apps.abtest.interleaving import preference, team_draft
 from recsys.apps.abtest.off_policy import doubly_robust, snips
 from recsys.apps.abtest.planning import advice, from_figures, from_frame, live_level, smallest_effect, units_needed
 from recsys.apps.abtest.sequential import p_value, single_look_level, width
-from recsys.config.build import ConfigError, build
-from recsys.data.schema import DataError
+from recsys.config.build import build
+from recsys.errors import ConfigError, DataError
 from tests.composed import composed
 
 HALVES = {"control": 0.5, "treatment": 0.5}

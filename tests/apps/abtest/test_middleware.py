@@ -14,7 +14,8 @@ from fastapi.testclient import TestClient
 from recsys.apps.abtest import exposure_log, middleware
 from recsys.apps.abtest.assignment import assign, pseudonym
 from recsys.apps.abtest.middleware import Exposures, Interleaved, Variants
-from recsys.config.build import ConfigError, build
+from recsys.config.build import build
+from recsys.errors import ConfigError
 from recsys.serving.app import create_app
 from recsys.serving.model_file import Artefact
 from recsys.serving.recommender import Recommender

@@ -9,7 +9,7 @@ from recsys.apps.assistant.chat import CALLS, PROMPT, STOPPED, STRUCK, grounded,
 from recsys.apps.assistant.dialogue import reply as without_model
 from recsys.apps.assistant.sentences import State
 from recsys.apps.assistant.setup import nobodys_tools
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from tests.assisting import INJECTION, calls, catalogue_file, fake_model, says
 
 SEARCH = ("search", '{"text": "jacket", "k": 8}')

@@ -9,7 +9,9 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from recsys.apps.assistant.dialogue import SOFTWARE
-from recsys.config.build import ConfigError, build, config_dir
+from recsys.config.build import build
+from recsys.config.settings import config_dir
+from recsys.errors import ConfigError
 from recsys.serving.app import create_app
 from recsys.serving.model_file import Artefact
 from recsys.serving.schemas import Limits

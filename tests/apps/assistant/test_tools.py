@@ -20,7 +20,7 @@ from recsys.apps.assistant.dialogue import reply
 from recsys.apps.assistant.search import Index
 from recsys.apps.assistant.sentences import State
 from recsys.apps.assistant.setup import customer_of, nobodys_tools, read_histories
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.serving.recommender import RequestError
 from tests.assisting import COLOURS, KINDS, catalogue_file, histories_file, products
 

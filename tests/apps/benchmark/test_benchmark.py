@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 from recsys.apps.benchmark import artefact as answers
 from recsys.apps.benchmark import explain, http, peers, replay, sessions, sizes, training, until
 from recsys.apps.benchmark.timing import cpu_ms
-from recsys.config.build import ConfigError, config_dir
+from recsys.config.settings import config_dir
+from recsys.errors import ConfigError
 from recsys.export.torch_graph import to_onnx
 from recsys.run import own_rss_mb
 from recsys.serving.schemas import Limits

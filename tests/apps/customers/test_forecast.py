@@ -11,7 +11,7 @@ from recsys.apps.customers.backtest import backtest, better, calibration_error
 from recsys.apps.customers.bgnbd import BgNbd
 from recsys.apps.customers.forecast_methods import RUNGS, BuyTillInactive, Logistic, cutoffs, order_value
 from recsys.apps.customers.purchases import Standing
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from tests.customers import DAY, START, cdnow, command, ledger_of, planted_customers, planted_orders
 
 TRUE = {"r": 0.8, "alpha": 3.0, "a": 0.7, "b": 2.5}

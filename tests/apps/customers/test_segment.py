@@ -12,9 +12,9 @@ from recsys.apps.customers.holdout import Windows, judge
 from recsys.apps.customers.numbering import numbered
 from recsys.apps.customers.purchases import days_of
 from recsys.apps.customers.segment_names import favourites, names
-from recsys.config.build import ConfigError
 from recsys.data.preparation.segments import joined
 from recsys.data.schema import Columns
+from recsys.errors import ConfigError
 from tests.customers import DAY, LENGTH, START, cdnow, command, ledger_of, planted_customers
 from tests.planted import planted_log, prepared
 

@@ -8,7 +8,7 @@ import pytest
 from recsys.apps.lifecycle.drift import Input, adjusted, drift, dropped, psi
 from recsys.apps.lifecycle.drift_inputs import Windows, counted, inputs, popularity, recommended
 from recsys.apps.lifecycle.feedback import DAY, Feedback, ndcg
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 from recsys.serving.recommender import Recommender
 
 VALUES = {"hour": 24, "category": 6, "length": 8}

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from recsys.apps.lifecycle.grow_model import grow
-from recsys.config.build import ConfigError
 from recsys.data.batches.batch import Reader
 from recsys.data.features import Encoder, Features
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random
 from recsys.data.preparation.vocabulary import grown
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
+from recsys.errors import ConfigError, DataError
 from recsys.training.module import score
 from tests.contracts.test_models import TRAINED, batch_of, made
 from tests.planted import DAY, START, planted_baskets, planted_items, planted_log, planted_users, prepared

@@ -9,9 +9,8 @@ import pytest
 from recsys.apps.lifecycle.refresh import _since, refreshed
 from recsys.apps.lifecycle.registry import Registry
 from recsys.cli.main import run_command
-from recsys.config.build import ConfigError
 from recsys.data.dataset import Dataset
-from recsys.data.schema import DataError
+from recsys.errors import ConfigError, DataError
 from recsys.export.export import export
 from recsys.run import Run
 from recsys.training.train import train

@@ -15,7 +15,7 @@ import pytest
 
 from recsys.apps.benchmark import http
 from recsys.apps.lifecycle.registry import Registry, trained_until
-from recsys.config.build import ConfigError
+from recsys.errors import ConfigError
 from recsys.run import Run
 from recsys.serving.model_file import Artefact
 from tests.planted import planted_log

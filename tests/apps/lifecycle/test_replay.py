@@ -8,7 +8,7 @@ import pytest
 from recsys.apps.lifecycle.replay import Replay
 from recsys.data.batches.one_row_per_user import TrainingBatches
 from recsys.data.batches.window import WindowBatches
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 HISTORY = 20
 

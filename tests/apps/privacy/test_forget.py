@@ -19,9 +19,9 @@ from recsys.apps.privacy.audit import audit
 from recsys.apps.privacy.forget import forget
 from recsys.apps.privacy.membership import Witness, attack, auc
 from recsys.apps.privacy.purge_files import Wanted
-from recsys.config.build import ConfigError
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.erased_users import FILE
+from recsys.errors import ConfigError
 from recsys.export.export import export
 from recsys.export.model_card import card
 from recsys.pseudonyms import pseudonym

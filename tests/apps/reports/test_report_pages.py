@@ -14,7 +14,7 @@ from recsys.apps.reports.data_report import sections as data_sections
 from recsys.apps.reports.examples import examples, item_map
 from recsys.apps.reports.run_document import sections as run_sections
 from recsys.apps.reports.test_rankings import by_history, fitted, rank, segmented, test_users
-from recsys.document import page
+from recsys.document import render_page
 from tests.composed import composed
 from tests.contracts.test_models import made
 
@@ -87,7 +87,10 @@ def pages(shop, tmp_path_factory):
     """The addresses of a report on data and one on a run, with every part that there can be."""
     folder = tmp_path_factory.mktemp("pages")
     gone = pd.DataFrame({"title": [None] * 4 + ["x"] * 26, LONG: [None] * 30, "_row": [True] * 30})
-    texts = {"data": page(data_sections(facts(shop, {"item": gone}))), "run": page(run_sections(whole_run(shop)))}
+    texts = {
+        "data": render_page(data_sections(facts(shop, {"item": gone}))),
+        "run": render_page(run_sections(whole_run(shop))),
+    }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text)
     return {name: (folder / f"{name}.html").as_uri() for name in texts}

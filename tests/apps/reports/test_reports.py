@@ -17,10 +17,11 @@ from recsys.apps.reports.run_document import sections as run_sections
 from recsys.apps.reports.run_report import report_run
 from recsys.apps.reports.side_tables import categories, missing, titles
 from recsys.apps.reports.test_rankings import by_history, by_popularity, fitted, per_user, rank, segmented, test_users
-from recsys.config.build import ConfigError, build
+from recsys.config.build import build
 from recsys.data.preparation.splits import GlobalTime, Random
 from recsys.data.schema import Columns
-from recsys.document import Entry, Lists, Section, page
+from recsys.document import Entry, Lists, Section, render_page
+from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate, ranking_batches
 from recsys.run import Run
 from recsys.training.module import score
@@ -169,7 +170,7 @@ def test_a_log_without_times_or_tests_has_a_page_too(tmp_path):
     frame = pd.DataFrame({"user": ["a", "a", "b"], "item": ["x", "y", "x"]})
     found = facts(prepared(tmp_path, frame, columns=Columns(timestamp=None)), {})
     assert found["days"] is found["gaps"] is found["ties"] is None
-    text = page(sections(found))
+    text = render_page(sections(found))
     assert "no user has a target in the test part" in text
     assert "without times" in text
 
@@ -258,7 +259,7 @@ def test_settings_that_differ_are_told(reported):
 
 def test_context_is_a_table_where_it_was_measured(reported):
     context = {"ndcg@10": 0.5, "fields": {"hour": {"unknown": 0.45, "shuffled": 0.4}}, "all": {"unknown": 0.3}}
-    text = page(run_sections({**reported[1], "context": context}))
+    text = render_page(run_sections({**reported[1], "context": context}))
     assert "0.4500 (-0.0500)" in text
     assert "0.4000 (-0.1000)" in text
     assert "all of them" in text
@@ -267,7 +268,7 @@ def test_context_is_a_table_where_it_was_measured(reported):
 
 def test_a_run_of_few_users_shows_no_segment(reported):
     hidden = {"two_tower": [{"segment": "1-5 events", "users": "< 20"}]}
-    text = page(run_sections({**reported[1], "by": {"history length": hidden}}))
+    text = render_page(run_sections({**reported[1], "by": {"history length": hidden}}))
     assert "not shown" in text
     assert "1-5 events" in text
 
@@ -341,7 +342,7 @@ def test_every_part_of_a_page_is_escaped():
     section = Section(
         HOSTILE, [HOSTILE], [[HOSTILE], [HOSTILE]], lists=[Lists(HOSTILE, {HOSTILE: [Entry(HOSTILE, True)]})]
     )
-    text = page([section, section])
+    text = render_page([section, section])
     assert "<script" not in text
     assert text.count("&lt;script&gt;") >= 12
 

@@ -4,7 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from recsys.config.build import ConfigError, config_dir
+from recsys.config.settings import config_dir
+from recsys.errors import ConfigError
 
 optuna = pytest.importorskip("optuna")
 

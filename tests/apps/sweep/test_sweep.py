@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from recsys.config.build import ConfigError, config_dir
+from recsys.config.settings import config_dir
+from recsys.errors import ConfigError
 from recsys.evaluation.leaderboard import leaderboard, settings_of
 from recsys.run import Run
 from tests.planted import planted_log

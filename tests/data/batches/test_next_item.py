@@ -7,7 +7,7 @@ import pytest
 from recsys.data.batches.next_item import hundredth, next_batches
 from recsys.data.batches.one_row_per_query import PrefixBatches
 from recsys.data.batches.one_row_per_user import TrainingBatches
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 from tests.planted import prepared
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recsys.data.batches.window import WindowBatches
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 
 DAY = 86_400
 

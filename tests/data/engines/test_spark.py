@@ -9,15 +9,16 @@ import pytest
 from recsys.data.features import Features
 from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.splits import GlobalTime
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import Csv, FrameSource, Parquet
+from recsys.errors import DataError
 from tests.planted import planted_baskets, planted_items, planted_log, planted_users, prepared
 
 
 @pytest.fixture(scope="module")
 def session():
     """One session for all, with all of Spark's warnings let through."""
-    pytest.importorskip("pyspark", reason="needs pyspark: pip install 'recsys[spark]'")
+    pytest.importorskip("pyspark", reason="needs pyspark: pip install 'recsys-onnx[spark]'")
     if shutil.which("java") is None:
         pytest.skip("needs Java 17 or later")
     import warnings
@@ -101,5 +102,5 @@ def test_a_spark_frame_without_spark_is_refused_in_one_line(tmp_path, monkeypatc
 
 def test_without_pyspark_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyspark.errors", None)
-    with pytest.raises(DataError, match=r"pip install 'recsys\[spark\]'"):
+    with pytest.raises(DataError, match=r"pip install 'recsys-onnx\[spark\]'"):
         prepared(tmp_path, planted_log(), spark="local[2]")

@@ -5,8 +5,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
+from recsys.errors import DataError
 from tests.data.preparation.test_filters import events
 from tests.planted import START, prepared
 

@@ -3,15 +3,14 @@
 import pandas as pd
 import pytest
 
-from recsys.config.build import ConfigError
 from recsys.data.batches.one_row_per_user import TrainingBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.features import Features
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.erased_users import FILE, Ledger, entries
-from recsys.data.schema import DataError
 from recsys.data.sources.files import Csv, FrameSource
-from recsys.pseudonyms import mark_of, pseudonym, secret
+from recsys.errors import ConfigError, DataError
+from recsys.pseudonyms import erasure_digest, pseudonym, secret_key
 from tests.planted import planted_log, planted_users, prepared
 
 KEY, VARIABLE = "k" * 32, "RECSYS_PRIVACY_KEY"
@@ -186,9 +185,9 @@ def test_an_erasure_during_a_preparation_stops_it(tmp_path):
 
 
 def test_marks_and_pseudonyms_differ():
-    key = secret(VARIABLE)
-    assert mark_of(key, "u03") != pseudonym(key, "u03")
+    key = secret_key(VARIABLE)
+    assert erasure_digest(key, "u03") != pseudonym(key, "u03")
 
 
 def write_ledger(folder, users):
-    (folder / FILE).write_text(entries(secret(VARIABLE), users, Ledger(folder, VARIABLE)))
+    (folder / FILE).write_text(entries(secret_key(VARIABLE), users, Ledger(folder, VARIABLE)))

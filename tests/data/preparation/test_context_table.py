@@ -12,8 +12,9 @@ from recsys.data.batches.one_row_per_user import TrainingBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.features import Features
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import FrameSource
+from recsys.errors import DataError
 from recsys.evaluation.context_ablation import Told, context_table, context_worth
 from recsys.evaluation.evaluate import by_user, distinct, evaluate, ranking_batches
 from recsys.export.export import exported

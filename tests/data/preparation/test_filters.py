@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from recsys.data.engines.duckdb import opened
 from recsys.data.preparation.filters import Filters, core, first_occurrences
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
+from recsys.errors import DataError
 from tests.planted import DAY, START, planted_log, prepared
 
 PAIRS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 9)), max_size=60)

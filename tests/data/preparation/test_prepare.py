@@ -21,8 +21,9 @@ from recsys.data.features import Features
 from recsys.data.preparation import prepare as module
 from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import Csv, FrameSource, Pairs, Parquet, Sequences
+from recsys.errors import DataError
 from tests.planted import START, planted_baskets, planted_items, planted_log, planted_users, prepared, successor
 
 ROOT = Path(__file__).parents[3]

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.splits import GlobalTime
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources.public import OnlineRetail
+from recsys.errors import DataError
 from tests.data.preparation.test_filters import events
 from tests.data.sources.test_public import RETAIL, needs
 from tests.planted import START, prepared

@@ -14,8 +14,9 @@ from recsys.data.batches.batch import Reader
 from recsys.data.features import Features
 from recsys.data.preparation.segments import segmented
 from recsys.data.preparation.splits import GlobalTime
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
+from recsys.errors import DataError
 from recsys.evaluation.compare import compare
 from recsys.evaluation.evaluate import evaluate, ranking_batches
 from recsys.evaluation.metrics.segments import SegmentedRanking, membership

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from recsys.data.event_log import Log
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random, without_rare_items
-from recsys.data.schema import MICROSECONDS, Columns, DataError
+from recsys.data.schema import MICROSECONDS, Columns
+from recsys.errors import DataError
 from tests.planted import START, planted_log, prepared
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from recsys.data.engines.duckdb import opened
 from recsys.data.preparation.validation import validate
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import Csv, FrameSource
+from recsys.errors import DataError
 from tests.planted import START, planted_log, prepared
 
 MOMENTS = [START, START + 3601, START + 86_400 * 200]  # winter, winter, summer

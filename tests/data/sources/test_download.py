@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from recsys.data.schema import DataError
 from recsys.data.sources.download import fetch
+from recsys.errors import DataError
 
 CONTENT = bytes(range(256)) * 10_000
 

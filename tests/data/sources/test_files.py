@@ -10,8 +10,9 @@ import pytest
 
 from recsys.data.engines.duckdb import Engine, opened
 from recsys.data.features import Features
-from recsys.data.schema import Columns, DataError
+from recsys.data.schema import Columns
 from recsys.data.sources.files import Csv, FrameSource, Json, Pairs, Parquet, Sequences
+from recsys.errors import DataError
 from tests.planted import prepared
 
 FRAME = pd.DataFrame({"user": ["007", "u 2", "ü"], "item": ["0010", "b|c;d", "#1"], "timestamp": [3, 2, 1]})

@@ -14,8 +14,9 @@ from recsys.data.engines.duckdb import opened
 from recsys.data.features import Features
 from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.splits import GlobalTime, Random
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources.public import AmazonBeauty, CompleteJourney, Frappe, MovieLens, OnlineRetail
+from recsys.errors import DataError
 from tests.planted import prepared
 
 

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.data.engines.duckdb import opened
-from recsys.data.schema import Clock, Columns, DataError
+from recsys.data.schema import Clock, Columns
 from recsys.data.sources import sql
 from recsys.data.sources.files import Csv
 from recsys.data.sources.sql import Sql, connected
+from recsys.errors import DataError
 from recsys.run import Run
 from tests.composed import composed
 from tests.data.sources.test_files import rows
@@ -123,7 +124,7 @@ def test_what_goes_wrong_names_the_database_but_not_the_password(tmp_path, lite,
 
 def test_without_sqlalchemy_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    with pytest.raises(DataError, match=r"data=sql needs SQLAlchemy: pip install 'recsys\[sql\]'"):
+    with pytest.raises(DataError, match=r"data=sql needs SQLAlchemy: pip install 'recsys-onnx\[sql\]'"):
         Sql("sqlite://", "events").identity()
 
 

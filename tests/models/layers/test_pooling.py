@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recsys.data.features import Encoder
-from recsys.data.schema import DataError
+from recsys.errors import DataError
 from recsys.models.base import Facts
 from recsys.models.layers.pooling import Pooling, RecencyPooling, make_pooling
 

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
-from recsys.config.build import ConfigError, build, check
+from recsys.config.build import build
+from recsys.config.settings import check_settings
+from recsys.errors import ConfigError
 from recsys.serving.app import create_app
 from recsys.serving.erasure_marks import digest, mark_path
 from recsys.serving.middleware.consent import Consent
@@ -129,6 +131,6 @@ def test_a_version_that_holds_an_erased_id_is_refused_and_others_are_not(artefac
 
 def test_the_server_takes_it_as_a_part(table):
     config = composed("artefact=FILE", "consent=table", f"parts.consent.table={table}", name="serve")
-    check(config)
+    check_settings(config)
     part = build(config.parts.consent)
     assert (part.purpose, part.unknown, part.keep) == ("personalise", False, {"timestamp"})

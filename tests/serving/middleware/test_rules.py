@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from recsys.config.build import ConfigError, build
+from recsys.config.build import build
+from recsys.errors import ConfigError
 from recsys.serving.app import create_app
 from recsys.serving.item_table import ItemTable
 from recsys.serving.middleware.apply_rules import Arranging

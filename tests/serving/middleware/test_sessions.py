@@ -10,7 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 from omegaconf import OmegaConf
 
-from recsys.config.build import ConfigError, build, check
+from recsys.config.build import build
+from recsys.config.settings import check_settings
+from recsys.errors import ConfigError
 from recsys.serving.app import create_app
 from recsys.serving.middleware.session_stores import Memory
 from recsys.serving.middleware.sessions import in_memory, in_redis
@@ -238,6 +240,6 @@ def test_what_is_no_address_of_a_redis_is_said_in_a_line():
 @pytest.mark.parametrize("name", ["memory", "redis"])
 def test_the_server_takes_either_by_its_settings(name):
     config = composed("artefact=model.onnx", f"sessions={name}", name="serve")
-    check(config)
+    check_settings(config)
     assert list(config.parts) == ["sessions"]
     assert build(OmegaConf.create(OmegaConf.to_container(config.parts.sessions, resolve=True))).router.routes

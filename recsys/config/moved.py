@@ -1,0 +1,65 @@
+"""Where classes of earlier layouts are now, so that run folders, registries and studies of before keep working."""
+
+MODULES = {
+    "recsys.abtest.job": "recsys.apps.abtest.commands",
+    "recsys.abtest.part": "recsys.apps.abtest.middleware",
+    "recsys.assistant.job": "recsys.apps.assistant.commands",
+    "recsys.assistant.part": "recsys.apps.assistant.middleware",
+    "recsys.benchmark.artefact": "recsys.apps.benchmark.artefact",
+    "recsys.benchmark.cold_items": "recsys.apps.benchmark.cold_items",
+    "recsys.benchmark.explain": "recsys.apps.benchmark.explain",
+    "recsys.benchmark.http": "recsys.apps.benchmark.http",
+    "recsys.benchmark.known_items": "recsys.apps.benchmark.known_items",
+    "recsys.benchmark.peers": "recsys.apps.benchmark.peers",
+    "recsys.benchmark.replay": "recsys.apps.benchmark.replay",
+    "recsys.benchmark.sessions": "recsys.apps.benchmark.sessions",
+    "recsys.benchmark.sizes": "recsys.apps.benchmark.sizes",
+    "recsys.benchmark.training": "recsys.apps.benchmark.training",
+    "recsys.benchmark.until": "recsys.apps.benchmark.until",
+    "recsys.benchmark.variety": "recsys.apps.benchmark.variety",
+    "recsys.card": "recsys.export.model_card",
+    "recsys.data.filters": "recsys.data.preparation.filters",
+    "recsys.data.next_batches": "recsys.data.batches.next_item",
+    "recsys.data.prepare": "recsys.data.preparation.prepare",
+    "recsys.data.privacy": "recsys.data.preparation.consent",
+    "recsys.data.public": "recsys.data.sources.public",
+    "recsys.data.rest_batches": "recsys.data.batches.held_out",
+    "recsys.data.sources": "recsys.data.sources.files",
+    "recsys.data.splits": "recsys.data.preparation.splits",
+    "recsys.data.sql": "recsys.data.sources.sql",
+    "recsys.data.window_batches": "recsys.data.batches.window",
+    "recsys.forecast.job": "recsys.apps.customers.forecast",
+    "recsys.insights.job": "recsys.apps.customers.segment",
+    "recsys.leaderboard": "recsys.evaluation.leaderboard",
+    "recsys.lifecycle.commands": "recsys.apps.lifecycle.commands",
+    "recsys.lifecycle.monitor": "recsys.apps.lifecycle.monitor",
+    "recsys.lifecycle.refresh": "recsys.apps.lifecycle.refresh",
+    "recsys.lifecycle.shadow": "recsys.apps.lifecycle.shadow",
+    "recsys.looking.data_report": "recsys.apps.reports.data_report",
+    "recsys.looking.run_report": "recsys.apps.reports.run_report",
+    "recsys.models.blocks": "recsys.models.layers.blocks",
+    "recsys.models.ease": "recsys.models.baselines.ease",
+    "recsys.models.item_knn": "recsys.models.baselines.item_knn",
+    "recsys.models.personal_frequency": "recsys.models.baselines.personal_frequency",
+    "recsys.models.popularity": "recsys.models.baselines.popularity",
+    "recsys.models.recent_popularity": "recsys.models.baselines.recent_popularity",
+    "recsys.privacy.audit": "recsys.apps.privacy.audit",
+    "recsys.privacy.forget": "recsys.apps.privacy.forget",
+    "recsys.serving.arranging": "recsys.serving.middleware.apply_rules",
+    "recsys.serving.consent": "recsys.serving.middleware.consent",
+    "recsys.serving.rules": "recsys.serving.middleware.rules",
+    "recsys.serving.sessions": "recsys.serving.middleware.sessions",
+    "recsys.training.rowwise": "recsys.training.optimizers",
+    "recsys.training.trackers": "recsys.training.loggers",
+}
+"""module of 0.1 → module today; classes keep their names unless RENAMED lists them"""
+
+RENAMED: dict[str, str] = {}
+"""class or function in its module of today, by its old name → its new path"""
+
+
+def current_target(target: str) -> str:
+    """The path of today for a `_target_`; paths that never moved are returned unchanged."""
+    module, _, name = target.rpartition(".")
+    path = f"{MODULES.get(module, module)}.{name}"
+    return RENAMED.get(path, path)

@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 
 from recsys.data.dataset import Dataset
-from recsys.data.features import Features
-from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.prepare import prepare
 from recsys.data.preparation.splits import LeaveOneOut, Split
-from recsys.data.schema import Clock, Columns
+from recsys.data.settings import DataSettings
 from recsys.data.sources.files import FrameSource, Source
 
 DAY = 86_400
@@ -88,12 +86,9 @@ def planted_users(n_users: int = 40) -> pd.DataFrame:
 
 def prepared(folder: Path, source: Source | pd.DataFrame, split: Split | None = None, **settings: Any) -> Dataset:
     """The prepared dataset of a source or of a frame of events, by default leave-one-out."""
-    defaults: dict[str, Any] = {
-        "name": "planted", "columns": Columns(), "clock": Clock(), "filters": Filters(), "features": Features(),
-        "exclude_seen": True, "seed": 0,
-    }  # fmt: skip
     source = FrameSource(source) if isinstance(source, pd.DataFrame) else source
-    return prepare(**{**defaults, **settings}, source=source, split=split or LeaveOneOut(), folder=str(folder))
+    data = DataSettings(**{"name": "planted", **settings}, source=source, folder=str(folder))
+    return prepare(data, split or LeaveOneOut())
 
 
 def _shuffled(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from recsys.config.build import build
 from recsys.data.dataset import Dataset
 from recsys.data.features import Features
 from recsys.data.preparation.consent import Privacy
+from recsys.data.preparation.prepare import prepare
 from recsys.data.preparation.segments import segmented
 from recsys.data.preparation.splits import LeaveOneOut
 from recsys.data.sources.files import FileSource
@@ -118,6 +119,5 @@ def _events(path: str, run: Run, folder: str) -> Dataset:
         raise ConfigError(f"there is no file '{path}'; members and others are logs like the run's own")
     node = run.config.data
     features = Features(context=list(node.features.context), separator=node.features.separator)
-    new = {"source": FileSource(path), "split": LeaveOneOut(), "features": features, "privacy": Privacy()}
-    found: Dataset = build(node, folder=folder, **new)
-    return found
+    new = {"source": FileSource(path), "features": features, "privacy": Privacy()}
+    return prepare(build(node, folder=folder, **new), LeaveOneOut())

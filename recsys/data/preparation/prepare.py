@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -20,18 +20,16 @@ from recsys.data.dataset import Dataset
 from recsys.data.engines.duckdb import Engine, Frame, opened
 from recsys.data.engines.spark import SparkEngine
 from recsys.data.event_log import before, read_log
-from recsys.data.features import Features
-from recsys.data.preparation.consent import Privacy, guarded, renamed
+from recsys.data.preparation.consent import guarded, renamed
 from recsys.data.preparation.context_table import with_moments
 from recsys.data.preparation.erased_users import Ledger
-from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.pack import pack, side_tables
 from recsys.data.preparation.refunds import without_refunds
 from recsys.data.preparation.splits import Split, without_new_users, without_rare_items
 from recsys.data.preparation.validation import validate
 from recsys.data.preparation.vocabulary import FILES, Vocabulary, renumbered
-from recsys.data.schema import Clock, Columns
-from recsys.data.sources.files import Source, Tables
+from recsys.data.schema import Columns
+from recsys.data.settings import DataSettings
 from recsys.errors import DataError
 
 FORMAT = 3
@@ -39,60 +37,33 @@ DAY = 86_400
 log = logging.getLogger(__name__)
 
 
-def prepare(
-    name: str,
-    source: Source,
-    columns: Columns,
-    clock: Clock,
-    filters: Filters,
-    features: Features,
-    exclude_seen: bool,
-    folder: str,
-    seed: int,
-    split: Split,
-    target_events: Sequence[str] | None = None,
-    refund_events: Sequence[str] = (),
-    privacy: Privacy = Privacy(),  # noqa: B008 - frozen
-    vocabulary: str | None = None,
-    memory: str = "4GB",
-    spark: str | None = None,
-) -> Dataset:
-    """The prepared dataset of a source, from `folder` if the same was prepared before.
+def prepare(settings: DataSettings, split: Split) -> Dataset:
+    """The prepared dataset of a source, from `settings.folder` if the same was prepared before.
 
-    `exclude_seen` says whether rankings leave out what the user already had; `seed` shuffles rows inside
-    baskets; `target_events` are what is predicted (None: all), other events are history alone; events of the types
-    `refund_events` take purchases back; `privacy` says who is let in, besides those who are in the ledger of the erased
-    that lies in `folder`. Users, items and values of the dataset in the folder `vocabulary` keep their numbers, others
-    are appended. Beyond `memory` DuckDB spills to disk; with `spark`, a master, Spark prepares in its place. Raises
-    DataError for input that cannot be used; then nothing is left behind.
+    Nobody in the folder's list of erased users is let in. Raises DataError for input that cannot be used; then nothing
+    is left behind.
     """
-    features.refuse_later(columns)
-    spec = {
-        "format": FORMAT, "name": name, "source": source.identity(), "columns": _prepared(columns),
-        "clock": asdict(clock), "filters": asdict(filters), "features": features.describe(),
-        "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split), "refund_events": list(refund_events),
-        "target_events": None if target_events is None else list(target_events),
-        **privacy.describe(),
-    }  # fmt: skip
-    if vocabulary is not None:
-        spec["vocabulary"] = _identity(Path(vocabulary))
-    old = Vocabulary.read(vocabulary) if vocabulary else Vocabulary()
+    settings.features.refuse_later(settings.columns)
+    spec = _specification(settings, split)
+    old = Vocabulary.read(settings.vocabulary) if settings.vocabulary else Vocabulary()
     fingerprint = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
-    path = Path(folder) / f"{name}-{fingerprint[:16]}"
+    path = Path(settings.folder) / f"{settings.name}-{fingerprint[:16]}"
     if (path / "metadata.json").exists():
         log.info("dataset: reusing %s", path)
         return Dataset(path)
     log.info("dataset: preparing %s", path)
     _sweep(path)
     with _staged(path) as work:
-        kind = partial(SparkEngine, master=spark) if spark else partial(Engine, memory=memory)
-        with opened(work / "stages", kind) as engine:
-            ledger = Ledger(Path(folder), privacy.key)
-            if any(user in ledger for user in map(str, old.users)):
-                raise DataError(f"vocabulary='{vocabulary}' holds users who were erased; train anew without it")
-            guards = privacy, ledger, old
-            _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec, *guards)
-            if Ledger(Path(folder), privacy.key).marks != ledger.marks:
+        spark, memory = settings.spark, settings.memory
+        make_engine = partial(SparkEngine, master=spark) if spark else partial(Engine, memory=memory)
+        with opened(work / "stages", make_engine) as engine:
+            erased = Ledger(Path(settings.folder), settings.privacy.key)
+            if any(user in erased for user in map(str, old.users)):
+                raise DataError(
+                    f"vocabulary='{settings.vocabulary}' holds users who were erased; train anew without it"
+                )
+            _write(work, engine, settings, split, spec, erased, old)
+            if Ledger(Path(settings.folder), settings.privacy.key).marks != erased.marks:
                 raise DataError("users were erased while the data were prepared; run the command again")
         shutil.rmtree(work / "stages")
     return Dataset(path)
@@ -101,27 +72,24 @@ def prepare(
 def _write(
     work: Path,
     engine: Engine,
-    tables: Tables,
-    columns: Columns,
-    clock: Clock,
-    filters: Filters,
-    features: Features,
+    settings: DataSettings,
     split: Split,
     spec: dict[str, Any],
-    privacy: Privacy,
-    ledger: Ledger,
+    erased: Ledger,
     old: Vocabulary,
 ) -> None:
-    brought = tuple(dict.fromkeys((*features.brought, *privacy.columns)))
+    columns, clock, filters, features = settings.columns, settings.clock, settings.filters, settings.features
+    tables = settings.source.read(engine)
+    brought = tuple(dict.fromkeys((*features.brought, *settings.privacy.columns)))
     events = with_moments(tables.events, tables.moments, columns, clock, features, engine)
     valid = validate(events, columns, clock, brought, engine)
-    valid = guarded(valid, privacy, ledger, features.brought, engine)
-    valid = without_refunds(valid, spec["refund_events"], spec["target_events"] or filters.events, engine)
+    valid = guarded(valid, settings.privacy, erased, features.brought, engine)
+    valid = without_refunds(valid, settings.refund_events, settings.target_events or filters.events, engine)
     engine.write(valid.quarantine, work / "quarantine.parquet")
     ids = _sort(filters.select(valid.events), engine)
     side = side_tables(tables, columns, features, engine)
     engine.close()  # its memory is the log's now
-    read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])
+    read = read_log(work / "stages" / "sorted.parquet", features.brought, settings.target_events, settings.seed)
     if len(old.items):
         read, ids = renumbered(read, ids, old)
     filtered = filters.reduce(read)
@@ -139,7 +107,7 @@ def _write(
         "events": len(parts.log),
     }
     if "user" in side:
-        side["user"].index = side["user"].index.map(renamed(privacy))
+        side["user"].index = side["user"].index.map(renamed(settings.privacy))
     facts = pack(work, parts, ids, side, features, clock.zone, old)
     metadata = {**spec, "zone": clock.zone, "counts": counts, "cuts": parts.cuts, **facts}
     (work / "metadata.json").write_text(json.dumps(metadata, indent=1))
@@ -198,6 +166,29 @@ def _sweep(path: Path) -> None:
         with suppress(FileNotFoundError):  # another process sweeps too
             if max(file.stat().st_mtime for file in (left, *left.rglob("*"))) < time.time() - DAY:
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _specification(settings: DataSettings, split: Split) -> dict[str, Any]:
+    """What a prepared dataset depends on."""
+    targets = settings.target_events
+    spec = {
+        "format": FORMAT,
+        "name": settings.name,
+        "source": settings.source.identity(),
+        "columns": _prepared(settings.columns),
+        "clock": asdict(settings.clock),
+        "filters": asdict(settings.filters),
+        "features": settings.features.describe(),
+        "exclude_seen": settings.exclude_seen,
+        "seed": settings.seed,
+        "split": _describe(split),
+        "refund_events": list(settings.refund_events),
+        "target_events": None if targets is None else list(targets),
+        **settings.privacy.describe(),
+    }
+    if settings.vocabulary is not None:
+        spec["vocabulary"] = _identity(Path(settings.vocabulary))
+    return spec
 
 
 def _prepared(columns: Columns) -> dict[str, Any]:

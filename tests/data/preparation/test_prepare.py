@@ -255,7 +255,7 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch, late):
 
 KILLED = """
 import os, signal
-from recsys.data import {module} as module
+from recsys.data.preparation import {module} as module
 from tests.planted import planted_log, prepared
 def die(*arguments, **settings):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -17,7 +17,7 @@ from onnx import ModelProto
 from recsys.config.build import build
 from recsys.data.batches.batch import tensors
 from recsys.data.dataset import Dataset
-from recsys.data.new_items import Extended, extended
+from recsys.data.new_items import DatasetWithNewItems, add_new_items
 from recsys.errors import ConfigError
 from recsys.evaluation.compare import model_name
 from recsys.export.check import Asker, CheckError, FileScorer, check_answers, check_ranking
@@ -66,7 +66,7 @@ def export(run: Run, config: DictConfig) -> None:
     said = manifest["precision"]
     ndcg = next(name for name in said["file"] if name.startswith("ndcg"))
     rows = any(isinstance(child, UserRow) for child in model.children())
-    new = f", {len(dataset.new)} new items" if isinstance(dataset, Extended) else ""
+    new = f", {len(dataset.new_ids)} new items" if isinstance(dataset, DatasetWithNewItems) else ""
     unknown = ", whom it does not know: users=true keeps their ids" if rows and not config.users else ""
     print(  # noqa: T201 - the command's answer
         f"{run.folder / FILE}: {size / 2**20:.1f} MiB, {said['tables']}, top 10 overlap {said['overlap@10']:.4f}, "
@@ -74,14 +74,14 @@ def export(run: Run, config: DictConfig) -> None:
     )
 
 
-def _with_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> Extended:
+def _with_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> DatasetWithNewItems:
     """The dataset with the items of a table, which the model takes too."""
     if isinstance(model, ClosedForm):
         raise ConfigError(f"{model_name(run.config)} knows items by their events alone and can take no new_items")
     settings = run.config.data
-    found = extended(dataset, path, build(settings.columns), build(settings.features))
+    found = add_new_items(dataset, path, build(settings.columns), build(settings.features))
     assert isinstance(model, Trainable)
-    model.append(tensors(found.columns))
+    model.append(tensors(found.new_features))
     return found
 
 

@@ -4,7 +4,7 @@ import logging
 
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.data.dataset import Dataset, UntilTest
+from recsys.data.dataset import Dataset, TrainPlusValidation
 from recsys.errors import ConfigError
 from recsys.models.base import Model, Trainable
 from recsys.run import Run
@@ -27,7 +27,7 @@ def refitted(config: DictConfig, dataset: Dataset, run: Run) -> tuple[Model, Mod
         raise ConfigError("refit=true is for models that are trained; a closed form is fitted to validation anyway")
     epochs = run.read_json("training")["epoch"] + 1
     log.info("training anew on validation's events too: %s epochs", epochs)
-    whole, model = UntilTest(dataset.folder), seeded(config, dataset)
+    whole, model = TrainPlusValidation(dataset.folder), seeded(config, dataset)
     assert isinstance(model, Trainable)
     model.prepare(whole)
     longer = OmegaConf.merge(config, {"trainer": {"max_epochs": epochs, "max_time": None, "limit_val_batches": 0}})
@@ -39,4 +39,4 @@ def refitted(config: DictConfig, dataset: Dataset, run: Run) -> tuple[Model, Mod
 
 def learned_from(config: DictConfig, dataset: Dataset) -> Dataset:
     """The dataset whose training part a run of the configuration has learned from."""
-    return UntilTest(dataset.folder) if config.get("refit") else dataset
+    return TrainPlusValidation(dataset.folder) if config.get("refit") else dataset

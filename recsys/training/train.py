@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from recsys.data.preparation.segments import joined
+from recsys.data.preparation.segments import read_segment_file
 from recsys.evaluation.compare import compare
 from recsys.models.base import ClosedForm
 from recsys.run import Run, peak_rss_mb
@@ -39,7 +39,7 @@ def evaluate(run: Run, segments: str | None = None) -> None:
     dataset = load_dataset(run.config)
     if segments is not None:
         users = [str(raw) for raw in dataset.raw_users().to_pylist()]
-        dataset.joined["user.segment"] = joined(users, Path(segments))
+        dataset.extra_segments["user.segment"] = read_segment_file(users, Path(segments))
     validated = restore(run.config, dataset, run, VALIDATED) if run.has_weights(VALIDATED) else None
     metrics, text = compare(restore(run.config, dataset, run), dataset, run.config, validated)
     run.write_json("evaluation", metrics)

@@ -17,10 +17,10 @@ from omegaconf import OmegaConf
 
 from recsys.config.build import build
 from recsys.config.settings import check_settings
-from recsys.data.engines.duckdb import Engine, Frame, opened
-from recsys.data.preparation.pack import side_tables
-from recsys.data.preparation.refunds import without_refunds
-from recsys.data.preparation.validation import validate
+from recsys.data.engines.duckdb import Engine, Frame, open_engine
+from recsys.data.preparation.refunds import remove_refunds
+from recsys.data.preparation.side_tables import select_side_tables
+from recsys.data.preparation.validation import validate_events
 from recsys.data.settings import DataSettings
 from recsys.errors import ConfigError, DataError
 
@@ -126,16 +126,16 @@ def read_ledger(settings: DataSettings) -> Ledger:
     columns, clock, filters, features = settings.columns, settings.clock, settings.filters, settings.features
     target_events = settings.target_events
     Path(settings.folder).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".ledger-", dir=settings.folder) as work, opened(Path(work)) as engine:
+    with TemporaryDirectory(prefix=".ledger-", dir=settings.folder) as work, open_engine(Path(work)) as engine:
         tables = settings.source.read(engine)
         extra = (columns.money,) if columns.money else ()
-        valid = validate(tables.events, columns, clock, extra, engine)
-        valid = without_refunds(valid, settings.refund_events, target_events or filters.events, engine)
+        valid = validate_events(tables.events, columns, clock, extra, engine)
+        valid = remove_refunds(valid, settings.refund_events, target_events or filters.events, engine)
         events = filters.select(valid.events)
         if target_events is not None:
             events = events.filter(nw.col("event").is_in(list(target_events)))
         rows = _rows(events, columns.money, engine)
-        side = side_tables(tables, columns, features, engine)
+        side = select_side_tables(tables, columns, features, engine)
     if rows.empty:
         raise DataError("the filters leave no purchase; relax data.filters or data.target_events")
     rows["day"] = days(rows.pop("timestamp").to_numpy(), clock.zone, "us")

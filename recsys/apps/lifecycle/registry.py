@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from recsys.data.dataset import Dataset
-from recsys.data.preparation.vocabulary import FILES as VOCABULARY
+from recsys.data.preparation.vocabulary import VOCABULARY_FILES as VOCABULARY
 from recsys.errors import ConfigError
 from recsys.export.export import TABLES
 from recsys.run import Run, write_text

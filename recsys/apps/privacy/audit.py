@@ -14,7 +14,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.features import Features
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.prepare import prepare
-from recsys.data.preparation.segments import segmented
+from recsys.data.preparation.segments import encode_segments
 from recsys.data.preparation.splits import LeaveOneOut
 from recsys.data.sources.files import FileSource
 from recsys.errors import ConfigError
@@ -85,7 +85,7 @@ def _groups(dataset: Dataset) -> dict[str, tuple[list[str], np.ndarray]]:
         numbers["days known"] = np.floor((dataset.timestamps.max() - dataset.timestamps[first]) / 86_400)
     found = {}
     for name, column in numbers.items():
-        values, codes = segmented(pd.Series(column), "|")
+        values, codes = encode_segments(pd.Series(column), "|")
         found[name] = list(values), np.concatenate([np.zeros_like(codes[:1]), codes])
     return found | {name: of for name, of in dataset.segments().items() if name.startswith("user.")}
 

@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.config.build import build
 from recsys.data.dataset import Dataset
-from recsys.data.engines.duckdb import opened
+from recsys.data.engines.duckdb import open_engine
 from recsys.data.features import Features
-from recsys.data.preparation.consent import renamed
-from recsys.data.preparation.pack import side_tables
+from recsys.data.preparation.consent import make_pseudonymizer
+from recsys.data.preparation.side_tables import select_side_tables
 from recsys.data.settings import DataSettings
 from recsys.errors import ConfigError
 
@@ -39,7 +39,7 @@ def read(settings: DataSettings) -> Tables:
     """The tables of a source, indexed by id as text, and a column `_row` that is never null."""
     columns = settings.columns
     Path(settings.folder).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".looking-", dir=settings.folder) as work, opened(Path(work)) as engine:
+    with TemporaryDirectory(prefix=".looking-", dir=settings.folder) as work, open_engine(Path(work)) as engine:
         tables = settings.source.read(engine)
         keys = {"item": (tables.items, columns.item), "user": (tables.users, columns.user)}
         names = {
@@ -47,9 +47,11 @@ def read(settings: DataSettings) -> Tables:
             for kind, (table, key) in keys.items()
             if table is not None and key in table.columns
         }
-        found = side_tables(tables, columns, Features(user=names.get("user", ()), item=names.get("item", ())), engine)
+        found = select_side_tables(
+            tables, columns, Features(user=names.get("user", ()), item=names.get("item", ())), engine
+        )
     if "user" in found:
-        found["user"].index = found["user"].index.map(renamed(settings.privacy))
+        found["user"].index = found["user"].index.map(make_pseudonymizer(settings.privacy))
     return {kind: table.assign(_row=True) for kind, table in found.items()}
 
 

@@ -7,7 +7,7 @@ from recsys.data.batches.one_row_per_user import TrainingBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.features import Features
 from recsys.data.preparation.consent import Privacy
-from recsys.data.preparation.erased_users import FILE, Ledger, entries
+from recsys.data.preparation.erased_users import ERASED_FILE, ErasedUsers, format_erased_users
 from recsys.data.sources.files import Csv, FrameSource
 from recsys.errors import ConfigError, DataError
 from recsys.pseudonyms import erasure_digest, pseudonym, secret_key
@@ -152,7 +152,7 @@ def test_the_erased_do_not_come_back(tmp_path):
     assert found.metadata["counts"]["erased"] == own.sum()
     never_had = prepared(tmp_path / "other", planted_log()[~own])
     assert found.metadata["arrays"] == never_had.metadata["arrays"]
-    assert "u03" not in (tmp_path / FILE).read_text()
+    assert "u03" not in (tmp_path / ERASED_FILE).read_text()
 
 
 def test_a_vocabulary_with_the_erased_is_refused(tmp_path):
@@ -181,7 +181,7 @@ def test_an_erasure_during_a_preparation_stops_it(tmp_path):
 
     with pytest.raises(DataError, match="erased while"):
         prepared(tmp_path, Slow(planted_log()))
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [ERASED_FILE]
 
 
 def test_marks_and_pseudonyms_differ():
@@ -190,4 +190,4 @@ def test_marks_and_pseudonyms_differ():
 
 
 def write_ledger(folder, users):
-    (folder / FILE).write_text(entries(secret_key(VARIABLE), users, Ledger(folder, VARIABLE)))
+    (folder / ERASED_FILE).write_text(format_erased_users(secret_key(VARIABLE), users, ErasedUsers(folder, VARIABLE)))

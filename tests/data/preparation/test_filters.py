@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.data.engines.duckdb import opened
-from recsys.data.preparation.filters import Filters, core, first_occurrences
+from recsys.data.engines.duckdb import open_engine
+from recsys.data.preparation.filters import Filters, find_core, find_first_occurrences
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut
 from recsys.data.schema import Columns
 from recsys.errors import DataError
@@ -37,7 +37,7 @@ def plain_core(pairs, user_core, item_core):
 @given(PAIRS, st.integers(1, 5), st.integers(1, 5))
 def test_core_against_a_plain_reference(pairs, user_core, item_core):
     users, items = coded(pairs)
-    mask = core(users, items, user_core, item_core)
+    mask = find_core(users, items, user_core, item_core)
     kept = list(zip(users[mask].tolist(), items[mask].tolist(), strict=True))
     assert kept == plain_core(list(zip(users.tolist(), items.tolist(), strict=True)), user_core, item_core)
 
@@ -45,7 +45,7 @@ def test_core_against_a_plain_reference(pairs, user_core, item_core):
 @given(PAIRS, st.integers(1, 4), st.integers(1, 4), st.randoms())
 def test_core_holds_every_set_that_is_dense_enough(pairs, user_core, item_core, random):
     users, items = coded(pairs)
-    mask = core(users, items, user_core, item_core)
+    mask = find_core(users, items, user_core, item_core)
     some = [pair for pair in zip(users.tolist(), items.tolist(), strict=True) if random.random() < 0.8]
     dense = Counter(plain_core(some, user_core, item_core))
     assert not dense - Counter(zip(users[mask].tolist(), items[mask].tolist(), strict=True))
@@ -58,7 +58,7 @@ def test_first_occurrences_against_a_set(pairs):
     for pair in zip(users.tolist(), items.tolist(), strict=True):
         expected.append(pair not in seen)
         seen.add(pair)
-    assert first_occurrences(users, items).tolist() == expected
+    assert find_first_occurrences(users, items).tolist() == expected
 
 
 def events(dataset):
@@ -111,7 +111,7 @@ LIMIT = st.one_of(st.none(), st.sampled_from(["2024-01-01", "2024-01-31"]))
 )
 @settings(max_examples=40, deadline=None)
 def test_rows_kept_against_a_plain_comparison(tmp_path_factory, rows, kinds, least, start, end):
-    with opened(tmp_path_factory.mktemp("select")) as engine:
+    with open_engine(tmp_path_factory.mktemp("select")) as engine:
         frame = pd.DataFrame(rows, columns=["timestamp", "event", "value"])
         frame["timestamp"] *= 1_000_000
         kept = Filters(events=kinds, min_value=least, start=start, end=end).select(engine.from_frame(frame))

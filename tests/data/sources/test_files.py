@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from recsys.data.engines.duckdb import Engine, opened
+from recsys.data.engines.duckdb import Engine, open_engine
 from recsys.data.features import Features
 from recsys.data.schema import Columns
 from recsys.data.sources.files import Csv, FrameSource, Json, Pairs, Parquet, Sequences
@@ -21,7 +21,7 @@ EVENTS = list(FRAME.astype(str).itertuples(index=False, name=None))
 
 def rows(source, folder, *names):
     """The events of a source as tuples of text, in the order of their ordinals."""
-    with opened(folder / "stages") as engine:
+    with open_engine(folder / "stages") as engine:
         frame = source.read(engine).events.sort("_row").collect("pandas").to_native()
     assert frame["_row"].tolist() == list(range(len(frame)))
     return list(frame[list(names) or ["user", "item", "timestamp"]].astype(str).itertuples(index=False, name=None))
@@ -69,7 +69,7 @@ def test_too_little_memory_says_which_setting_to_raise(tmp_path):
     FRAME.to_csv(tmp_path / "log.csv", index=False)
     with (
         pytest.raises(DataError, match=r"Out of Memory.*; raise data\.memory"),
-        opened(tmp_path, partial(Engine, memory="1MB")) as engine,
+        open_engine(tmp_path, partial(Engine, memory="1MB")) as engine,
     ):
         engine.keep(engine.read_csv(tmp_path / "log.csv"), "read")
 
@@ -142,7 +142,7 @@ def test_side_tables_are_read_by_the_name_of_their_file(tmp_path, suffix):
     else:
         table.to_csv(path, index=False) if "csv" in suffix else table.to_json(path, orient="records", lines=True)
     FRAME.to_csv(tmp_path / "log.csv")
-    with opened(tmp_path / "stages") as engine:
+    with open_engine(tmp_path / "stages") as engine:
         found = Csv(str(tmp_path / "log.csv"), items=str(path)).read(engine).items.collect("pandas").to_native()
     assert found[["item", "aisle"]].to_numpy().tolist() == [["01", "x"]]
 

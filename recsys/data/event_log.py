@@ -169,7 +169,7 @@ def _find_targets(event_types: Array | None, names: Sequence[str] | None) -> tup
     present = {str(name) for name in pd.unique(event_types) if name is not None}
     missing = set(names) - present
     if missing:
-        raise DataError(f"no event is {sorted(missing)}, named in data.target_events; there are: {sorted(present)}")
+        raise DataError(f"data.target_events names {sorted(missing)}, which no event has; there are: {sorted(present)}")
     return event_types, np.isin(event_types.astype(str), list(names))
 
 

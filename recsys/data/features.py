@@ -48,9 +48,11 @@ class Features:
 
     def __post_init__(self) -> None:
         if self.text and TEXT in self.item:
-            raise DataError(f"features.item names '{TEXT}', which is what features.text makes; rename that column")
+            raise DataError(
+                f"features.item names '{TEXT}', which is the name of the feature made by features.text; rename that column"
+            )
         if self.text_dim < 1:
-            raise DataError(f"features.text_dim={self.text_dim} is no number of dimensions; use 1 or more")
+            raise DataError(f"features.text_dim={self.text_dim} is invalid: expected a whole number ≥ 1")
         if not self.separator:
             raise DataError("features.separator is empty; write a text that no value contains")
         for name in self.segments:

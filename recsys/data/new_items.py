@@ -103,7 +103,7 @@ def add_new_items(dataset: Dataset, path: str, columns: Columns, features: Featu
 
 def _check_new_ids(ids: "pd.Index[str]", dataset: Dataset, path: str) -> None:
     if ids.empty:
-        raise DataError(f"new_items='{path}' holds no item")
+        raise DataError(f"new_items='{path}' contains no items")
     trained = set(map(str, dataset.raw_items().to_pylist()[: dataset.n_items]))
     for is_wrong, reason in ((ids.isin(trained), "is in the model already"), (ids.duplicated(), "occurs twice")):
         if is_wrong.any():

@@ -65,6 +65,6 @@ def parse_timestamp(text: str, setting: str) -> int:
     try:
         parsed = datetime.fromisoformat(str(text))
     except ValueError as error:
-        raise DataError(f"{setting}='{text}' is no time; write 2024-01-31 or 2024-01-31T12:00Z") from error
+        raise DataError(f"{setting}='{text}' is not a time; write 2024-01-31 or 2024-01-31T12:00Z") from error
     parsed = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     return (parsed - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

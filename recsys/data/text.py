@@ -122,7 +122,7 @@ def hash_text_encoder(name: str) -> str:
     folder = Path(name)
     if not (folder / "modules.json").exists():
         raise DataError(
-            f"data.features.text_encoder='{name}' is no folder of a sentence-transformers model: it has no "
+            f"data.features.text_encoder='{name}' is not the folder of a sentence-transformers model: it has no "
             "modules.json; write tfidf or the path of one"
         )
     digest = hashlib.sha256()
@@ -147,7 +147,7 @@ def _fit_terms(texts: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     """The terms that occur in at least two texts and their idf (T,); DataError if there are none."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    nothing = "data.features.text: the texts of the training items have nothing in common; name other columns"
+    nothing = "data.features.text: no term occurs in the texts of two training items; name other columns"
     try:
         vectorizer = TfidfVectorizer(min_df=2, **TFIDF_OPTIONS).fit(texts)
     except ValueError as error:

@@ -141,7 +141,7 @@ def test_the_fingerprint_covers_texts_and_only_where_there_are_some():
 
 
 def test_without_words_the_error_says_so():
-    with pytest.raises(DataError, match="nothing in common"):
+    with pytest.raises(DataError, match="no term occurs in the texts of two training items"):
         fit_text_encoder(["", ".", "words"], 2, "tfidf", 2)
 
 
@@ -228,7 +228,7 @@ def test_new_items_in_every_precision(run, precision):
         (pd.concat([NEW, NEW]), "'n-space' occurs twice"),
         (NEW.drop(columns="title"), "column 'title' is missing from the new item table"),
         (NEW.rename(columns={"item": "sku"}), "column 'item' is missing"),
-        (NEW[:0], "holds no item"),
+        (NEW[:0], "contains no items"),
     ],
 )
 def test_what_cannot_be_appended_is_named(run, tmp_path, table, message):

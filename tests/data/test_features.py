@@ -197,7 +197,9 @@ def test_what_features_lack_is_named(tmp_path, items, features, complaint):
 
 
 def test_hours_need_times(tmp_path):
-    with pytest.raises(DataError, match=r"features.context names hour: name the times under data.columns.timestamp"):
+    with pytest.raises(
+        DataError, match=r"features.context=hour needs times; name the column under data.columns.timestamp"
+    ):
         prepared(tmp_path, planted_log(), columns=Columns(timestamp=None), features=Features(context=["hour"]))
 
 

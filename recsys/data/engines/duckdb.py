@@ -96,13 +96,13 @@ class Engine:
             f"SELECT DISTINCT json_type(json), json_keys(json) FROM ({objects})", [escape_path(path)]
         ).fetchall()
         if any(json_type != "OBJECT" for json_type, _ in types_and_keys):
-            raise DataError(f"'{path}' holds more than objects; write one object a line, or one array of objects")
+            raise DataError(f"'{path}' holds more than objects; write one object per line, or one array of objects")
         keys = sorted({key for _, row in types_and_keys for key in row})
         names = fill_column_names(keys, f"'{path}'", "rename one")
         twice = next((key for _, row in types_and_keys for key, n in Counter(row).items() if n > 1), None)
         if not keys or twice is not None:
             fault = "holds no object" if not keys else f"has the key '{twice}' twice in one object"
-            raise DataError(f"'{path}' {fault}; write one object a line, with each key once")
+            raise DataError(f"'{path}' {fault}; write one object per line, with each key once")
         columns = ", ".join(
             f"{extract_json_value(key)} AS {quote_name(name)}" for key, name in zip(keys, names, strict=True)
         )
@@ -216,13 +216,13 @@ def _explain_engine_error(text: str) -> str:
     """The engine's message as one line, without its remedies, which name settings that recsys does not have."""
     unwritable = re.search(r'Could not write file \\?"(.+?)\\?": ([^"]+)', text)
     if unwritable:
-        return f"'{unwritable[1]}' cannot be written ({unwritable[2].strip()}); make room or choose another data.folder"
+        return f"'{unwritable[1]}' cannot be written ({unwritable[2].strip()}); free disk space or choose another data.folder"
     file = re.search(r"\n\s*file = (.+)", text)
     complaint = " ".join(re.split(r"\n+\s*(?:Possible|file =)", text)[0].split())
     if complaint.startswith("Out of Memory"):
-        return f"{complaint}; raise data.memory, or make room where data.folder lies"
+        return f"{complaint}; raise data.memory, or free space on the disk of data.folder"
     prefix = f"'{file[1]}': " if file else ""
-    return f"{prefix}{complaint}; mend the source, or read it yourself and hand in a frame"
+    return f"{prefix}{complaint}; fix the source, or read it yourself and pass a frame"
 
 
 def _with_row_numbers(relation: Any) -> Frame:

@@ -17,7 +17,7 @@ def to_arrow_table(frame: Any) -> pa.Table:
         return nw.from_native(frame, eager_only=True).to_arrow()
     except (TypeError, pa.ArrowException, NarwhalsError) as error:
         frame_type, reason = f"{type(frame).__module__}.{type(frame).__name__}", " ".join(str(error).split())
-        remedy = "hand in a pandas, Polars or Arrow frame with one type a column"
+        remedy = "pass a pandas, Polars or Arrow frame with one type per column"
         raise DataError(f"a {frame_type} cannot be read as a table ({reason}); {remedy}") from error
 
 
@@ -26,5 +26,7 @@ def fill_column_names(names: Sequence[str], source: str, remedy: str) -> list[st
     names = [name.strip() or f"column{position}" for position, name in enumerate(names)]
     twice = [name for name, n in Counter(name.lower() for name in names).items() if n > 1]
     if twice:
-        raise DataError(f"{source} has the column '{twice[0]}' twice (in whatever case); {remedy}")
+        raise DataError(
+            f"{source} has the column '{twice[0]}' twice (upper and lower case count as the same); {remedy}"
+        )
     return names

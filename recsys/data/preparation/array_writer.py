@@ -155,7 +155,7 @@ class ArrayWriter:
 
     def _derive(self, name: str) -> tuple[Array, Encoder]:
         if self.events.timestamps is None:
-            raise DataError(f"features.context names {name}: name the times under data.columns.timestamp")
+            raise DataError(f"features.context={name} needs times; name the column under data.columns.timestamp")
         encoder = Encoder("category", tuple(map(str, range(TIME_FEATURES[name]))))
         return derive_time_feature(name, to_seconds(self.events.timestamps), self.zone)[:, None], encoder
 
@@ -181,7 +181,7 @@ def _warn_of_item_column(name: str, items: Array, codes: Array) -> None:
     pairs = np.unique(np.stack([items, codes[:, 0]])[:, filled], axis=1)
     n_items = len(np.unique(pairs[0]))
     if len(pairs[0]) == n_items and len(np.unique(pairs[1])) > 1 and filled.sum() > 2 * n_items:
-        log.warning("context '%s' has one value for each item: it describes what was chosen; leave it out", name)
+        log.warning("context '%s' has one value per item, so it reveals the target; leave it out", name)
 
 
 def _write_ids(folder: Path, name: str, raw_ids: pd.Series, n_events: Array) -> None:

@@ -72,7 +72,9 @@ def apply_consent(
     refused = _count_refused(events)
     kept = valid.counts["kept"] - refused.total()
     if not kept:
-        raise DataError(f"no event is left of {valid.counts['kept']:,}: {dict(refused)}; see data.{CONSENT_SETTING}")
+        raise DataError(
+            f"none of the {valid.counts['kept']:,} events is left: {dict(refused)}; see data.{CONSENT_SETTING}"
+        )
     unused = ["refused", *(f"extra_{name}" for name in privacy.columns if name not in extra)]
     kept_events, kept_quarantine = (
         frame.filter(nw.col("refused").is_null()).drop(unused) for frame in (events, quarantine)

@@ -27,7 +27,9 @@ def join_context_table(tables: Tables, columns: Columns, clock: Clock, features:
     if table is None:
         return events
     if columns.timestamp is None:
-        raise DataError("data.source.moments is joined by the hour: name the times under data.columns.timestamp")
+        raise DataError(
+            "data.source.moments is joined by the hour and needs times; name the column under data.columns.timestamp"
+        )
     roles = {role: name for role in JOIN_KEYS if (name := getattr(columns, role)) is not None}
     names = _select_names(events, table, roles, features)
     context = engine.keep(_add_keys(table.select(*roles.values(), *names), roles, clock, engine), "moments")
@@ -45,10 +47,10 @@ def _select_names(events: Frame, table: Frame, roles: dict[str, str], features: 
     if missing or not names:
         lacking = ", ".join(missing) or f"columns of data.features.context ({', '.join(features.context_columns)})"
         raise DataError(
-            f"the table of moments lacks {lacking}; there are: {', '.join(c for c in table.columns if c != '_row')}"
+            f"the table data.source.moments lacks {lacking}; there are: {', '.join(c for c in table.columns if c != '_row')}"
         )
     if both := [name for name in names if name in events.columns]:
-        raise DataError(f"column {both[0]} is in the events and in the table of moments; rename one")
+        raise DataError(f"column {both[0]} is in the events and in the table data.source.moments; rename one")
     return names
 
 
@@ -74,4 +76,4 @@ def _check_unique(table: Frame, keys: list[str]) -> None:
         row = rows[0]
         at_place = f"place '{row['_place']}' and " if "_place" in row else ""
         hour = f"the hour from {row['_hour'] * 3600} s since 1970"
-        raise DataError(f"the table of moments has {row['n']} rows for {at_place}{hour}; keep one")
+        raise DataError(f"the table data.source.moments has {row['n']} rows for {at_place}{hour}; keep one")

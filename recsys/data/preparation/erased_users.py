@@ -23,7 +23,7 @@ class ErasedUsers:
             self._key = secret_key(variable)
             self.digests = self.path.read_text(encoding="utf-8").split()
             if self.digests[:1] != [erasure_digest(self._key, "")]:
-                raise DataError(f"'{self.path}' was written with another key than that in {variable}; set the old one")
+                raise DataError(f"'{self.path}' was written with a key other than that in {variable}; set the old key")
         self._of_users = set(self.digests[1:])
 
     def __contains__(self, user: str) -> bool:

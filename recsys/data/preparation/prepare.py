@@ -82,7 +82,7 @@ def _write_dataset(work: Path, settings: DataSettings, split: Split, vocabulary:
 
 def _check_vocabulary(vocabulary: Vocabulary, erased: ErasedUsers, settings: DataSettings) -> None:
     if any(user in erased for user in map(str, vocabulary.users)):
-        raise DataError(f"vocabulary='{settings.vocabulary}' holds users who were erased; train anew without it")
+        raise DataError(f"vocabulary='{settings.vocabulary}' contains users who were erased; train again without it")
 
 
 def _read_valid_events(tables: Tables, settings: DataSettings, erased: ErasedUsers, engine: Engine) -> ValidatedEvents:
@@ -102,12 +102,14 @@ def _filter_and_split(
     """The split log and how many events each step kept or dropped; DataError where nothing is left for training."""
     filtered = filters.reduce(events)
     if not len(filtered):
-        raise DataError(f"the filters leave no event of {valid_counts['kept']:,}; relax data.filters")
+        raise DataError(f"the filters leave none of the {valid_counts['kept']:,} events; relax data.filters")
     common = drop_rare_items(split(filtered), filters.item_min_training)
     split_log = drop_new_users(common, filters.user_min_training)
     offsets = split_log.log.offsets
     if not mask_before(split_log.bounds[: len(offsets) - 1, 0], offsets).any():
-        raise DataError(f"the split leaves no event for training of {len(filtered):,}; relax data.filters or the split")
+        raise DataError(
+            f"the split leaves none of the {len(filtered):,} events for training; relax data.filters or the split"
+        )
     counts = {
         **valid_counts,
         "filtered_out": valid_counts["kept"] - len(filtered),

@@ -43,7 +43,7 @@ def _check_columns(events: Frame) -> None:
         raise DataError("data.refund_events needs a column 'event'; name it under data.columns.event")
     if "timestamp" not in events.columns and "basket" not in events.columns:
         remedy = "name one under data.columns.timestamp or .basket"
-        raise DataError(f"data.refund_events needs times or baskets to find what was taken back; {remedy}")
+        raise DataError(f"data.refund_events needs times or baskets to find the refunded purchase; {remedy}")
 
 
 def _read_refunds_and_purchases(events: Frame, refunds: Sequence[str], purchases: Sequence[str] | None) -> list[Row]:

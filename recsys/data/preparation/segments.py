@@ -42,7 +42,7 @@ def read_segment_file(user_ids: list[str], path: Path) -> tuple[list[str], np.nd
     except (FileNotFoundError, pa.ArrowInvalid):
         table = pd.DataFrame()
     if not {"user", "name_at_cut"} <= set(table.columns):
-        raise DataError(f"segments='{path}' is no segments.parquet; write one with recsys segment run=RUN")
+        raise DataError(f"segments='{path}' is not a segments.parquet file; write one with recsys segment run=RUN")
     names = align_rows(table.set_index("user"), user_ids, "user")["name_at_cut"]
     values, codes = encode_segments(names, "|")
     return list(values), np.concatenate([np.zeros_like(codes[:1]), codes])

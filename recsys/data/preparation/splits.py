@@ -82,9 +82,7 @@ class GlobalTime:
     def __post_init__(self) -> None:
         _check_ask(self.ask)
         if self.ask == "event" and self.targets != "all":
-            raise DataError(
-                f"split.ask=event asks for every event, split.targets={self.targets} for one; leave one out"
-            )
+            raise DataError(f"split.ask=event needs split.targets=all, but it is {self.targets}; change one of the two")
         if self.targets not in ("all", "first", "last"):
             raise DataError(f"split.targets='{self.targets}' is unknown; use all, first or last")
         if not 0 < self.validation < self.quantile < 1:
@@ -165,7 +163,9 @@ class ColdItems(Random):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (0 < self.share < 1 and self.hide >= 0 and (self.hide + 1) * self.share <= 1):
-            raise DataError(f"split: share={self.share} has no part number hide={self.hide}; the first is 0")
+            raise DataError(
+                f"split: share={self.share}, hide={self.hide} is invalid: expected 0 < share < 1 and hide from 0 to 1 / share - 1"
+            )
 
     def __call__(self, log: EventLog) -> SplitLog:
         """The log without the dropped events, and where the parts of each user start."""

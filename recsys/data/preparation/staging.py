@@ -17,7 +17,7 @@ DAY = 86_400
 def stage_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its name when the block ends without an error."""
     if path.exists():
-        raise DataError(f"'{path}' is no whole dataset, for it lacks metadata.json; delete that folder")
+        raise DataError(f"'{path}' is not a complete dataset: it lacks metadata.json; delete that folder")
     work = path.with_name(f".{path.name}-{uuid4().hex}")
     try:
         work.mkdir(parents=True)
@@ -29,7 +29,7 @@ def stage_folder(path: Path) -> Iterator[Path]:
                 raise
     except OSError as error:
         raise DataError(
-            f"dataset '{path}' cannot be written ({error}); make room or choose another data.folder"
+            f"dataset '{path}' cannot be written ({error}); free disk space or choose another data.folder"
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -45,7 +45,7 @@ class Vocabulary:
         if self.text is not None and self.text.identity != hash_text_encoder(features.text_encoder):
             raise DataError(
                 f"texts were encoded by '{self.text.name}' in data.vocabulary and now by '{features.text_encoder}'; "
-                "keep data.features.text_encoder, or train anew without vocabulary"
+                "keep data.features.text_encoder, or train again without vocabulary"
             )
         return self.text
 
@@ -87,7 +87,7 @@ def extend_encoder(new: Encoder, old: Encoder | None, name: str) -> Encoder:
     if new.kind != old.kind:
         raise DataError(
             f"column '{name}' is a {new.kind} and was a {old.kind} in data.vocabulary; "
-            "mend the column, or train anew without vocabulary"
+            "fix the column, or train again without vocabulary"
         )
     values = dict.fromkeys((*old.values, *new.values))
     return replace(old, values=tuple(values), width=max(old.width, new.width))

@@ -29,7 +29,7 @@ def download_file(address: str, path: Path, md5: str | None = None) -> Path:
             error.close()
         relative = f"{path.parent.name}/{path.name}"
         remedy = f"download it yourself to '{path}', or set RECSYS_DATA to the folder that holds {relative}"
-        raise DataError(f"'{path.name}' could not be fetched from {address} ({error}); {remedy}") from error
+        raise DataError(f"'{path.name}' could not be downloaded from {address} ({error}); {remedy}") from error
     return path
 
 

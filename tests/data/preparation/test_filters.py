@@ -142,7 +142,7 @@ def test_window_is_exact_to_the_microsecond(tmp_path):
 @pytest.mark.parametrize("moment", ["soon", "NaT", "", "2024-13-01"])
 @pytest.mark.parametrize("setting", ["start", "end"])
 def test_a_window_that_is_no_time(tmp_path, moment, setting):
-    with pytest.raises(DataError, match=rf"data.filters.{setting}='{moment}' is no time; write 2024-01-31"):
+    with pytest.raises(DataError, match=rf"data.filters.{setting}='{moment}' is not a time; write 2024-01-31"):
         prepared(tmp_path, planted_log(), filters=Filters(**{setting: moment}))
 
 
@@ -163,7 +163,7 @@ def test_a_filter_without_its_column_names_it(tmp_path, filters, column):
 
 @pytest.mark.parametrize("filters", [Filters(user_core=99), Filters(item_core=9999), Filters(start="2200-01-01")])
 def test_filters_that_leave_nothing_say_so(tmp_path, filters):
-    with pytest.raises(DataError, match=r"the filters leave no event of [\d,]+; relax data.filters"):
+    with pytest.raises(DataError, match=r"the filters leave none of the [\d,]+ events; relax data.filters"):
         prepared(tmp_path, planted_log(), filters=filters)
     assert list(tmp_path.iterdir()) == []
 

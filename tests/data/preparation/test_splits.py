@@ -148,7 +148,7 @@ def test_random_settings_are_checked_at_once(settings):
 
 
 def test_a_cut_that_is_no_time():
-    with pytest.raises(DataError, match=r"split.cut='soon' is no time"):
+    with pytest.raises(DataError, match=r"split.cut='soon' is not a time"):
         GlobalTime(cut="soon")(make_log([[1] * 10]))
 
 

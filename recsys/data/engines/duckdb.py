@@ -216,7 +216,8 @@ def _explain_engine_error(text: str) -> str:
     """The engine's message as one line, without its remedies, which name settings that recsys does not have."""
     unwritable = re.search(r'Could not write file \\?"(.+?)\\?": ([^"]+)', text)
     if unwritable:
-        return f"'{unwritable[1]}' cannot be written ({unwritable[2].strip()}); free disk space or choose another data.folder"
+        reason = unwritable[2].strip()
+        return f"'{unwritable[1]}' cannot be written ({reason}); free disk space or choose another data.folder"
     file = re.search(r"\n\s*file = (.+)", text)
     complaint = " ".join(re.split(r"\n+\s*(?:Possible|file =)", text)[0].split())
     if complaint.startswith("Out of Memory"):

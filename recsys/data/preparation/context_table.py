@@ -47,7 +47,8 @@ def _select_names(events: Frame, table: Frame, roles: dict[str, str], features: 
     if missing or not names:
         lacking = ", ".join(missing) or f"columns of data.features.context ({', '.join(features.context_columns)})"
         raise DataError(
-            f"the table data.source.moments lacks {lacking}; there are: {', '.join(c for c in table.columns if c != '_row')}"
+            f"the table data.source.moments lacks {lacking}; "
+            f"there are: {', '.join(name for name in table.columns if name != '_row')}"
         )
     if both := [name for name in names if name in events.columns]:
         raise DataError(f"column {both[0]} is in the events and in the table data.source.moments; rename one")

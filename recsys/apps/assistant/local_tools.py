@@ -1,4 +1,4 @@
-"""What a command starts with: the file, the catalogue, and whose functions they are."""
+"""The five functions over a model file in this process, and the customer whose functions they are."""
 
 import asyncio
 import threading
@@ -9,53 +9,55 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from recsys.apps.assistant.catalogue import read
-from recsys.apps.assistant.search import Index
-from recsys.apps.assistant.tools import Tools
+from recsys.apps.assistant.catalogue_file import read_catalogue
+from recsys.apps.assistant.search import ProductIndex
+from recsys.apps.assistant.tools import Histories, ShopTools
 from recsys.config.build import build
 from recsys.errors import ConfigError
 from recsys.serving.explain import explain
 from recsys.serving.recommender import Recommender, RequestError
 from recsys.serving.schemas import Answer, Ask, Asked, answered, checked
 
-Histories = Mapping[str, Sequence[str]]
 
+def load_tools(
+    model_file: str, catalogue: str, columns: Mapping[str, str | None], threads: int, parts: Mapping[str, Any]
+) -> ShopTools:
+    """The functions for a customer without a history; `parts` configures middleware around the model.
 
-def nobodys_tools(
-    artefact: str, catalogue: str, columns: Mapping[str, str | None], threads: int, parts: Mapping[str, Any]
-) -> Tools:
-    """The functions for somebody without a history; ConfigError for a file that is not there or none of ours."""
-    products = read(catalogue, columns)
+    Raises ConfigError for a file that is missing or was not written by `recsys export`.
+    """
+    products = read_catalogue(catalogue, columns)
     try:
-        recommender = Recommender(artefact, threads)
+        recommender = Recommender(model_file, threads)
     except RequestError as error:
         raise ConfigError(str(error)) from error
-    ask = asking(recommender, [build(OmegaConf.create(part)) for part in parts.values()])
-    return Tools(products, Index(products), ask, partial(explain, recommender))
+    middleware = [build(OmegaConf.create(settings)) for settings in parts.values()]
+    answer_request = wrap_recommender(recommender, middleware)
+    return ShopTools(products, ProductIndex(products), answer_request, partial(explain, recommender))
 
 
-def asking(recommender: Recommender, parts: Sequence[Any] = ()) -> Callable[[Asked], Answer]:
-    """A file's answer to one question, with parts around it, from the outermost one. Parts keep to one event loop."""
+def wrap_recommender(recommender: Recommender, middleware: Sequence[Any] = ()) -> Callable[[Asked], Answer]:
+    """A function that answers one request through the middleware, outermost first, which keeps to one event loop."""
 
-    async def ask_model(asked: list[Asked]) -> list[Answer]:
-        questions = [checked(recommender, one) for one in asked]
+    async def answer_all(requests: list[Asked]) -> list[Answer]:
+        questions = [checked(recommender, request) for request in requests]
         return [answered(recommender.answer([question], allow)[0]) for question, allow in questions]
 
-    ask: Ask = ask_model
-    for part in reversed(parts):
-        ask = partial(part, then=ask)
-    around = ask
+    answer: Ask = answer_all
+    for layer in reversed(middleware):
+        answer = partial(layer, then=answer)
+    outermost = answer
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
 
-    async def ask_all(asked: Asked) -> Answer:
-        return (await around([asked]))[0]
+    async def answer_one(request: Asked) -> Answer:
+        return (await outermost([request]))[0]
 
-    return lambda asked: asyncio.run_coroutine_threadsafe(ask_all(asked), loop).result()
+    return lambda request: asyncio.run_coroutine_threadsafe(answer_one(request), loop).result()
 
 
 def read_histories(path: str | None) -> Histories:
-    """Raw ids by user, of a Parquet file with the columns user and history; ConfigError."""
+    """Raw ids by user, from a Parquet file with the columns user and history. Raises ConfigError."""
     if path is None:
         return {}
     from pyarrow import ArrowInvalid, parquet
@@ -72,10 +74,13 @@ def read_histories(path: str | None) -> Histories:
     return {str(user): [str(item) for item in history or ()] for user, history in rows}
 
 
-def customer_of(
+def resolve_customer(
     customer: str | int | None, history: Sequence[str | int], histories: Histories
 ) -> tuple[str | None, tuple[str, ...]]:
-    """Who asks, and their raw ids: those given, else those of the file; ConfigError for a customer it does not have."""
+    """The customer's name and raw ids: `history` if not empty, else those of the file.
+
+    Raises ConfigError for a customer that the file does not have.
+    """
     name = None if customer is None else str(customer)
     if name is None or history:
         return name, tuple(map(str, history))

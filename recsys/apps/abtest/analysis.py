@@ -52,7 +52,7 @@ class AnalysisResult:
 
     @property
     def has_mismatch(self) -> bool:
-        """Whether the groups differ in size from the plan by more than chance explains."""
+        """Whether the sizes of the groups differ from the plan by more than chance explains."""
         return self.mismatch_p_value < MISMATCH_LEVEL
 
 
@@ -122,7 +122,7 @@ def _compare_with_control(
 
 
 def _test_settings(variants: pd.Series, design: AbtestDesign, name: str, n_planned: float | None) -> dict[str, Any]:
-    """tea-tasting's settings of a metric; a watched test uses the normal interval that is as wide as the sequence's."""
+    """tea-tasting's settings of a metric; the interval of a watched test is as wide as its confidence sequence."""
     level = compute_single_look_alpha(len(variants), n_planned, design.alpha) if n_planned else design.alpha
     return {
         "confidence_level": 1 - level,
@@ -157,7 +157,7 @@ def _estimates(result: Any) -> dict[str, float]:
 
 
 def _detectable_change(frame: pd.DataFrame, name: str, design: AbtestDesign, settings: Mapping[str, Any]) -> float:
-    # the normal distribution: for large samples SciPy's non-central t is not a number
+    # with the normal distribution: SciPy's non-central t returns NaN for large samples
     test = build_ratio_metric(name, design.covariates.get(name), **{**settings, "use_t": False})
     return abs(float(test.solve_power(frame)[0].rel_effect_size))
 

@@ -25,13 +25,13 @@ def assign_variant(name: str, unit: str, shares: Mapping[str, float], traffic: f
 
 
 def hash_to_fraction(salt: str, unit: str) -> float:
-    """A number in [0, 1) that depends only on `salt` and `unit`, and is unrelated for any other pair."""
+    """A number in [0, 1) that depends only on `salt` and `unit`; other pairs give unrelated numbers."""
     digest = hashlib.blake2b(f"{salt}:{unit}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / 2**53
 
 
 def log_unit_id(unit: str, key: str | None) -> str:
-    """The id that the exposure log has for a unit: 32 hex digits of HMAC-SHA256 under `key`, or the unit if no key."""
+    """A unit's id in the exposure log: 32 hex digits of HMAC-SHA256 under `key`, or the unit itself without a key."""
     if key is None:
         return unit
     return hmac.new(key.encode(), unit.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:32]
@@ -43,11 +43,12 @@ def resolve_shares(
     """The share of each variant, equal shares by default. Raises ConfigError for an invalid plan."""
     values = [1 / max(len(variants), 1)] * len(variants) if shares is None else list(shares)
     if len(variants) < 2 or len(set(variants)) < len(variants):
-        raise ConfigError(f"variants={list(variants)} are no two different ones; control comes first")
+        raise ConfigError(f"variants={list(variants)} is invalid: expected at least two different names, control first")
     if len(values) != len(variants) or min(values) <= 0 or not math.isclose(sum(values), 1, abs_tol=1e-6):
         raise ConfigError(
-            f"shares={values} are not one for each of variants={list(variants)}, positive, that add up to 1"
+            f"shares={values} is invalid: expected one positive share for each of variants={list(variants)}, which add "
+            "up to 1"
         )
     if not 0 < traffic <= 1:
-        raise ConfigError(f"traffic={traffic} is no share of the units; give one above 0, at most 1")
+        raise ConfigError(f"traffic={traffic} is invalid: expected a fraction above 0 and at most 1")
     return dict(zip(variants, values, strict=True))

@@ -32,10 +32,15 @@ def plan(
     alpha: float,
     power: float,
 ) -> list[str]:
-    """Lines on the weeks that a test needs, and on what shorter ones detect. Raises ConfigError and DataError."""
-    _check_levels(alpha, power, customers)
-    if effect == 0 or effect <= -1 or weekly <= 0:
-        raise ConfigError(f"effect={effect}, weekly={weekly}: give a relative change such as 0.05, and units a week")
+    """Lines with the weeks that a test needs, and the changes that shorter ones detect.
+
+    Raises ConfigError and DataError.
+    """
+    _check_levels(alpha, power)
+    _check_units("weekly", weekly)
+    _check_units("customers", customers)
+    if effect == 0 or effect <= -1:
+        raise ConfigError(f"effect={effect} is invalid: expected a relative change above -1 such as 0.05, and not 0")
     level = planning.compute_live_alpha(alpha) if live else alpha
     test = planning.AbtestPlan(resolve_shares(variants, shares, traffic), level, power)
     past = _past_metric(table, metric, covariate, mean, sd, correlation)
@@ -45,9 +50,9 @@ def plan(
     effects = [planning.compute_smallest_effect(past, units, test) for units in units_by_week]
     weeks = math.ceil(n_needed / units_per_week)
     best = planning.compute_smallest_effect(past, customers or n_needed, test)
-    duration = f"{weeks:,} weeks at {units_per_week:,.0f} new ones a week"
+    duration = f"{weeks:,} weeks at {units_per_week:,.0f} new units per week"
     return [
-        f"A change of {effect:+.1%} takes {n_needed:,} units: {duration}.",
+        f"Detecting a change of {effect:+.1%} takes {n_needed:,} units: {duration}.",
         planning.format_plan_table(units_by_week, effects, power),
         planning.advise_on_duration(weeks, n_needed, customers, best),
     ]
@@ -86,11 +91,12 @@ def analyze(
     power: float,
     live: int | None,
 ) -> list[str]:
-    """Lines with sample ratio, table and decisions of a test whose units are the rows of `table`.
+    """Lines with the sample ratio, the table and the decisions of a test whose units are the rows of `table`.
 
     Raises ConfigError and DataError.
     """
-    _check_levels(alpha, power, live)
+    _check_levels(alpha, power)
+    _check_units("live", live)
     fractions, guardrails, covariates = resolve_shares(variants, shares), guardrails or {}, covariates or {}
     _check_metrics(metrics, guardrails, covariates, fewer_is_better)
     design = AbtestDesign(variants[0], fractions, metrics, guardrails, covariates, fewer_is_better, alpha, power, live)
@@ -101,7 +107,7 @@ def analyze(
     if not shown:
         return describe_result(analyze_variants(frame, design, variant), design)
     if unit is None or name is None:
-        raise ConfigError("shown= also takes unit=COLUMN and name=TEST")
+        raise ConfigError("shown= also needs unit=COLUMN and name=TEST")
     frame, line = keep_exposed_units(frame, unit, shown, name, key)
     return [line, *describe_result(analyze_variants(frame, design), design)]
 
@@ -115,21 +121,26 @@ def _past_metric(
     correlation: float,
 ) -> planning.PastMetric:
     if (table is None) == (mean is None):
-        raise ConfigError("give either table=FILE metric=COLUMN, or mean=VALUE (and sd=VALUE, unless it is a share)")
+        raise ConfigError("give either table=FILE metric=COLUMN, or mean=VALUE (with sd=VALUE, unless it is a rate)")
     if mean is not None:
         return planning.PastMetric.from_moments(mean, sd, correlation)
     assert table is not None
     if metric is None:
-        raise ConfigError("metric is not set; write metric=COLUMN or metric=OVER/UNDER")
+        raise ConfigError("metric is not set; write metric=COLUMN or metric=NUMERATOR/DENOMINATOR")
     return planning.PastMetric.from_table(read_units(table, []), metric, covariate)
 
 
-def _check_levels(alpha: float, power: float, n_units: int | None) -> None:
-    """Raises ConfigError for probabilities outside 0 to 1 and for numbers of units below 1."""
-    if not (0 < alpha < 1 and 0 < power < 1):
-        raise ConfigError(f"alpha={alpha}, power={power}: give chances between 0 and 1, such as 0.05 and 0.8")
-    if n_units is not None and n_units <= 0:
-        raise ConfigError(f"{n_units} is no number of units; give at least 1, or null")
+def _check_levels(alpha: float, power: float) -> None:
+    """Raises ConfigError for probabilities outside 0 to 1."""
+    for name, value in (("alpha", alpha), ("power", power)):
+        if not 0 < value < 1:
+            raise ConfigError(f"{name}={value} is invalid: expected a probability between 0 and 1")
+
+
+def _check_units(name: str, value: int | None) -> None:
+    """Raises ConfigError for a number of units below 1."""
+    if value is not None and value <= 0:
+        raise ConfigError(f"{name}={value} is invalid: expected a whole number of units ≥ 1")
 
 
 def _check_metrics(
@@ -140,7 +151,7 @@ def _check_metrics(
         raise ConfigError("metrics is empty; name at least one, such as metrics=[spend]")
     for name in (*covariates, *fewer):
         if name not in (*metrics, *guardrails):
-            raise ConfigError(f"'{name}' is neither among metrics={list(metrics)} nor guardrails={list(guardrails)}")
+            raise ConfigError(f"'{name}' is neither in metrics={list(metrics)} nor in guardrails={list(guardrails)}")
     for name, tolerance in guardrails.items():
         if tolerance == 0:
-            raise ConfigError(f"guardrails.{name}=0 has no direction; -0.01 allows a fall by 1 %, 0.01 a rise")
+            raise ConfigError(f"guardrails.{name}=0 has no direction; -0.01 allows a fall by 1%, 0.01 a rise by 1%")

@@ -9,9 +9,9 @@ BETTER, WORSE, UNCLEAR = "better", "worse", "not shown"
 METRIC_VERDICTS = (BETTER, WORSE, UNCLEAR)
 HELD, BROKEN, OPEN = "held", "broken", "not known yet"
 BLOCKED = (
-    f"No decision: so unequal groups come by chance less than once in {1 / MISMATCH_LEVEL:,.0f} tests. Units are lost "
-    "or counted twice in one of them, and every figure would be off. Look for redirects, crashes, bots and filters "
-    "that touch one variant only, for units that changed variant, and whether all were exposed by the same rule."
+    f"No decision: chance makes groups this unequal in fewer than 1 of {1 / MISMATCH_LEVEL:,.0f} tests. One variant "
+    "loses units or counts them twice, so every figure would be biased. Look for redirects, crashes, bots and filters "
+    "that affect only one variant, for units that changed variant, and for variants that are exposed by other rules."
 )
 
 
@@ -38,7 +38,7 @@ def classify_effect(effect: MetricEffect, design: AbtestDesign) -> str:
 def check_guardrail(effect: MetricEffect, tolerance: float) -> str:
     """Whether the interval is on the good side of the tolerated change (held), on the other (broken), or across it."""
     low, high = effect.relative_low - tolerance, effect.relative_high - tolerance
-    if tolerance > 0:  # it must not rise by more
+    if tolerance > 0:  # the metric must not rise by more than the tolerance
         low, high = -high, -low
     return HELD if low > 0 else BROKEN if high < 0 else OPEN
 
@@ -57,29 +57,32 @@ def decide_on_variant(effects: list[MetricEffect], design: AbtestDesign) -> str:
         return f"Keep {design.control}: {name} breaks the guardrail {_list_effects(guardrails[BROKEN])}."
     if metrics[WORSE] and metrics[BETTER]:
         better, worse = _list_effects(metrics[BETTER]), _list_effects(metrics[WORSE])
-        return f"For people to weigh: {name} wins {better} and loses {worse}."
+        return f"Weigh it yourself: {name} is better on {better} and worse on {worse}."
     if metrics[WORSE]:
         return f"Keep {design.control}: {name} is worse on {_list_effects(metrics[WORSE])}."
     if metrics[BETTER] and guardrails[OPEN]:
         return (
-            f"Not yet: {name} is better on {_list_effects(metrics[BETTER])}, but whether the guardrail holds is open "
-            f"for {_list_effects(guardrails[OPEN])}; run on as planned, or plan a longer test."
+            f"Not yet: {name} is better on {_list_effects(metrics[BETTER])}, but it is not yet clear whether it "
+            f"breaks the guardrail {_list_effects(guardrails[OPEN])}; continue as planned, or plan a longer test."
         )
     if metrics[BETTER]:
         unclear = ", ".join(effect.metric for effect in metrics[UNCLEAR])
-        note = f"; no change is shown of {unclear}" if unclear else ""
+        note = f"; no change is shown for {unclear}" if unclear else ""
         return f"Take {name}: it is better on {_list_effects(metrics[BETTER])}{note}."
     return _describe_no_difference(name, metrics[UNCLEAR], design)
 
 
 def _describe_no_difference(name: str, effects: list[MetricEffect], design: AbtestDesign) -> str:
-    changes = ", ".join(f"{effect.metric} {effect.detectable_change:.1%}" for effect in effects)
+    changes = ", ".join(f"{effect.detectable_change:.1%} in {effect.metric}" for effect in effects)
     advice = (
-        "go on looking, or stop" if design.live else "do not run on until it looks better: that finds what is not there"
+        "continue to look, or stop"
+        if design.live
+        else "do not continue until it looks better, which finds differences that do not exist"
     )
     return (
-        f"No difference is shown between {name} and {design.control}: {_list_effects(effects)}. That is no proof of "
-        f"none: a test of this size finds, in {design.power:.0%} of cases, a change of {changes} or more. "
+        f"No difference is shown between {name} and {design.control}: {_list_effects(effects)}. That does not prove "
+        f"that there is none: in {design.power:.0%} of cases, a test of this size detects a change of "
+        f"{changes} or more. "
         f"Keep {design.control} or the simpler of the two; {advice}."
     )
 
@@ -100,8 +103,8 @@ def _format_p_value(value: float) -> str:
 
 def _describe_counts(result: AnalysisResult, design: AbtestDesign) -> str:
     counts = ", ".join(f"{name} {count:,}" for name, count in result.counts.items())
-    plan = "/".join(f"{100 * design.shares[name]:g}" for name in result.counts)
-    return f"units: {counts}; planned {plan} %, p = {result.mismatch_p_value:.2g}"
+    shares = "/".join(f"{100 * design.shares[name]:g}%" for name in result.counts)
+    return f"units: {counts}; planned shares {shares}, sample ratio test p = {result.mismatch_p_value:.2g}"
 
 
 def _format_effects(effects: list[MetricEffect], design: AbtestDesign) -> str:
@@ -119,10 +122,10 @@ def _format_effect(effect: MetricEffect, design: AbtestDesign) -> dict[str, str]
         design.control: f"{effect.control:.5g}",
         "treated": f"{effect.treatment:.5g}",
         "difference": f"{effect.treatment - effect.control:+.4g}",
-        f"{1 - design.alpha:.0%} of it": f"{effect.low:+.4g} to {effect.high:+.4g}",
-        "relative": f"{effect.relative:+.1%}",
+        f"{1 - design.alpha:.0%} interval": f"{effect.low:+.4g} to {effect.high:+.4g}",
+        "relative change": f"{effect.relative:+.1%}",
         "p": _format_p_value(effect.p_value),
-        "adjusted": _format_p_value(effect.adjusted_p_value) if decides else "",
-        "CUPED saved": f"{effect.variance_reduction:.0%}" if has_covariate else "",
-        "says": verdict,
+        "adjusted p": _format_p_value(effect.adjusted_p_value) if decides else "",
+        "variance removed": f"{effect.variance_reduction:.0%}" if has_covariate else "",
+        "verdict": verdict,
     }

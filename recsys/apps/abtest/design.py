@@ -28,7 +28,9 @@ def check_variants(column: pd.Series, design: AbtestDesign, counts: Mapping[str,
     """Raises DataError for variants that the design does not name and for variants with fewer than 2 units."""
     unknown = sorted(set(column) - set(counts))
     if unknown:
-        raise DataError(f"column '{column.name}' holds {unknown[:3]}, which shares={dict(design.shares)} does not name")
+        raise DataError(
+            f"column '{column.name}' holds {unknown[:3]}, which variants={list(design.shares)} lacks; add them"
+        )
     small = [name for name, count in counts.items() if count < 2]
     if small:
         raise DataError(f"variant '{small[0]}' has {counts[small[0]]} units; each needs at least 2")
@@ -38,9 +40,11 @@ def check_metric_columns(frame: pd.DataFrame, design: AbtestDesign) -> None:
     """Raises DataError for cells without a finite number, and for metrics that are constant or not positive."""
     for name in list_metric_columns(design):
         if not pd.api.types.is_numeric_dtype(frame[name]):
-            raise DataError(f"column '{name}' holds {frame[name].iloc[0]!r}, no number")
+            raise DataError(f"column '{name}' holds {frame[name].iloc[0]!r}, which is not a number")
         if n_empty := int((~np.isfinite(frame[name].astype(float))).sum()):
-            raise DataError(f"column '{name}' has {n_empty:,} empty cells; write 0 for units to whom nothing happened")
+            raise DataError(
+                f"column '{name}' has {n_empty:,} empty or infinite cells; write 0 for units without events"
+            )
     for name in (*design.metrics, *design.guardrails):
         numerator, *denominator = name.split("/")
         if frame[numerator].nunique() == 1:
@@ -50,7 +54,7 @@ def check_metric_columns(frame: pd.DataFrame, design: AbtestDesign) -> None:
         for column in (numerator, *denominator):
             if frame[column].sum() <= 0:
                 raise DataError(
-                    f"column '{column}' adds up to {frame[column].sum()}; changes are shares of a positive mean"
+                    f"column '{column}' adds up to {frame[column].sum()}; relative changes need a positive mean"
                 )
 
 

@@ -1,7 +1,7 @@
 """The exposure log: the lists that customers were shown, one JSON object per line.
 
 Keys: `time` (seconds since 1970, UTC), `unit` (raw id or keyed hash; null if the request named no customer), `test`
-and `variant` (null outside a test), `items` in the order shown and, where they apply, `chances` (for each item its
+and `variant` (null outside a test), `items` in the order shown and, if they apply, `chances` (for each item its
 probability at its position, from exploring rules) and `teams` (for each item the variant whose ranking it comes from).
 
 Standard library only.
@@ -35,7 +35,7 @@ def read_exposures(path: str | Path) -> Iterator[dict[str, Any]]:
             except (ValueError, KeyError, TypeError):
                 n_broken += 1
     if n_broken:
-        log.warning("%s lines of '%s' are no exposures and were left out", f"{n_broken:,}", path)
+        log.warning("%s lines of '%s' are not exposures and were skipped", f"{n_broken:,}", path)
 
 
 def read_shown_items(path: str | Path) -> Iterator[dict[str, Any]]:

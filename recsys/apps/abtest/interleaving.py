@@ -62,7 +62,7 @@ def estimate_preference(first: npt.ArrayLike, second: npt.ArrayLike, level: floa
     signs = np.sign(np.asarray(second, float) - np.asarray(first, float))
     n_units = int(np.count_nonzero(signs))
     if not n_units:
-        raise ValueError("no unit clicked one ranking more than the other; wait for clicks")
+        raise ValueError("no unit clicked one ranking more than the other; wait for more clicks")
     test = binomtest(int((signs > 0).sum()), n_units)
     low, high = test.proportion_ci(level)
     return ClickPreference(float(test.statistic), float(low), float(high), float(test.pvalue), n_units)

@@ -42,7 +42,7 @@ class Variants:
         self.name, self.traffic = name, traffic
         self.shares = resolve_shares(variants, shares, traffic)
         if set(files) != set(variants[1:]):
-            raise ConfigError(f"files name {sorted(files)}; give one for each of {list(variants[1:])}")
+            raise ConfigError(f"files={dict(files)} is invalid: expected one file for each of {list(variants[1:])}")
         self._models = {
             variant: load_variant_model(path, control, Limits(**limits), threads) for variant, path in files.items()
         }
@@ -70,9 +70,9 @@ class Variants:
 
 
 class Interleaved:
-    """Drafts every list from the server's file and another one. `about.teams` gives the file of each item by its id, so
-    that middleware further out may move or drop items.
+    """Drafts every list from the server's file and another one.
 
+    `about.teams` gives the file of each item by its id, so that middleware further out may move or drop items.
     The innermost middleware; settings as in configs/abtest/interleaved.yaml. Raises ConfigError.
     """
 
@@ -90,21 +90,24 @@ class Interleaved:
         items, sides = interleave_rankings(control.items, treatment.items, k, self._random)
         teams = {item: ("control", "treatment")[side] for item, side in zip(items, sides, strict=True)}
         about = control.about | {"test": self.name, "variant": "interleaved", "teams": teams}
-        scores = [float(len(items) - position) for position in range(len(items))]  # those of two files do not compare
+        scores = [
+            float(len(items) - position) for position in range(len(items))
+        ]  # scores of two files are not comparable
         return control.model_copy(update={"items": items, "scores": scores, "about": about})
 
 
 class Exposures:
-    """Writes one line to the exposure log for every list before it leaves the server; goes outside all middleware that
-    moves items.
+    """Writes one line to the exposure log for every list before it leaves the server.
 
-    With a `key`, `unit` is a keyed hash of the customer. If the log cannot be written, the answer leaves all the same.
+    Put it outside all middleware that moves items.
+
+    With a `key`, `unit` is a keyed hash of the customer. If the log cannot be written, the answer is sent all the same.
     """
 
     def __init__(self, path: str, key: str | None) -> None:
         self.path, self.key = Path(path), key
         if not self.path.parent.is_dir():
-            raise ConfigError(f"there is no folder '{self.path.parent}' for the log of exposures")
+            raise ConfigError(f"there is no folder '{self.path.parent}' for the exposure log")
         self._writer = ThreadPoolExecutor(1, "exposures")
 
     async def __call__(self, requests: list[Asked], then: Ask) -> list[Answer]:
@@ -132,8 +135,9 @@ class Exposures:
 
 
 def load_variant_model(path: str, control: str, limits: Limits, threads: int) -> Ask:
-    """A function that answers with another model file as the server does with its own. Raises ConfigError for a file
-    that lacks inputs of `control`.
+    """A function that answers with another model file as the server does with its own.
+
+    Raises ConfigError for a file that lacks inputs of `control`.
     """
     try:
         recommender = Artefact(Path(path), threads).recommender
@@ -142,7 +146,7 @@ def load_variant_model(path: str, control: str, limits: Limits, threads: int) ->
         raise ConfigError(str(error)) from error
     if missing:
         raise ConfigError(
-            f"'{path}' does not take {sorted(missing)}, which '{control}' does; test files of equal inputs"
+            f"'{path}' lacks the inputs {sorted(missing)} of '{control}'; compare model files with equal inputs"
         )
     batcher = Batcher(limits.batch, limits.waiting)
 

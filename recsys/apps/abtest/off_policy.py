@@ -23,7 +23,7 @@ class PolicyEstimate(NamedTuple):
     low: float
     high: float
     effective_rows: float
-    """rows of the other policy's own log that would tell as much"""
+    """rows that the other policy's own log would need for an estimate as precise"""
 
 
 def estimate_snips(
@@ -71,17 +71,20 @@ def _weigh_rewards(reward: npt.ArrayLike, logged: npt.ArrayLike, target: npt.Arr
     rewards, logged_p, target_p = (np.asarray(column, float) for column in (reward, logged, target))
     if not len(rewards) == len(logged_p) == len(target_p) > 1:
         raise ValueError(
-            f"{len(rewards)} rewards, {len(logged_p)} logged and {len(target_p)} target chances; give as many"
+            f"there are {len(rewards)} rewards, {len(logged_p)} logged and {len(target_p)} target probabilities; "
+            "give equally many, at least 2"
         )
     invalid = np.flatnonzero(~((logged_p > 0) & (logged_p <= 1) & (target_p >= 0) & (target_p <= 1)))
     if len(invalid):
         row = invalid[0]
         raise ValueError(
-            f"row {row} has logged={logged_p[row]:g}, target={target_p[row]:g} ({len(invalid)} such rows): what was "
-            "shown has a chance above 0, and no chance is above 1; log them where the list is drawn"
+            f"row {row} has logged={logged_p[row]:g}, target={target_p[row]:g} ({len(invalid)} such rows): "
+            "expected probabilities from 0 to 1, logged ones above 0; log them where the list is drawn"
         )
     if not target_p.any():
-        raise ValueError("the other policy would show none of the logged rows; this log cannot tell")
+        raise ValueError(
+            "target is 0 in all rows: the other policy would show none of them, so this log cannot evaluate it"
+        )
     return rewards, target_p / logged_p
 
 

@@ -16,9 +16,10 @@ WEEKS = (2, 4, 8, 13, 26, 52)
 MAX_WEEKS = 8
 """a longer test is advised against: seasons, prices and other releases come between, and cookies expire"""
 ALTERNATIVES = (
-    "What helps: ask for a larger effect, by testing a bolder change; a metric nearer to the list and less noisy, such "
+    "What helps: a bolder change, which has a larger effect; a metric that is less noisy and closer to the list, such "
     "as clicks or orders instead of spend; a covariate from before the test; interleaving, which compares rankings on "
-    "the same people; estimates from logs with propensities. If none fits, decide by offline figures and watch."
+    "the same people; estimates from logs with propensities. If none of these fits, decide by offline metrics and "
+    "watch the live ones."
 )
 
 
@@ -40,7 +41,7 @@ class PastMetric(NamedTuple):
         for column in columns:
             values = frame[column]
             if not pd.api.types.is_numeric_dtype(values) or values.isna().any() or values.sum() <= 0:
-                raise DataError(f"column '{column}' is not all numbers with a positive mean; write 0 for empty cells")
+                raise DataError(f"column '{column}' is not all numbers with a positive mean; write 0 in empty cells")
         return cls(name, covariate, frame[list(dict.fromkeys(columns))])
 
     @classmethod
@@ -50,12 +51,13 @@ class PastMetric(NamedTuple):
         """
         with require_extra("abtest"):
             from tea_tasting.aggr import Aggregates
-        if mean <= 0 or (sd is not None and sd <= 0) or not -1 < correlation < 1:
-            raise ConfigError(
-                f"mean={mean}, sd={sd}, correlation={correlation}: give positive ones, and less than 1 of the last"
-            )
+        for name, value in (("mean", mean), ("sd", sd)):
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name}={value} is invalid: expected a number > 0")
+        if not -1 < correlation < 1:
+            raise ConfigError(f"correlation={correlation} is invalid: expected a number between -1 and 1")
         if sd is None and mean >= 1:
-            raise ConfigError(f"mean={mean} is no share, so its sd is needed; write sd=VALUE")
+            raise ConfigError(f"mean={mean} is not a rate, so its standard deviation is needed; write sd=VALUE")
         variance = (mean * (1 - mean) if sd is None else sd**2) * (1 - correlation**2)
         return cls("metric", None, Aggregates(1000, {"metric": mean}, {"metric": variance}))
 
@@ -101,7 +103,7 @@ def compute_live_alpha(alpha: float) -> float:
 def format_plan_table(units: Sequence[int], effects: Sequence[float], power: float) -> str:
     """One line for each of WEEKS: the units by then, and the relative change that they detect."""
     rows = [(week, f"{n:,}", f"{effect:.1%}") for week, n, effect in zip(WEEKS, units, effects, strict=True)]
-    names = ["weeks", "units", f"change found in {power:.0%} of tests"]
+    names = ["weeks", "units", f"change detected in {power:.0%} of tests"]
     return pd.DataFrame(rows, columns=names).to_string(index=False)
 
 
@@ -109,14 +111,14 @@ def advise_on_duration(weeks: int, n_needed: int, customers: int | None, effect:
     """Advice on a test of this many weeks and units; `effect` is what a test with all `customers` detects."""
     if customers is not None and n_needed > customers:
         return (
-            f"This test cannot be run: it needs {n_needed:,} units and there are {customers:,}. With all of them it "
-            f"would still miss most changes under {effect:.1%}. {ALTERNATIVES}"
+            f"This test cannot be run: it needs {n_needed:,} units and there are {customers:,}. Even with all of "
+            f"them it would reliably detect only changes of {effect:.1%} or more. {ALTERNATIVES}"
         )
     if weeks <= MAX_WEEKS:
         return f"Run it for {max(weeks, 2)} whole weeks, and decide at the end."
     return (
-        f"This test would need {weeks} weeks, about {_months(weeks)}. In that time seasons and prices change, people "
-        f"return on other devices and nobody waits: plan another test. {ALTERNATIVES}"
+        f"This test would need {weeks} weeks, about {_months(weeks)}. Seasons and prices change in that time, "
+        f"people return on other devices, and nobody waits that long: plan another test. {ALTERNATIVES}"
     )
 
 

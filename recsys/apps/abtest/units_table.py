@@ -28,7 +28,7 @@ def read_units(path: str, columns: Sequence[str], text_columns: Sequence[str] = 
             raise DataError(f"'{path}' has no column '{column}'; it has {', '.join(map(str, frame.columns))}")
     for column in text_columns:
         if n_empty := int(frame[column].isna().sum()):
-            raise DataError(f"column '{column}' of '{path}' has {n_empty:,} empty cells")
+            raise DataError(f"column '{column}' of '{path}' has {n_empty:,} empty cells; every row needs a value")
     return frame.astype(dtypes)
 
 
@@ -36,7 +36,7 @@ def check_one_row_per_unit(frame: pd.DataFrame, unit: str) -> None:
     """Raises DataError if the column `unit` repeats an id."""
     repeated = frame[unit][frame[unit].duplicated()]
     if len(repeated):
-        raise DataError(f"column '{unit}' repeats {repeated.iloc[0]!r}; give a row a unit")
+        raise DataError(f"column '{unit}' repeats {repeated.iloc[0]!r}; give one row per unit")
 
 
 def keep_exposed_units(
@@ -50,11 +50,12 @@ def keep_exposed_units(
     n_mixed = sum(len(names) > 1 for names in variants.values())
     if n_mixed:
         raise DataError(
-            f"{n_mixed:,} units of '{log_path}' saw two variants of '{test}'; leave out the log up to that change"
+            f"{n_mixed:,} units in '{log_path}' saw two variants of the test '{test}'; "
+            "drop the records before that change"
         )
     names = [next(iter(variants.get(log_unit_id(value, key), ())), None) for value in frame[unit]]
     frame = frame.assign(variant=pd.Series(names, frame.index, object))
     exposed = frame[frame["variant"].notna()].copy()
-    missing = f"{len(variants) - len(exposed):,} of them have no row in the data"
-    others = f"{len(frame) - len(exposed):,} rows are of others and left out"
+    missing = f"{len(variants) - len(exposed):,} of them have no row in the table"
+    others = f"{len(frame) - len(exposed):,} rows of other units are left out"
     return exposed, f"{len(variants):,} units saw the test '{test}'; {missing}; {others}"

@@ -13,7 +13,7 @@ from recsys.errors import ConfigError
 from recsys.serving.recommender import RequestError
 
 MAX_FACET_VALUES, MAX_FACET_WORDS = 1000, 4
-"""a column is a facet, by which products are told apart, up to this many distinct texts of this many words each"""
+"""a facet, a column to filter by, has at most this many distinct texts, each with at most this many words"""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,16 @@ class CatalogueProduct:
 
 
 class Wishes(BaseModel):
-    """What a product has to be."""
+    """The conditions that a product has to meet."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    low: float | None = Field(default=None, description="the price is this or more")
-    high: float | None = Field(default=None, description="the price is less than this")
-    only: dict[str, str] = Field(default={}, max_length=20, description="words that a column has, by the column's name")
-    without: list[str] = Field(default=[], max_length=20, description="words that stand nowhere in a product's text")
+    low: float | None = Field(default=None, description="lowest price")
+    high: float | None = Field(default=None, description="upper limit of the price, which is excluded")
+    only: dict[str, str] = Field(
+        default={}, max_length=20, description="words that a column must have, by the column's name"
+    )
+    without: list[str] = Field(default=[], max_length=20, description="words that a product's text must not have")
 
     def match(self, product: CatalogueProduct) -> bool:
         """Whether the product meets all wishes; one without a price meets no limit on the price."""
@@ -68,20 +70,20 @@ class Wishes(BaseModel):
 
 
 class Catalogue:
-    """Products by id, in the order of the table. Raises ConfigError for a repeated id and for no products."""
+    """Products by id, in the order of the table. Raises ConfigError for a repeated id or an empty table."""
 
     def __init__(self, products: Iterable[CatalogueProduct]) -> None:
         self.products: dict[str, CatalogueProduct] = {}
         for product in products:
             if product.item in self.products:
-                raise ConfigError(f"the catalogue has the item '{product.item}' twice; keep one row of each")
+                raise ConfigError(f"the catalogue has the item '{product.item}' twice; keep one row per item")
             self.products[product.item] = product
         if not self.products:
             raise ConfigError("the catalogue has no rows")
 
     @cached_property
     def facets(self) -> dict[str, list[str]]:
-        """Columns by which products are told apart, with their distinct texts; a cell may list several with commas."""
+        """Columns to filter by, with their distinct texts; a cell may list several texts, separated by commas."""
         texts: dict[str, dict[str, None]] = {}
         for product in self.products.values():
             for name, value in {"category": product.category, **product.more}.items():
@@ -107,7 +109,7 @@ class Catalogue:
         """Ids of the products in stock that meet the wishes. Raises RequestError for a column that is not a facet."""
         for name in wishes.only:
             if name not in self.facets:
-                raise RequestError(f"there is no column '{name}' to choose by; there are: {', '.join(self.facets)}")
+                raise RequestError(f"there is no column '{name}' to filter by; there are: {', '.join(self.facets)}")
         candidates = [product for product in self.products.values() if product.in_stock]
         excluded = set(exclude)
         return [p.item for p in candidates if p.item not in excluded and wishes.match(p)]

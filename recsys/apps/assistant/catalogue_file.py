@@ -37,11 +37,11 @@ def _read_table(path: Path, item_column: str) -> dict[str, list[Any]]:
     from recsys.serving.item_table import read_items
 
     if not path.is_file():
-        raise ConfigError(f"there is no file '{path}'; catalogue= takes a Parquet or CSV file with a row a product")
+        raise ConfigError(f"there is no file '{path}'; catalogue= takes a Parquet or CSV file with one row per product")
     try:
         table = read_items(path, item_column)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ConfigError(f"'{path}' is no Parquet or CSV file: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"'{path}' is not a Parquet or CSV file: {str(error).splitlines()[0]}") from error
     columns: dict[str, list[Any]] = table.to_pydict()
     return columns
 

@@ -40,7 +40,7 @@ def serve_mcp(
         raise ConfigError(f"transport={transport} is unknown; use stdio or http")
     if transport == "http" and api_key is None and (customer_header or not is_loopback(host)):
         setting = f"customer_header={customer_header}" if customer_header else f"host={host}"
-        raise ConfigError(f"{setting} without a key would let anybody ask as anybody; set RECSYS_API_KEY")
+        raise ConfigError(f"{setting} without a key would let anyone ask as any customer; set RECSYS_API_KEY")
     histories_by_user = read_histories(histories)
     tools = load_tools(artefact, catalogue, columns, threads, parts)
     if transport == "http":
@@ -68,7 +68,7 @@ def chat(
     """The lines of a dialogue with standard input, until that ends. Raises ConfigError."""
     logging.getLogger().setLevel(logging.WARNING)  # the terminal belongs to the dialogue
     if not 1 <= k <= 50:
-        raise ConfigError(f"k={k} cannot be; an answer has 1 to 50 products")
+        raise ConfigError(f"k={k} is invalid: expected 1 to 50 products")
     language_model = create_language_model(base_url, model, api_key, seconds)
     name, items = resolve_customer(customer, history, read_histories(histories))
     tools = replace(load_tools(artefact, catalogue, columns, threads, parts), customer=name, history=items)
@@ -76,7 +76,7 @@ def chat(
     if language_model:
         reply = partial(reply_with_language_model, language_model)
     yield language_model.software if language_model else SOFTWARE
-    yield f"Say what you look for, and then for example: {', '.join(EXAMPLES)}."
+    yield f"Say what you are looking for, then refine it, for example: {', '.join(EXAMPLES)}."
     state = DialogueState()
     for text in _read_sentences():
         try:

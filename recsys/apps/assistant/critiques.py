@@ -37,12 +37,12 @@ WITHOUT = (
 )
 ONLY = r"\b(?:in|for|only|made of|made from)\s+(?:(?:a|an|my|the)\s+)*([^\W\d_]+)(?:[ -]([^\W\d_]+))?"
 MAX_WISHES = 20
-"""wishes that are remembered for columns, and as many for words to avoid"""
+"""maximum number of wishes for columns, and of words to avoid, in a dialogue"""
 CHILD = ("child", "children", "kid", "toddler")
 
 
 class Critique(NamedTuple):
-    """What one sentence changes."""
+    """The changes that one sentence asks for."""
 
     wishes: Wishes
     words: str
@@ -85,7 +85,11 @@ def _apply_comparison(
     text = text.replace(match[0], " ")
     prices = [price for item in listed_items if (price := catalogue.products[item].price) is not None]
     if not prices:
-        return text, wishes, "Nothing with a price has been shown yet, so I cannot say what is cheaper or dearer."
+        return (
+            text,
+            wishes,
+            "Nothing with a price has been shown yet, so I cannot say what is cheaper or more expensive.",
+        )
     middle = median(prices)
     limits = (None, middle) if cheaper else (_next_above(middle), None)
     return text, _limit_price(wishes, *limits), None

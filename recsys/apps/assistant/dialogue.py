@@ -10,12 +10,12 @@ from recsys.apps.assistant.results import ListedProduct, ProductComparison, Prod
 from recsys.apps.assistant.sentences import DialogueState, Intent, ParsedSentence, parse_sentence
 from recsys.apps.assistant.tools import ShopTools
 
-SOFTWARE = "You are talking to software: a search with rules, no person and no language model."
+SOFTWARE = "You are talking to software: a search with rules, not a person and not a language model."
 EXAMPLES = [
     "something under 30", "cheaper", "not red", "in blue", "for a child", "more like the second", "why the first",
     "compare the first two", "more", "start over",
 ]  # fmt: skip
-LOST = f"I did not find anything to do in that. Try words of a product, or: {', '.join(EXAMPLES[:-1])}."
+LOST = f"I did not understand that. Try words of a product, or: {', '.join(EXAMPLES[:-1])}."
 
 
 class Reply(BaseModel):
@@ -64,7 +64,7 @@ def _drop_unknown_items(state: DialogueState, tools: ShopTools) -> DialogueState
 
 
 def _find_products(tools: ShopTools, sentence: ParsedSentence, state: DialogueState, k: int) -> Reply:
-    """A list by words, by an item or by the history, and the state that it leaves."""
+    """The reply with a list by words, by an item or by the history."""
     wishes, words = sentence.wishes, sentence.words[:1000]
     if sentence.intent == "search":
         products = tools.search(words, k, wishes)
@@ -80,7 +80,7 @@ def _find_products(tools: ShopTools, sentence: ParsedSentence, state: DialogueSt
 
 
 def _show_more(tools: ShopTools, state: DialogueState, k: int) -> Reply:
-    """The next products of the same list, which ends with the fiftieth."""
+    """The reply with the next products of the same list, which ends with the fiftieth."""
     before = [*state.before, *state.shown]
     intent: Intent = "similar" if state.like else "search" if state.words else "recommend"
     sentence = ParsedSentence(intent, [state.like] if state.like else [], state.words, state.wishes)
@@ -137,7 +137,7 @@ def _describe_comparison(comparison: ProductComparison) -> str:
         f"{name}: " + ", ".join(f"{titles[item]} {'–' if value is None else value}" for item, value in row.items())
         for name, row in comparison.differ.items()
     ]
-    sentences = [("; ".join(rows) or "They differ in nothing that the catalogue says") + "."]
+    sentences = [("; ".join(rows) or "They do not differ in any column of the catalogue") + "."]
     if comparison.cheapest:
         sentences.append(f"Cheapest: {titles[comparison.cheapest]}.")
     if comparison.closest:

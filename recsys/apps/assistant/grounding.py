@@ -14,7 +14,7 @@ WORD = r"[^\s\[\](){}<>,;!?\"“”'`*|=]+"
 
 
 def ground_reply(text: str, results: Sequence[BaseModel], catalogue: Catalogue) -> tuple[str, list[ListedProduct]]:
-    """The text with ids that no function returned struck out, and the products it names, else those of the last list.
+    """The text with invented ids struck out, and the products that it names; those of the last list if it names none.
 
     An id is text in square brackets, an id of the catalogue, or a word of the same form as one: invented ids look like
     real ones. A number stays if the results contain it, for example as a price.

@@ -37,7 +37,7 @@ def load_tools(
 
 
 def wrap_recommender(recommender: Recommender, middleware: Sequence[Any] = ()) -> Callable[[Asked], Answer]:
-    """A function that answers one request through the middleware, outermost first, which keeps to one event loop."""
+    """A function that answers one request through the middleware, outermost first, which runs in one event loop."""
 
     async def answer_all(requests: list[Asked]) -> list[Answer]:
         questions = [checked(recommender, request) for request in requests]
@@ -67,9 +67,9 @@ def read_histories(path: str | None) -> Histories:
     try:
         table = parquet.read_table(path, columns=["user", "history"])
     except (ArrowInvalid, OSError) as error:
-        raise ConfigError(f"histories={path} is no Parquet file: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"histories={path} is not a Parquet file: {str(error).splitlines()[0]}") from error
     if table.num_columns != 2:
-        raise ConfigError(f"histories={path} needs the columns user and history; it has {table.column_names} of them")
+        raise ConfigError(f"histories={path} needs the columns user and history; it has only {table.column_names}")
     rows = zip(table["user"].to_pylist(), table["history"].to_pylist(), strict=True)
     return {str(user): [str(item) for item in history or ()] for user, history in rows}
 
@@ -85,5 +85,5 @@ def resolve_customer(
     if name is None or history:
         return name, tuple(map(str, history))
     if name not in histories:
-        raise ConfigError(f"customer={name} is no user of histories; give its history=[ID,…] or another file")
+        raise ConfigError(f"customer={name} is not a user in histories; give history=[ID,…] or another file")
     return name, tuple(histories[name])

@@ -26,13 +26,13 @@ class AskRequest(BaseModel):
 
     text: str = Field(min_length=1, max_length=1000, examples=["a blue jacket under 50"])
     history: list[Id] = Field(default=[], max_length=10_000, description="raw ids, oldest first")
-    customer: Id | None = Field(default=None, description="who asks; where a proxy says so in a header, leave it out")
-    state: DialogueState | None = Field(default=None, description="of the last answer; null begins")
+    customer: Id | None = Field(default=None, description="the customer; leave it out if a proxy sends it in a header")
+    state: DialogueState | None = Field(default=None, description="state of the last answer; null starts a dialogue")
     k: StrictInt = Field(default=5, ge=1, le=50)
 
 
 class TitlesRequest(BaseModel):
-    """Items to be described."""
+    """The items whose titles and columns are wanted."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -111,5 +111,5 @@ class Assistant:
             return question.customer
         name = request.headers.get(self.customer_header)
         if question.customer is not None and str(question.customer) != name:
-            raise HTTPException(403, f"customer is another one than {self.customer_header} says; leave it out")
+            raise HTTPException(403, f"customer differs from the header {self.customer_header}; leave it out")
         return name

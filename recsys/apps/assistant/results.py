@@ -11,7 +11,7 @@ class ListedProduct(BaseModel):
     item: str
     title: str
     score: float | None = Field(default=None, description="only comparable within one list")
-    because: str | None = Field(default=None, description="the item of the history that speaks for it most")
+    because: str | None = Field(default=None, description="the item of the history that is its main reason")
     columns: dict[str, Any] = Field(default={}, description="price, category, in_stock and the table's other columns")
 
 
@@ -19,7 +19,7 @@ class ProductList(BaseModel):
     """Products in stock, best first."""
 
     items: list[ListedProduct]
-    note: str = Field(default="", description="what the list is, where it is not what its function gives")
+    note: str = Field(default="", description="remark on a list that is empty or not the usual one")
 
 
 class ProductExplanation(BaseModel):
@@ -27,7 +27,7 @@ class ProductExplanation(BaseModel):
 
     item: str
     title: str
-    because: str | None = Field(description="the item of the history that speaks for it most; null: none stands out")
+    because: str | None = Field(description="the item of the history that is the main reason; null: none stands out")
     because_title: str | None
     say: str
 
@@ -36,6 +36,6 @@ class ProductComparison(BaseModel):
     """Products side by side."""
 
     items: list[ListedProduct]
-    differ: dict[str, dict[str, Any]] = Field(description="columns in which they differ: column, then id, then value")
-    cheapest: str | None = Field(description="its id")
-    closest: str | None = Field(description="id of the one that the history speaks for most")
+    differ: dict[str, dict[str, Any]] = Field(description="values in the columns that differ, by column and id")
+    cheapest: str | None = Field(description="id of the cheapest product")
+    closest: str | None = Field(description="id of the product that fits the history best")

@@ -1,4 +1,4 @@
-"""What a sentence asks for, and about which products, in the light of the earlier sentences of the dialogue."""
+"""The intent of a sentence and the products it mentions, given the state of the dialogue."""
 
 import re
 from collections.abc import Sequence
@@ -39,17 +39,17 @@ class DialogueTurn(BaseModel):
 
 
 class DialogueState(BaseModel):
-    """What a dialogue has come to; the client carries it from turn to turn."""
+    """The state of a dialogue; the client carries it from turn to turn."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    words: str = Field(default="", max_length=1000, description="searched for; empty: recommended")
-    like: ProductId | None = Field(default=None, description="the item that others are to be like")
+    words: str = Field(default="", max_length=1000, description="words of the search; empty: recommendations")
+    like: ProductId | None = Field(default=None, description="the item whose similar ones are listed")
     wishes: Wishes = Wishes()
-    shown: list[ProductId] = Field(default=[], max_length=50, description="the last list")
-    before: list[ProductId] = Field(default=[], max_length=500, description="shown earlier in the same search")
+    shown: list[ProductId] = Field(default=[], max_length=50, description="items of the last list")
+    before: list[ProductId] = Field(default=[], max_length=500, description="items shown earlier in the same search")
     turns: list[DialogueTurn] = Field(
-        default=[], max_length=12, description="the last ones, where a language model answers"
+        default=[], max_length=12, description="the last turns, if a language model answers"
     )
 
 
@@ -66,7 +66,7 @@ class ParsedSentence(NamedTuple):
 
 
 def parse_sentence(text: str, state: DialogueState, catalogue: Catalogue) -> ParsedSentence:
-    """The sentence, read after those before it.
+    """The intent, products, words and wishes of a sentence, given the state of the dialogue.
 
     A critique alone continues the search; new words start another one, unless they follow on ("also …", "what about
     …"). A sentence that is a whole title is not a critique.

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 TOOL_NAMES = ("search", "recommend", "similar", "explain", "compare")
 PERSONAL_BOOST = 0.1
-"""a search gives the product that suits the customer best this fraction of its score on top"""
+"""fraction of its score that a search adds to the product that suits the customer best"""
 
 SearchText = Annotated[str, Field(min_length=1, max_length=1000, description="words to search for")]
 ItemId = Annotated[str, Field(min_length=1, max_length=200, description="a product's id")]
-ListLength = Annotated[int, Strict(), Field(ge=1, le=50, description="products at most")]
-OptionalWishes = Annotated[Wishes | None, Field(description="what every product has to be")]
+ListLength = Annotated[int, Strict(), Field(ge=1, le=50, description="maximum number of products")]
+OptionalWishes = Annotated[Wishes | None, Field(description="conditions that every product has to meet")]
 Histories = Mapping[str, Sequence[str]]
 """raw ids by customer, oldest first"""
 
@@ -59,7 +59,7 @@ class ShopTools:
 
     @validate_call
     def search(self, text: SearchText, k: ListLength = 5, wishes: OptionalWishes = None) -> ProductList:
-        """Products whose title or description has these words, those that suit the customer first among equals."""
+        """Products whose title or description has these words; among equals, the best for the customer come first."""
         candidates = self._select(wishes)
         scores = self.index.find(text, candidates)
         best = list(scores)[:DEPTH]
@@ -72,18 +72,18 @@ class ShopTools:
 
     @validate_call
     def recommend(self, k: ListLength = 5, wishes: OptionalWishes = None) -> ProductList:
-        """Products for the customer, by what they had before."""
+        """Products for the customer, based on their history."""
         candidates = self._select(wishes)
         answer = self._rank(self.history, candidates, k) if candidates else None
         if answer is None or not answer.items:
             return ProductList(items=[], note="Nothing in stock is like that.")
         because = self._find_reasons(answer.items) if answer.known else {}
-        note = "" if answer.known else "Nothing is known of the customer, so this is what most people like."
+        note = "" if answer.known else "Nothing is known about the customer, so this is what most people like."
         return ProductList(items=self._list(zip(answer.items, answer.scores, strict=True), because), note=note)
 
     @validate_call
     def similar(self, item: ItemId, k: ListLength = 5, wishes: OptionalWishes = None) -> ProductList:
-        """Products that go with this one, which need not be in stock itself."""
+        """Products that go with this one, which need not be in stock."""
         product = self._get_product(item)
         candidates = self._select(wishes, [item])
         answer = self._rank([item], candidates, k, exclude_seen=True) if candidates else None
@@ -95,15 +95,19 @@ class ShopTools:
 
     @validate_call
     def explain(self, item: ItemId) -> ProductExplanation:
-        """Why this product, which has to be in stock, is recommended to the customer."""
+        """Why this product is recommended to the customer; it has to be in stock."""
         product = self._get_product(item)
         if not product.in_stock:
-            raise RequestError(f"'{item}' ({product.title}) is out of stock, so it is not recommended; ask for similar")
+            raise RequestError(
+                f"'{item}' ({product.title}) is out of stock, so it is not recommended; ask for similar products"
+            )
         n_known = self._rank(self.history, [item], 1, exclude_seen=False).known if self.history else 0
         because = self._find_reasons([item]).get(item) if n_known else None
         title = self._get_title(because) if because else None
         say = (
-            f"because of {title}" if because else "no single thing you had before speaks for it; it is liked in general"
+            f"because of {title}"
+            if because
+            else "nothing you had before stands out as a reason; it is liked in general"
         )
         return ProductExplanation(item=item, title=product.title, because=because, because_title=title, say=say)
 
@@ -153,7 +157,7 @@ class ShopTools:
         return answer.model_copy(update=lists)
 
     def _find_reasons(self, items: Sequence[str]) -> dict[str, str]:
-        """The item of the history that speaks most for each of `items`; items without a reason are left out."""
+        """The item of the history that is the main reason for each of `items`; items without a reason are left out."""
         if not self.history or not items:
             return {}
         reasons = self.explain_items(items, self.history)
@@ -164,7 +168,7 @@ class ShopTools:
 
     def _get_product(self, item: str) -> CatalogueProduct:
         if item not in self.catalogue.products:
-            raise RequestError(f"there is no product '{item}'; search gives ids")
+            raise RequestError(f"there is no product '{item}'; use an id that search returned")
         return self.catalogue.products[item]
 
     def _get_title(self, item: str) -> str:

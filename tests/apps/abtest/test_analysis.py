@@ -1,4 +1,4 @@
-"""Assignment, intervals, analysis, plans and estimates on planted data, held against independent computations."""
+"""Assignment, intervals, analysis, plans and estimates on planted data, compared with independent computations."""
 
 import logging
 import subprocess
@@ -44,7 +44,7 @@ def test_assignment_loads_the_standard_library_alone():
 
 
 def test_assignments_never_change():
-    """A running test would be mixed up by a release that draws otherwise."""
+    """A release that draws otherwise would mix up running tests."""
     assert [assign_variant("spring", f"c{n}", HALVES) for n in range(6)] == ["control"] * 4 + ["treatment"] * 2
     assert hash_to_fraction("spring", "c0") == 0.2140785052427081
 
@@ -77,10 +77,10 @@ def test_shares_are_kept():
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ((["a"],), "no two different"),
-        ((["a", "a"],), "no two different"),
+        ((["a"],), "at least two different"),
+        ((["a", "a"],), "at least two different"),
         ((["a", "b"], [0.5, 0.6]), "add up to 1"),
-        ((["a", "b"], [1.0]), "one for each"),
+        ((["a", "b"], [1.0]), "one positive share for each"),
         ((["a", "b"], [1.5, -0.5]), "positive"),
         ((["a", "b"], None, 0.0), "traffic=0.0"),
     ],
@@ -120,7 +120,7 @@ def test_ten_peeks_deceive_the_fixed_interval_and_not_the_sequence():
 
 
 def peeks(values, treated, looks):
-    """The share of rows that ever find a difference, with the fixed interval and with the sequence."""
+    """The fraction of rows that ever find a difference, with the fixed interval and with the sequence."""
     alarms = np.zeros((2, len(values)), bool)
     for n in np.linspace(0, values.shape[1], looks + 1).astype(int)[1:]:
         z = z_statistic(values[:, :n], treated[:, :n])
@@ -140,7 +140,7 @@ def z_statistic(values, treated):
 
 
 def planted(n=4000, effect=0.0, seed=0, **more):
-    """Units whose spend follows their spend before; the treatment's is higher by a share `effect`."""
+    """Units whose spend depends on their earlier spend; treatment multiplies it by 1 + `effect`."""
     rng = np.random.default_rng(seed)
     before, treated = rng.gamma(2, 10, n), np.arange(n) % 2 == 1
     spend = (before * 0.8 + rng.gamma(2, 5, n)) * np.where(treated, 1 + effect, 1)
@@ -232,8 +232,8 @@ def test_live_looks_widen_the_interval_and_agree_with_their_p_value():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"spend": np.nan}, "'spend' has 1 empty cells"),
-        ({"spend": np.inf}, "'spend' has 1 empty cells"),
+        ({"spend": np.nan}, "'spend' has 1 empty or infinite cells"),
+        ({"spend": np.inf}, "'spend' has 1 empty or infinite cells"),
         ({"variant": "third"}, r"'variant' holds \['third'\]"),
     ],
 )
@@ -248,10 +248,10 @@ def test_cells_that_no_analysis_can_use_are_named(change, reason):
 @pytest.mark.parametrize(
     ("columns", "metric", "reason"),
     [
-        ({"spend": "much"}, "spend", "'spend' holds 'much', no number"),
+        ({"spend": "much"}, "spend", "'spend' holds 'much', which is not a number"),
         ({"spend": 0}, "spend", "'spend' is 0 for all units"),
         ({"spend": np.resize([-3.0, 1.0], 4000)}, "spend", "'spend' adds up to -4000.0"),
-        ({"visits": 0}, "orders/visits", "'visits' adds up to 0; changes are shares"),
+        ({"visits": 0}, "orders/visits", "'visits' adds up to 0; relative changes need a positive mean"),
     ],
 )
 def test_columns_that_no_analysis_can_use_are_named(columns, metric, reason):
@@ -281,7 +281,7 @@ GUARDS = [effect("margin", 0.0), effect("latency", 0.02)]
         ([effect("spend", 0.03), effect("returns", 0.0, p=0.9), *GUARDS], "Take treatment: it is better on spend"),
         ([effect("spend", 0.0, p=0.9), effect("returns", -0.1), *GUARDS], "Take treatment: it is better on returns"),
         ([effect("spend", -0.03), effect("returns", 0.0, p=0.9), *GUARDS], "Keep control: treatment is worse on spend"),
-        ([effect("spend", 0.03), effect("returns", 0.1), *GUARDS], "For people to weigh"),
+        ([effect("spend", 0.03), effect("returns", 0.1), *GUARDS], "Weigh it yourself"),
         ([effect("spend", 0.0, p=0.9), effect("returns", 0.0, p=0.9), *GUARDS], "No difference is shown"),
         ([effect("spend", 0.03), effect("margin", -0.05)], "Keep control: treatment breaks the guardrail margin"),
         ([effect("spend", 0.03), effect("latency", 0.2)], "Keep control: treatment breaks the guardrail latency"),
@@ -334,7 +334,7 @@ def test_small_shops_are_told():
 
 
 def bandit(n, seed):
-    """Rewards of items drawn by one policy; another would draw them by `target`, and earns .316."""
+    """Rewards of items drawn by one policy; another one draws them by `target` and earns .316."""
     rng = np.random.default_rng(seed)
     chances, target, worth = np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.2, 0.7]), np.array([0.1, 0.25, 0.36571428571])
     items = rng.choice(3, n, p=chances)
@@ -385,9 +385,9 @@ def test_rows_of_one_unit_are_one_observation():
         (([1, 0], [0.5, 0], [0.5, 0.5]), "row 1 has logged=0"),
         (([1, 0], [0.5, np.nan], [0.5, 0.5]), "row 1 has logged=nan"),
         (([1, 0], [0.5, 0.5], [0.5, 1.5]), "target=1.5"),
-        (([1, 0], [0.5, 0.5], [0, 0]), "cannot tell"),
-        (([1], [0.5], [0.5]), "give as many"),
-        (([1, 0], [0.5], [0.5, 0.5]), "give as many"),
+        (([1, 0], [0.5, 0.5], [0, 0]), "cannot evaluate it"),
+        (([1], [0.5], [0.5]), "give equally many"),
+        (([1, 0], [0.5], [0.5, 0.5]), "give equally many"),
     ],
 )
 def test_chances_that_are_none_are_refused(columns, reason):
@@ -451,7 +451,7 @@ def run(command, *words):
     return list(build(composed(*words, name=f"abtest_{command}")))
 
 
-def test_a_file_is_assigned_and_analysed(tmp_path):
+def test_a_file_is_assigned_and_analyzed(tmp_path):
     units, out = tmp_path / "units.csv", tmp_path / "out.parquet"
     planted(2000).drop(columns="variant").assign(id=[f"{n:05}" for n in range(2000)]).to_csv(units, index=False)
     said = run("assign", "name=spring", f"units={units}", "unit=id", f"out={out}", "traffic=0.9")
@@ -481,25 +481,25 @@ def test_only_those_who_were_shown_something_count(tmp_path):
     lines = run("analyze", *words, "unit=id")
     assert (
         lines[0]
-        == "1,333 units saw the test 't'; 0 of them have no row in the data; 667 rows are of others and left out"
+        == "1,333 units saw the test 't'; 0 of them have no row in the table; 667 rows of other units are left out"
     )
     assert lines[-1].startswith("Take treatment: it is better on spend")
-    with pytest.raises(ConfigError, match="also takes unit=COLUMN"):
+    with pytest.raises(ConfigError, match="also needs unit=COLUMN"):
         run("analyze", *words)
     exposure_log.append_exposures(tmp_path / "log", [exposure(log_unit_id("1", "key"), "control")])
-    with pytest.raises(DataError, match=r"1 units of .* saw two variants"):
+    with pytest.raises(DataError, match=r"1 units in .* saw two variants of the test 't'"):
         run("analyze", *words, "unit=id")
 
 
 @pytest.mark.parametrize(
     ("command", "words", "reason"),
     [
-        ("plan", ["effect=0", "weekly=10", "mean=1"], "effect=0"),
+        ("plan", ["effect=0", "weekly=10", "mean=1"], "effect=0 is invalid"),
         ("plan", ["effect=0.1", "weekly=10"], "give either table=FILE"),
-        ("plan", ["effect=0.1", "weekly=10", "mean=5"], "mean=5 is no share"),
-        ("plan", ["effect=0.1", "weekly=10", "mean=0", "sd=1"], "mean=0, sd=1"),
-        ("plan", ["effect=0.1", "weekly=10", "mean=0.1", "alpha=5"], "alpha=5, power=0.8"),
-        ("plan", ["effect=0.1", "weekly=10", "mean=0.1", "customers=0"], "0 is no number of units"),
+        ("plan", ["effect=0.1", "weekly=10", "mean=5"], "mean=5 is not a rate"),
+        ("plan", ["effect=0.1", "weekly=10", "mean=0", "sd=1"], "mean=0 is invalid"),
+        ("plan", ["effect=0.1", "weekly=10", "mean=0.1", "alpha=5"], "alpha=5 is invalid"),
+        ("plan", ["effect=0.1", "weekly=10", "mean=0.1", "customers=0"], "customers=0 is invalid"),
         ("plan", ["effect=0.1", "weekly=10", "table=T", "metric=variant"], "'variant' is not all numbers"),
         ("plan", ["effect=0.1", "weekly=10", "table=T"], "metric is not set"),
         ("plan", ["effect=0.1", "weekly=10", "table=T", "metric=money"], "no column 'money'"),
@@ -507,11 +507,11 @@ def test_only_those_who_were_shown_something_count(tmp_path):
         ("assign", ["name=t", "units=nowhere", "unit=who", "out=O"], "no file 'nowhere'"),
         ("analyze", ["table=T", "metrics=[]"], "metrics is empty"),
         ("analyze", ["table=T", "metrics=[spend]", "guardrails={visits: 0}"], "guardrails.visits=0 has no direction"),
-        ("analyze", ["table=T", "metrics=[spend]", "covariates={orders: before}"], "'orders' is neither among"),
+        ("analyze", ["table=T", "metrics=[spend]", "covariates={orders: before}"], "'orders' is neither in metrics"),
         ("analyze", ["table=T", "metrics=[spend]", "unit=visits"], "'visits' repeats"),
-        ("analyze", ["table=T", "metrics=[spend]", "variants=[a]"], "no two different"),
+        ("analyze", ["table=T", "metrics=[spend]", "variants=[a]"], "at least two different"),
         ("analyze", ["table=T", "metrics=[money]"], "no column 'money'"),
-        ("analyze", ["table=T", "metrics=[spend]", "live=-5"], "-5 is no number of units"),
+        ("analyze", ["table=T", "metrics=[spend]", "live=-5"], "live=-5 is invalid"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_named(command, words, reason, tmp_path, monkeypatch):
@@ -525,7 +525,7 @@ def test_a_plan_is_printed_with_what_shorter_tests_would_see(tmp_path):
     planted().to_parquet(tmp_path / "past.parquet")
     words = [f"table={tmp_path / 'past.parquet'}", "metric=spend", "covariate=before", "effect=0.01", "weekly=50"]
     first, table, last = run("plan", *words)
-    assert first.startswith("A change of +1.0% takes ")
-    assert "change found in 80% of tests" in table
+    assert first.startswith("Detecting a change of +1.0% takes ")
+    assert "change detected in 80% of tests" in table
     assert "This test would need" in last
     assert "cannot be run" in run("plan", *words, "customers=500")[-1]

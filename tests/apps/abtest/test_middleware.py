@@ -1,4 +1,4 @@
-"""Tests inside a server: whose file answers, what is logged, and that nobody waits for the log."""
+"""A/B tests in a server: which file answers, what is logged, and that the loop does not wait for the log."""
 
 import asyncio
 import shutil
@@ -33,7 +33,7 @@ def files(artefact, tmp_path_factory):
 
 
 def served(words, files, log_path):
-    """An app with parts as `recsys serve WORDS` has them."""
+    """A client of the app that `recsys serve WORDS` runs."""
     paths = [word.format(other=files[1], log=log_path) for word in words]
     config = composed(f"artefact={files[0]}", *paths, name="serve")
     parts = [build(node) for node in config.parts.values()]
@@ -99,7 +99,7 @@ def test_interleaved_lists_say_whose_item_each_is(files, tmp_path):
 
 
 class Reverses:
-    """A part between the test and the log, that moves items and adds one."""
+    """Middleware between the test and the log that moves items and adds one."""
 
     async def __call__(self, asked, then):
         answers = await then(asked)
@@ -136,7 +136,7 @@ def test_the_loop_goes_on_while_the_log_is_written(tmp_path, monkeypatch):
         answer = asyncio.create_task(logs([Asked(customer=1)], nothing))
         await asyncio.sleep(0)
         await asyncio.sleep(0.05)
-        assert not answer.done()  # it leaves when its exposure is in the log
+        assert not answer.done()  # the answer leaves once its exposure is in the log
         written.set()
         return await answer
 
@@ -153,7 +153,7 @@ def test_a_log_that_cannot_be_written_costs_no_answer(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"files": {}}, r"files name \[\]; give one for each of \['treatment'\]"),
+        ({"files": {}}, r"files={} is invalid: expected one file for each of \['treatment'\]"),
         ({"files": {"treatment": "nothing.onnx"}}, "there is no file 'nothing.onnx'"),
         ({"shares": [0.7, 0.7]}, "add up to 1"),
     ],
@@ -167,7 +167,7 @@ def test_tests_that_cannot_be_are_refused_at_the_start(settings, reason, files):
 def test_files_of_unequal_inputs_are_no_test(files, monkeypatch):
     inputs = {**Recommender(files[1]).describe()["inputs"], "weather": {}}
     monkeypatch.setattr(middleware, "Recommender", lambda _: SimpleNamespace(describe=lambda: {"inputs": inputs}))
-    with pytest.raises(ConfigError, match=r"does not take \['weather'\]"):
+    with pytest.raises(ConfigError, match=r"lacks the inputs \['weather'\]"):
         Interleaved("t", str(files[1]), str(files[0]), {})
 
 

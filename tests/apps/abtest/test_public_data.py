@@ -15,7 +15,7 @@ CUT = 19971001
 
 @pytest.fixture
 def customers(public):
-    """CDNOW's customers with what they spent and ordered before October 1997 and from then on."""
+    """CDNOW's customers with their spend and orders before October 1997 and from then on."""
     path = public / "cdnow" / "cdnow_transactions.csv"
     if not path.exists():
         pytest.skip(f"there is no {path}: CDNOW_master.txt of the package lifetimes, as CSV")

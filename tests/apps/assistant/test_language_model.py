@@ -1,4 +1,4 @@
-"""A language model beside the functions: it may err, dawdle, loop, make things up and obey a title; no harm comes."""
+"""A language model that errs, dawdles, loops, invents products or obeys a title does no harm."""
 
 import json
 from dataclasses import replace
@@ -41,7 +41,7 @@ def test_the_model_calls_a_function_and_names_what_it_answered(tools):
     assert (found.say, [one.item for one in found.items]) == ("Take the Velrex Jacket [i18], it costs 28.", ["i18"])
     assert "software" in found.software
     assert "fake" in found.software
-    first, second = model.asked
+    first, second = model.requests
     assert [one["function"]["name"] for one in first["tools"]] == [
         "search",
         "recommend",
@@ -58,15 +58,15 @@ def test_what_was_said_before_is_sent_again(tools):
     with fake_model(says("Hello."), says("Yes.")) as model:
         before = asked(tools, model, "hello")
         asked(tools, model, "really?", before.state)
-    said = [(one["role"], one["content"]) for one in model.asked[1]["messages"]]
+    said = [(one["role"], one["content"]) for one in model.requests[1]["messages"]]
     assert said == [("system", PROMPT), ("user", "hello"), ("assistant", "Hello."), ("user", "really?")]
 
 
 @pytest.mark.parametrize(
     ("name", "arguments", "reason"),
     [
-        ("search", '{"text": "jack', "the arguments are no JSON"),
-        ("search", "[]", "no JSON object"),
+        ("search", '{"text": "jack', "the arguments are not JSON"),
+        ("search", "[]", "not a JSON object"),
         ("search", '{"text": "jacket", "k": 5000}', "less than or equal to 50"),
         ("recommend", '{"customer": "u11"}', "customer: Unexpected keyword argument"),
         ("delete", "{}", "there is no function 'delete'"),
@@ -75,7 +75,7 @@ def test_what_was_said_before_is_sent_again(tools):
 def test_a_call_that_cannot_be_is_answered_with_the_reason(tools, name, arguments, reason):
     with fake_model(calls((name, arguments)), calls(SEARCH), says("This: [i18].")) as model:
         found = asked(tools, model)
-    assert reason in json.loads(model.asked[1]["messages"][-1]["content"])["error"]
+    assert reason in json.loads(model.requests[1]["messages"][-1]["content"])["error"]
     assert [one.item for one in found.items] == ["i18"]
 
 
@@ -85,9 +85,9 @@ def test_a_call_that_cannot_be_is_answered_with_the_reason(tools, name, argument
 def test_where_the_model_fails_search_answers(tools, trouble, error):
     with fake_model(trouble) as model:
         found = asked(tools, model, seconds=0.3)
-    assert "The language model gives no answer" in found.say
+    assert "The language model did not answer" in found.say
     assert error in found.say
-    assert "no language model" in found.software
+    assert "not a language model" in found.software
     assert {one.columns["category"] for one in found.items} == {"jacket"}
 
 
@@ -108,13 +108,13 @@ def test_a_loop_without_end_stops_at_four_calls(tools, at_once):
     assert len(made_calls) == MAX_CALLS
     assert found.say == STOPPED
     assert found.items
-    assert model.asked[-1]["tool_choice"] == "none"
+    assert model.requests[-1]["tool_choice"] == "none"
 
 
 def test_who_asks_is_never_sent(tools):
     with fake_model(calls(SEARCH, ("compare", '{"items": ["i00", "i03"]}')), says("Done.")) as model:
         asked(tools, model)
-    assert "u07" not in json.dumps(model.asked).replace(INJECTION.split("\x1b")[0], "")
+    assert "u07" not in json.dumps(model.requests).replace(INJECTION.split("\x1b")[0], "")
 
 
 # --- grounding
@@ -144,11 +144,11 @@ def test_an_id_inside_a_title_is_no_answer(tools):
 
 
 def test_every_id_of_an_answer_comes_from_a_function(tools):
-    """Whatever mixture of real, sold out and invented ids a model writes."""
+    """For any mixture of real, sold out and invented ids in a model's text."""
     every = " ".join(f"[i{n:02}] i{n:02}, sku-{n}" for n in range(70))
     with fake_model(calls(SEARCH), says(every)) as model:
         found = asked(tools, model)
-    answered = {one["item"] for one in json.loads(model.asked[1]["messages"][-1]["content"])["items"]}
+    answered = {one["item"] for one in json.loads(model.requests[1]["messages"][-1]["content"])["items"]}
     assert {one.item for one in found.items} == answered
     assert {word.strip("[],") for word in found.say.split() if word.strip("[],")[1:].isdigit()} == answered
 
@@ -160,10 +160,10 @@ def test_a_title_that_gives_orders_stays_inside_data(tools):
     with fake_model(calls(SEARCH), says("Done [i00].")) as model:
         asked(tools, model)
     order = INJECTION.split("\x1b")[0]
-    with_order = [one["role"] for one in model.asked[1]["messages"] if order in (one["content"] or "")]
+    with_order = [one["role"] for one in model.requests[1]["messages"] if order in (one["content"] or "")]
     assert with_order == ["tool"]
-    assert "\x1b" not in json.dumps(model.asked)
-    assert model.asked[0]["tools"] == model.asked[1]["tools"]
+    assert "\x1b" not in json.dumps(model.requests)
+    assert model.requests[0]["tools"] == model.requests[1]["tools"]
 
 
 def test_a_model_that_obeys_a_title_gets_nothing_of_another_customer(tools):
@@ -172,7 +172,7 @@ def test_a_model_that_obeys_a_title_gets_nothing_of_another_customer(tools):
         calls(SEARCH), calls(("recommend", '{"customer": "u11"}')), calls(("recommend", "{}")), says("Done.")
     ) as model:
         found = asked(tools, model)
-    assert "Unexpected keyword argument" in model.asked[2]["messages"][-1]["content"]
+    assert "Unexpected keyword argument" in model.requests[2]["messages"][-1]["content"]
     assert [one.item for one in found.items] == [one.item for one in tools.recommend().items]
     assert [one.item for one in found.items] != [one.item for one in others.recommend().items]
 

@@ -1,4 +1,4 @@
-"""MCP's own client against the server: in this process, over stdio and over HTTP."""
+"""MCP's own client calls the server: in this process, over stdio and over HTTP."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def words(shop_files, *more):
 
 
 async def checked(client):
-    """What holds over any way to the server."""
+    """Checks that hold for every transport."""
     offered = (await client.list_tools()).tools
     assert [one.name for one in offered] == list(TOOL_NAMES)
     for one in offered:
@@ -92,7 +92,7 @@ def test_every_function_answers_as_its_schema_says(nobody, name):
 
     async def run():
         async with Client(create_mcp_server(lambda _: nobody)) as client:
-            answer = await client.call_tool(name, arguments)  # the client holds it against the schema
+            answer = await client.call_tool(name, arguments)  # the client validates it against the schema
             assert not answer.is_error
             assert json.loads(answer.content[0].text).keys() <= answer.structured_content.keys()
 
@@ -177,7 +177,7 @@ def test_over_http(shop_files):
 
 
 def waited(port):
-    """The status that somebody without a key gets as soon as the server is up."""
+    """The status of a request without a key, as soon as the server is up."""
     for _ in range(600):
         try:
             urlopen(f"http://127.0.0.1:{port}/mcp", timeout=5)
@@ -189,7 +189,7 @@ def waited(port):
 
 
 def asked_from(port, host):
-    """The status for a page of elsewhere that has its name point here."""
+    """The status of a request from a foreign page whose host name points here (DNS rebinding)."""
     headers = {"Host": host, "X-API-Key": KEY, "Content-Type": "application/json", "Accept": "application/json"}
     try:
         urlopen(Request(f"http://127.0.0.1:{port}/mcp", b"{}", headers), timeout=30)
@@ -204,7 +204,7 @@ def asked_from(port, host):
         (["transport=carrier_pigeon"], "transport=carrier_pigeon is unknown; use stdio or http"),
         (["transport=http", "host=0.0.0.0"], "host=0.0.0.0 without a key"),
         (["transport=http", "customer_header=X-Customer"], "customer_header=X-Customer without a key"),
-        (["customer=u99"], "customer=u99 is no user of histories"),
+        (["customer=u99"], "customer=u99 is not a user in histories"),
     ],
 )
 def test_what_cannot_be_served_is_said_in_a_line(shop_files, more, reason):
@@ -225,5 +225,5 @@ def test_a_dialogue_in_the_terminal(shop_files):
     lines = done.stdout.splitlines()
     assert lines[0] == SOFTWARE
     assert any(line.startswith("For “jacket”, under ") for line in lines)
-    assert lines[-1] == "'i06' (Kalrex Jacket) is out of stock, so it is not recommended; ask for similar"
+    assert lines[-1] == "'i06' (Kalrex Jacket) is out of stock, so it is not recommended; ask for similar products"
     assert done.stderr == ""

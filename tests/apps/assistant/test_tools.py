@@ -1,4 +1,4 @@
-"""Products by a sentence: what is found, what critiques change, what a dialogue remembers."""
+"""Search, critiques, the dialogue and the five functions on a planted shop."""
 
 import json
 import re
@@ -107,7 +107,7 @@ def test_ids_of_a_csv_keep_their_zeros_and_stock_is_more_than_none(tmp_path):
 
 def test_a_file_that_is_none_is_said(tmp_path):
     (tmp_path / "items.parquet").write_text("nothing")
-    with pytest.raises(ConfigError, match="is no Parquet or CSV file"):
+    with pytest.raises(ConfigError, match="is not a Parquet or CSV file"):
         read_catalogue(str(tmp_path / "items.parquet"), {})
     with pytest.raises(ConfigError, match="there is no file"):
         read_catalogue(str(tmp_path / "other.parquet"), {})
@@ -141,7 +141,7 @@ def test_the_customer_decides_among_equals(nobody, tools):
 
 
 def test_known_items_are_found_among_a_thousand_titles(public):
-    """hit@5 of MovieLens titles as people write them: .95 is the target, and joining loses nothing to words alone."""
+    """hit@5 of MovieLens titles as people write them: .95 is the target, and fusion is no worse than words alone."""
     catalogue = movies(public)
     index, everything = ProductIndex(catalogue), list(catalogue.products)
     titles = {item: product.title for item, product in catalogue.products.items()}
@@ -166,7 +166,7 @@ def movies(public):
 
 
 def plain(title):
-    """Without the year, the article in front."""
+    """The title without its year, its article in front."""
     title = re.sub(r"\s*\(.*", "", title)
     return re.sub(r"^(.*), (The|A|An)$", r"\2 \1", title)
 
@@ -248,7 +248,7 @@ def test_critiques_follow_each_other_and_all_hold(tools):
         assert product.more["colour"] != "red"
 
 
-def test_new_words_begin_anew_and_instead_goes_on(tools):
+def test_new_words_start_a_search_and_what_about_keeps_its_wishes(tools):
     assert talk(tools, "jacket under 20", "boots").state.wishes == Wishes()
     kept = talk(tools, "jacket under 20", "what about boots")
     assert (kept.state.words, kept.state.wishes) == ("boots", Wishes(high=20))
@@ -350,7 +350,7 @@ def test_compare_shows_where_products_differ(tools):
         ("recommend", {"self": "u11"}, "self"),
         ("recommend", {"history": ["i20"]}, "history: Unexpected keyword argument"),
         ("search", {"text": ""}, "text: String should have at least 1 character"),
-        ("search", {"text": "x", "wishes": {"only": {"colours": "red"}}}, "there is no column 'colours' to choose by"),
+        ("search", {"text": "x", "wishes": {"only": {"colours": "red"}}}, "there is no column 'colours' to filter by"),
         ("similar", {"item": "nothing"}, "there is no product 'nothing'"),
         ("compare", {"items": ["i00"]}, "items: List should have at least 2 items"),
         ("buy", {}, "there is no function 'buy'; there are: search, recommend, similar, explain, compare"),
@@ -371,7 +371,7 @@ def test_customers_come_from_settings(tmp_path):
     known = read_histories(str(histories_file(tmp_path)))
     assert resolve_customer("u07", [], known) == ("u07", HISTORY)
     assert resolve_customer(None, [1, "x"], {}) == (None, ("1", "x"))
-    with pytest.raises(ConfigError, match="customer=u99 is no user of histories"):
+    with pytest.raises(ConfigError, match="customer=u99 is not a user in histories"):
         resolve_customer("u99", [], known)
 
 

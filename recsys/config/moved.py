@@ -56,6 +56,7 @@ MODULES = {
 
 RENAMED: dict[str, str] = {
     "recsys.data.preparation.prepare.prepare": "recsys.data.settings.DataSettings",
+    "recsys.apps.assistant.commands.mcp": "recsys.apps.assistant.commands.serve_mcp",
 }
 """class or function in its module of today, by its old name → its new path"""
 

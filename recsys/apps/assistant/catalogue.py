@@ -160,12 +160,12 @@ def _has(product: Product, column: str, words: str) -> bool:
 def _table(path: Path, item: str) -> dict[str, list[Any]]:
     import pyarrow as pa
 
-    from recsys.serving.item_table import read_items
+    from recsys.serving.item_table import read_item_table
 
     if not path.is_file():
         raise ConfigError(f"there is no file '{path}'; catalogue= takes a Parquet or CSV file with a row a product")
     try:
-        found = read_items(path, item)
+        found = read_item_table(path, item)
     except (pa.ArrowInvalid, OSError) as error:
         raise ConfigError(f"'{path}' is no Parquet or CSV file: {str(error).splitlines()[0]}") from error
     columns: dict[str, list[Any]] = found.to_pydict()

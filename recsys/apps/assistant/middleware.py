@@ -14,9 +14,9 @@ from recsys.apps.assistant.dialogue import EXAMPLES, Reply
 from recsys.apps.assistant.search import Index
 from recsys.apps.assistant.sentences import State
 from recsys.apps.assistant.tools import Tools
-from recsys.serving.app import PROBLEMS, server_of
+from recsys.serving.app import ERROR_RESPONSES, get_server
 from recsys.serving.explain import explain
-from recsys.serving.schemas import Answer, Ask, Asked, Id
+from recsys.serving.schemas import CallNext, RawId, RecommendRequest, RecommendResponse
 
 
 class Question(BaseModel):
@@ -25,8 +25,10 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     text: str = Field(min_length=1, max_length=1000, examples=["a blue jacket under 50"])
-    history: list[Id] = Field(default=[], max_length=10_000, description="raw ids, oldest first")
-    customer: Id | None = Field(default=None, description="who asks; where a proxy says so in a header, leave it out")
+    history: list[RawId] = Field(default=[], max_length=10_000, description="raw ids, oldest first")
+    customer: RawId | None = Field(
+        default=None, description="who asks; where a proxy says so in a header, leave it out"
+    )
     state: State | None = Field(default=None, description="of the last answer; null begins")
     k: StrictInt = Field(default=5, ge=1, le=50)
 
@@ -56,12 +58,12 @@ class Assistant:
         self.index = Index(self.catalogue)
         self.language_model = chat.made(base_url, model, api_key, seconds)
         self.customer_header = customer_header
-        self.router = APIRouter(responses=PROBLEMS)
+        self.router = APIRouter(responses=ERROR_RESPONSES)
         self.router.get("/ask")(self.about)
         self.router.post("/ask")(self.ask)
         self.router.post("/catalogue")(self.describe)
 
-    async def __call__(self, asked: list[Asked], then: Ask) -> list[Answer]:
+    async def __call__(self, asked: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
         """The answers as they are: the part has only endpoints."""
         return await then(asked)
 
@@ -89,20 +91,20 @@ class Assistant:
 
     def _tools(self, request: Request, question: Question) -> Tools:
         """The functions for this question; the model is asked as by /recommend, with all parts around it."""
-        server = server_of(request)
+        server = get_server(request)
 
-        async def all_parts(asked: Asked) -> Answer:
-            return (await server.ask([asked]))[0]
+        async def all_parts(asked: RecommendRequest) -> RecommendResponse:
+            return (await server.recommend([asked]))[0]
 
-        def ask(asked: Asked) -> Answer:
+        def ask(asked: RecommendRequest) -> RecommendResponse:
             return anyio.from_thread.run(all_parts, asked)
 
         history = tuple(map(str, question.history))
-        reasons = partial(explain, server.artefact.recommender)
+        reasons = partial(explain, server.model_file.recommender)
         customer = self._customer(request, question)
         return Tools(self.catalogue, self.index, ask, reasons, history, customer, server.limits)
 
-    def _customer(self, request: Request, question: Question) -> Id | None:
+    def _customer(self, request: Request, question: Question) -> RawId | None:
         """Whom the proxy named; without a header set, whoever the caller says, as for /recommend."""
         if self.customer_header is None:
             return question.customer

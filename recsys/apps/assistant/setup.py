@@ -16,7 +16,7 @@ from recsys.config.build import build
 from recsys.errors import ConfigError
 from recsys.serving.explain import explain
 from recsys.serving.recommender import Recommender, RequestError
-from recsys.serving.schemas import Answer, Ask, Asked, answered, checked
+from recsys.serving.schemas import RecommendRequest, RecommendResponse, chain_middleware, check_request, make_response
 
 Histories = Mapping[str, Sequence[str]]
 
@@ -34,21 +34,18 @@ def nobodys_tools(
     return Tools(products, Index(products), ask, partial(explain, recommender))
 
 
-def asking(recommender: Recommender, parts: Sequence[Any] = ()) -> Callable[[Asked], Answer]:
+def asking(recommender: Recommender, parts: Sequence[Any] = ()) -> Callable[[RecommendRequest], RecommendResponse]:
     """A file's answer to one question, with parts around it, from the outermost one. Parts keep to one event loop."""
 
-    async def ask_model(asked: list[Asked]) -> list[Answer]:
-        questions = [checked(recommender, one) for one in asked]
-        return [answered(recommender.answer([question], allow)[0]) for question, allow in questions]
+    async def ask_model(asked: list[RecommendRequest]) -> list[RecommendResponse]:
+        questions = [check_request(recommender, one) for one in asked]
+        return [make_response(recommender.answer([question], allow)[0]) for question, allow in questions]
 
-    ask: Ask = ask_model
-    for part in reversed(parts):
-        ask = partial(part, then=ask)
-    around = ask
+    around = chain_middleware(parts, ask_model)
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
 
-    async def ask_all(asked: Asked) -> Answer:
+    async def ask_all(asked: RecommendRequest) -> RecommendResponse:
         return (await around([asked]))[0]
 
     return lambda asked: asyncio.run_coroutine_threadsafe(ask_all(asked), loop).result()

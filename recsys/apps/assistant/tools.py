@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, Strict, TypeAdapter, ValidationError, val
 from recsys.apps.assistant.catalogue import Catalogue, Product, Wishes
 from recsys.apps.assistant.search import DEPTH, Index, ordered
 from recsys.serving.recommender import RequestError
-from recsys.serving.schemas import Answer, Asked, Limits
+from recsys.serving.schemas import RecommendRequest, RecommendResponse, ServerLimits
 
 if TYPE_CHECKING:
     from recsys.serving.explain import Reason
@@ -81,14 +81,14 @@ class Tools:
 
     catalogue: Catalogue
     index: Index
-    ask: Callable[[Asked], Answer]
+    ask: Callable[[RecommendRequest], RecommendResponse]
     """the model, with the server's parts around it where there is a server"""
     reasons: "Callable[[Sequence[str], Sequence[str]], list[Reason]]"
     """items and history to a reason each"""
     history: tuple[str, ...] = ()
     """raw ids, oldest first"""
     customer: str | int | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: ServerLimits = field(default_factory=ServerLimits)
 
     @validate_call
     def search(self, text: Text, k: Count = 5, wishes: Wished = None) -> Found:
@@ -171,12 +171,14 @@ class Tools:
         """Each function as JSON Schema describes it."""
         return [_offer(name, getattr(cls, name)) for name in NAMES]
 
-    def _ranked(self, history: Sequence[str], among: Sequence[str], k: int, exclude_seen: bool | None = None) -> Answer:
+    def _ranked(
+        self, history: Sequence[str], among: Sequence[str], k: int, exclude_seen: bool | None = None
+    ) -> RecommendResponse:
         """The model's order of some products. More than a question may name are left out of its list instead."""
         fits = len(among) <= self.limits.ids
         own = [*history][-self.limits.history :]
         wanted = min(k if fits else self.limits.k, self.limits.k)
-        asked = Asked(
+        asked = RecommendRequest(
             history=[*own],
             k=wanted,
             exclude_seen=exclude_seen,

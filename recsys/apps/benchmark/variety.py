@@ -18,7 +18,7 @@ from recsys.extras import require_extra
 from recsys.models.base import ClosedForm
 from recsys.run import Run
 from recsys.serving.item_table import ItemTable
-from recsys.serving.middleware.rules import Candidates, Diversify, Occasion
+from recsys.serving.middleware.rules import Candidates, Diversify, RuleContext
 from recsys.training.fit import load_dataset, restore
 from recsys.training.module import scorer
 
@@ -71,7 +71,7 @@ def _rearranged(plain: Scorer, table: ItemTable, rule: Diversify, pool: int) -> 
         for row, (values, items) in enumerate(zip(best.values.numpy(), best.indices.numpy(), strict=True)):
             n = int(np.isfinite(values).sum())
             given = Candidates(items[:n] - 1, values[:n].astype(float), np.arange(n), np.ones(n))
-            places = rule(given, Occasion(table, K, [], 0.0, draw, {})).order
+            places = rule(given, RuleContext(table, K, [], 0.0, draw, {})).order
             ordered[row, items[places]] = torch.arange(n, 0, -1).float()
         return ordered
 

@@ -1,4 +1,4 @@
-"""A server in this process that remembers what it was asked, and questions of every kind."""
+"""A server in this process that records its requests, and random requests of every form."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ NOW = 1_700_000_000
 
 
 def planted_file(folder, name, data, *words, users=False):
-    """The path of the exported file of an untrained model."""
+    """Export an untrained model and return the path of the file."""
     proto, _ = exported(made(name, data, *words), data, 20, "float16", users, None, {"model": name})
     path = folder / "model.onnx"
     path.write_bytes(proto.SerializeToString())

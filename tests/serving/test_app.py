@@ -1,4 +1,4 @@
-"""One file over HTTP: answers as the Recommender gives them, alone or together, and a reason for every refusal."""
+"""The HTTP application: the same lists as the Recommender, alone or in batches, and a reason for every rejection."""
 
 import asyncio
 import json
@@ -69,19 +69,21 @@ def test_answers_are_those_of_the_recommender(client, path):
 
 
 class Bans:
-    """A part that leaves out an item and says so."""
+    """Middleware that leaves out an item and reports it."""
 
     def __init__(self, item):
         self.item = item
 
-    async def __call__(self, asked, then):
-        answers = await then([one.model_copy(update={"deny": [*(one.deny or ()), self.item]}) for one in asked])
-        for answer in answers:
-            answer.about["banned"] = [*answer.about.get("banned", ()), self.item]
-        return answers
+    async def __call__(self, requests, call_next):
+        responses = await call_next(
+            [request.model_copy(update={"deny": [*(request.deny or ()), self.item]}) for request in requests]
+        )
+        for response in responses:
+            response.about["banned"] = [*response.about.get("banned", ()), self.item]
+        return responses
 
 
-def test_parts_change_questions_and_answers_the_outermost_first(path):
+def test_middleware_changes_requests_and_responses_outermost_first(path):
     with client_of(path, middleware=[Bans("i03"), Bans("i04")]) as client:
         answer = client.post("/recommend", json={"k": 40, "customer": "ada"}).json()
         again = client.post("/recommend", json={"k": 40}).json()
@@ -299,7 +301,7 @@ def test_logs_are_json_without_ids(client, caplog):
 
 
 def swap(new, path):
-    """Another file takes a path at once."""
+    """Replace the file at a path atomically."""
     Path(shutil.copy(new, path.parent / "next")).replace(path)
 
 

@@ -1,4 +1,4 @@
-"""Reasons: what they are worth is known where the model is, and over HTTP they are those of Python."""
+"""Explanations: checked against a model whose votes are known; the same over HTTP as in Python."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ NOW = 1_700_000_000
 
 @pytest.fixture
 def file(artefact, monkeypatch):
-    """A file of few items, whose drops are smaller than those of the catalogues that the threshold was chosen on."""
+    """A model file with few items; the threshold is lowered because drops are smaller than in large catalogues."""
     monkeypatch.setattr(serving, "THRESHOLD", 0.1)
     monkeypatch.setattr(measured, "THRESHOLD", 0.1)
     return Recommender(artefact("item_knn"))
 
 
 def strongest(file, history):
-    """By item, the item of the history that gives it the most votes, one at a time."""
+    """By item, the item of the history that alone gives it the highest score."""
     votes = {own: dict(zip(*file.recommend([own], k=40, exclude_seen=False)[:2], strict=True)) for own in history}
     return {item: max(history, key=lambda own: votes[own][item]) for item in votes[history[0]]}
 

@@ -1,4 +1,4 @@
-"""Answers from one file: forms of a question, errors that say what to do, many threads at once."""
+"""The Recommender: forms of a request, errors with a remedy, many threads at once."""
 
 import shutil
 import subprocess
@@ -164,7 +164,7 @@ def test_the_golden_request_guards_against_another_runtime(path):
 
 @pytest.mark.slow
 def test_onnxruntime_and_numpy_alone_serve_the_file(artefact, tmp_path):
-    """In a new environment, with the module copied beside the file, and by the script of the docs without it."""
+    """In a new environment: with the module copied next to the file, and with the script of the docs without it."""
     path = shutil.copy(artefact("sasrec"), tmp_path / "model.onnx")
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"

@@ -1,4 +1,4 @@
-"""The command: a real server in a process of its own, and whatever its schema allows anybody to send."""
+"""`recsys serve` as a process, and generated requests, valid and invalid, against its OpenAPI schema."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def test_whatever_anybody_sends_is_answered_as_the_schema_says(mode, artefact):
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(found.ok().as_strategy(generation_mode=mode))
         def check(case):
-            # which columns there are is the file's to say, not the schema's
+            # valid by the schema may still be rejected: only the file knows which columns exist
             case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
         check()

@@ -1,6 +1,6 @@
-"""The page in a real browser: who answers, what leaves the browser, and whether everybody can use it.
+"""The page in a real browser: server and device, what leaves the browser, and accessibility.
 
-Skips, saying so, where Chromium, Selenium or what `npm install` brings is missing.
+Skipped with a reason if Chromium, Selenium or the packages of `npm install` are missing.
 """
 
 import base64
@@ -17,7 +17,7 @@ from recsys.serving.middleware.sessions import SessionMiddleware, in_memory
 from recsys.serving.recommender import Recommender
 from tests.runtimes import Serving, planted_file
 
-pytestmark = pytest.mark.xdist_group("page")  # one process makes what they share
+pytestmark = pytest.mark.xdist_group("page")  # one process builds the shared fixtures
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven with selenium: pip install selenium")
 Keys, Wait = webdriver.Keys, pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
@@ -50,7 +50,7 @@ def shop_page(browser, served):
 
 
 def opened(driver, served, first=True):
-    """The page in a browser that was here before, or not."""
+    """Open the page, with an empty store on the first visit."""
     if first:
         asked = {"origin": served.url, "storageTypes": "local_storage"}
         driver.execute_cdp_cmd("Storage.clearDataForOrigin", asked)
@@ -59,7 +59,7 @@ def opened(driver, served, first=True):
 
 
 class Assistant:
-    """A part that speaks as the assistant does: it titles the items, and finds what the history leads to."""
+    """Middleware with the endpoints of the assistant: titles, and recommendations for the history."""
 
     software = "<b>You talk to software.</b>"
 
@@ -70,8 +70,8 @@ class Assistant:
         self.router.add_api_route("/ask", self.ask, methods=["POST"])
         self.router.add_api_route("/catalogue", self.catalogue, methods=["POST"])
 
-    async def __call__(self, asked, then):
-        return await then(asked)
+    async def __call__(self, requests, call_next):
+        return await call_next(requests)
 
     async def about(self):
         return {"software": self.software, "examples": ["something red", "cheaper"]}
@@ -96,7 +96,7 @@ class Assistant:
 
 
 class Flaky(MemoryStore):
-    """A store that is away while told so."""
+    """A store that is unavailable while `away` is set."""
 
     away = False
 
@@ -121,7 +121,7 @@ def texts(driver, selector):
 
 
 def pick(driver, place):
-    """Press a tile and wait for the list that follows."""
+    """Press a tile and wait for the new list."""
     before = texts(driver, ".answer .score")
     driver.find_elements("css selector", ".tile")[place].click()
     wait(driver, lambda: texts(driver, ".answer .score") != before)

@@ -78,12 +78,12 @@ async function refresh() {
   const isStale = () => turn !== state.turn;
   draw();
   if (state.engine === undefined || !element("size").reportValidity()) return;
-  const [request, start] = [makeRequest(), performance.now()];
+  const [request, startTime] = [makeRequest(), performance.now()];
   try {
     const answer = await state.engine.recommend(request);
     if (isStale()) return; // a newer request was sent meanwhile
     state.unknown = answer.unknown;
-    element("took").textContent = describeTime(performance.now() - start);
+    element("took").textContent = describeTime(performance.now() - startTime);
     if (state.name === "server") say("where", describeServer());
     show(answer);
     say("said", summarise(answer));

@@ -100,7 +100,7 @@ export function say(id, text, isError = false) {
   element(id).classList.toggle("error", isError);
 }
 
-/** Sets the number of rows of a list and updates them in index, so that the keyboard focus stays where it is. */
+/** Sets the number of rows of a list and updates them in place, so that the keyboard focus stays where it is. */
 function fit(list, length, make, update) {
   const focused = [...list.children].findIndex((row) => row.contains(document.activeElement));
   while (list.children.length > length) list.lastChild.remove();

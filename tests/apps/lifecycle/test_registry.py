@@ -188,9 +188,9 @@ def test_a_served_path_follows_the_link(shelf, artefact):
         (shelf.folder / name / "model.onnx").write_bytes(artefact(model).read_bytes())
     served = ModelFile(shelf.folder / "champion" / "model.onnx", 1)
     assert served.recommender.describe()["model"] == "sasrec"
-    assert not served.is_stale()
+    assert not served.has_changed()
     shelf.switch("0002", "refresh")
-    assert served.is_stale()
+    assert served.has_changed()
 
 
 def switched_under_load(shelf, seconds=15, connections=4):

@@ -1,4 +1,4 @@
-"""Who does not agree is asked about as a newcomer, in the same call."""
+"""Customers without consent get the list of a newcomer, in the same call of the model."""
 
 import json
 import shutil
@@ -119,7 +119,7 @@ def test_a_table_that_says_nothing_is_refused_at_the_start(tmp_path, table):
 def test_a_version_that_holds_an_erased_id_is_refused_and_others_are_not(artefact, tmp_path):
     path = shutil.copy(artefact("two_tower"), tmp_path / "model.onnx")
     locate_marks(path).write_text(json.dumps({"learned": [hash_file(path)]}))
-    with client_of(path, lambda asked, then: then(asked)) as client:
+    with client_of(path, lambda requests, call_next: call_next(requests)) as client:
         locate_marks(path).write_text(json.dumps({"refused": [hash_file(path)]}))
         answer = client.post("/reload")
         assert (answer.status_code, "was erased" in answer.json()["detail"]) == (409, True)

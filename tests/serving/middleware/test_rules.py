@@ -1,4 +1,4 @@
-"""A shop's rules: nothing filtered ever appears, caps hold, rules that ask for nothing change nothing."""
+"""A shop's rules: filtered items never appear, caps hold, neutral settings change nothing."""
 
 import asyncio
 from collections import Counter
@@ -38,7 +38,7 @@ ITEMS = [f"i{n:02}" for n in range(N)]
 
 
 def shop_table(seed=0):
-    """A table of all items of the planted shop but the last five, some cells of it empty."""
+    """A table of all items of the planted shop except the last five, with some empty cells."""
     rng = np.random.default_rng(seed)
     table = pd.DataFrame(
         {

@@ -1,4 +1,4 @@
-"""Sessions that the server keeps: one click changes the next list, and a store that is away changes nothing else."""
+"""Sessions on the server: one click changes the next list; without the store, all else works as before."""
 
 import asyncio
 import shutil
@@ -26,7 +26,7 @@ NOW = 1_700_000_000
 
 
 class RedisServer:
-    """`with RedisServer() as redis`: a process that can be killed, stopped for a while, and started again."""
+    """`with RedisServer() as redis`: a process that can be killed, paused, and started again."""
 
     def __init__(self):
         self.port = free_port()
@@ -60,7 +60,7 @@ def redis():
 
 @pytest.fixture(params=["memory", "redis"])
 def part(request):
-    """A part with room for five events."""
+    """Middleware with room for five events per session."""
     if request.param == "memory":
         return in_memory(events=5)
     return in_redis(request.getfixturevalue("redis").url, events=5, timeout=30)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from recsys.apps.benchmark.timing import load
+from recsys.data.load import load_dataset
 from recsys.export.user_histories import Past
 from recsys.run import Run
 from recsys.serving.explain import (
@@ -24,7 +25,6 @@ from recsys.serving.explain import (
     plan_leave_one_out,
 )
 from recsys.serving.recommender import Recommender
-from recsys.training.fit import load_dataset
 
 
 def measure(run: str, users: int, k: int, seed: int) -> list[str]:

@@ -20,7 +20,7 @@ from recsys.export.check import Asker, FileScorer
 from recsys.export.export import words_of
 from recsys.export.inputs import columns_of
 from recsys.export.user_histories import Past
-from recsys.serving.recommender import Question, Recommender
+from recsys.serving.recommender import CheckedRequest, Recommender
 
 ASKED = 200
 """users whose questions are timed"""
@@ -81,6 +81,6 @@ def milliseconds(files: list[Recommender], dataset: Dataset, users: np.ndarray) 
     return [float(np.median(found)) * 1000 for found in times]
 
 
-def _question(file: Recommender, row: dict[str, Any]) -> Question:
+def _question(file: Recommender, row: dict[str, Any]) -> CheckedRequest:
     context = {name: value for name, value in row.items() if name not in ("history", "user")}
     return file.question(row["history"], row.get("user"), context)

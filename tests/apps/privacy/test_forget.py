@@ -28,7 +28,7 @@ from recsys.export.export import export
 from recsys.export.model_card import card
 from recsys.pseudonyms import pseudonym
 from recsys.run import Run
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender, RequestError
 from recsys.training.train import train_run
 from tests.composed import composed
@@ -162,7 +162,7 @@ def test_what_learned_from_them_is_stale(root):
     for use in (evaluate_run, lambda run: export(run, composed("run=RUN", name="export")), train_run):
         with pytest.raises(ConfigError, match=r"is stale: .* train again"):
             use(run)
-    file = Artefact(run.folder / "model.onnx", 1).recommender  # without ids it goes on
+    file = ModelFile(run.folder / "model.onnx", 1).recommender  # without ids it goes on
     assert file.recommend(k=3).items
     card(str(run.folder))
     assert "STALE" in (run.folder / "card.md").read_text()
@@ -260,10 +260,10 @@ def test_ids_leave_an_exported_file_and_the_old_version_is_refused(artefact, sho
     keys = [a.strings for n in onnx.load(path).graph.node for a in n.attribute if n.op_type == "LabelEncoder"]
     assert not any(b"u05" in strings for strings in keys)
     after.self_test()
-    Artefact(path, 1)
+    ModelFile(path, 1)
     shutil.copy(artefact("ncf", users=True), path)  # from a backup
     with pytest.raises(RequestError, match="was erased"):
-        Artefact(path, 1)
+        ModelFile(path, 1)
 
 
 def test_all_of_them_at_once_and_again(root):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from recsys.apps.lifecycle.commands import register
-from recsys.apps.lifecycle.rank_files import ranked
-from recsys.apps.lifecycle.refresh import challenge, refreshed
-from recsys.apps.lifecycle.registry import Registry, trained_until
+from recsys.apps.lifecycle.rank_files import rank_file
+from recsys.apps.lifecycle.refresh import compose_refresh_config, train_challenger
+from recsys.apps.lifecycle.registry import Registry, find_training_end
 from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
 from recsys.export.export import export
 from recsys.run import Run
@@ -30,7 +30,7 @@ SEEDS = (1, 2, 3)
 def champion_of(folder: Path, seed: int, words: list[str]) -> Registry:
     """A registry whose champion knows the events until then."""
     shelf = Registry(folder / f"registry-{seed}")
-    if shelf.named("champion") is None:
+    if shelf.read_link("champion") is None:
         config = composed(
             "model=sasrec", "data=movielens_100k", "split=global_time", f"data.filters.end={THEN}", "threads=1",
             f"data.folder={folder}/data", "baselines=none", "logger=none", "trainer.enable_progress_bar=false",
@@ -48,17 +48,20 @@ def compared(
 ) -> dict[str, float]:
     """N@10 of the champion, refreshed and trained anew, and the CPU-seconds of the latter two."""
     shelf = champion_of(folder, seed, words)
-    champion, split = shelf.champion(), composed("split=global_time").split
-    config = refreshed(champion, None, {"data": {"filters": {"end": None}}}, split)
+    champion, split = shelf.open_champion(), composed("split=global_time").split
+    config = compose_refresh_config(champion, None, {"data": {"filters": {"end": None}}}, split)
     dataset = load_dataset(config)
-    since = trained_until(load_dataset(champion.config))
-    found = {"seed": seed, "champion": ranked(champion.folder / "model.onnx", dataset, None).ranking.metrics["ndcg@10"]}
+    since = find_training_end(load_dataset(champion.config))
+    found = {
+        "seed": seed,
+        "champion": rank_file(champion.folder / "model.onnx", dataset, None).ranking.metrics["ndcg@10"],
+    }
     model = None
     for name in ("refresh", "full"):
         run = Run.create(folder / f"{name}-{seed}-{time.time_ns()}", config)
         start = time.process_time()
         model = (
-            challenge(run, champion, dataset, since, epochs, ratio, rate)
+            train_challenger(run, champion, dataset, since, epochs, ratio, rate)
             if name == "refresh"
             else fit(config, dataset, run)
         )

@@ -23,7 +23,7 @@ ANSWERS = pa.schema(
 )
 
 
-def recommend(
+def write_lists(
     run: Run, users: Path, out: Path, asked: Row, timestamp: int | None, batch_size: int, threads: int
 ) -> int:
     """Write a list for every row of `users`, in its order, `asked` (k, exclude_seen) alike for all, and tell how many;

@@ -151,7 +151,7 @@ def _serve(config: DictConfig) -> None:
 
 
 def _recommend(config: DictConfig) -> None:
-    from recsys.apps.recommend import recommend as job
+    from recsys.apps.recommend import write_lists as job
     from recsys.run import Run
 
     asked = {"k": config.k, "exclude_seen": config.exclude_seen}
@@ -164,7 +164,7 @@ def _sweep(config: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     with require_extra("sweep"):
-        from recsys.apps.sweep.sweep import sweep as job
+        from recsys.apps.sweep.sweep import run_sweep as job
     for line in job(config, list(HydraConfig.get().overrides.task)):
         print(line)  # noqa: T201 - the command's answer
 

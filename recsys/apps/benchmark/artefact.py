@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from recsys.apps.benchmark.timing import cpu_ms, load
+from recsys.apps.benchmark.timing import describe_load, time_in_turns
 from recsys.data.dataset import Dataset
 from recsys.data.features import Features
 from recsys.data.preparation.filters import Filters
@@ -37,7 +37,7 @@ Names = np.ndarray
 PRECISIONS = ("float32", "float16", "int8")
 
 
-class Bare(nn.Module):
+class BareNetwork(nn.Module):
     """Scores of all items and nothing around: whole numbers in, no filter, no list."""
 
     def __init__(self, model: SASRec) -> None:
@@ -55,26 +55,26 @@ def measure(n_items: int, rounds: int, check_users: int) -> list[str]:
     """Lines with the CPU time of a call in milliseconds and what it is in shares of another."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
-        dataset = catalogue(n_items, Path(folder))
-        model = clustered(dataset)
-        said, sessions = [], {"bare": session_of(_bare(model))}
+        dataset = make_catalogue(n_items, Path(folder))
+        model = make_clustered_model(dataset)
+        said, sessions = [], {"bare": open_session(_bare(model))}
         for precision in PRECISIONS:
             proto, manifest = exported(model, dataset, LENGTH, precision, False, check_users, {"model": "sasrec"})
             path = Path(folder) / f"{precision}.onnx"
             path.write_bytes(proto.SerializeToString())
-            sessions[precision] = session_of(path.read_bytes())
+            sessions[precision] = open_session(path.read_bytes())
             overlap = manifest["precision"]["overlap@10"]
             said.append(f"{precision}: {path.stat().st_size / 2**20:.1f} MiB, top 10 overlap {overlap:.4f}")
-        said.append(f"cold start of float16, import + load + first answer: {cold_start(path.parent):.2f} CPU-s")
+        said.append(f"cold start of float16, import + load + first answer: {measure_cold_start(path.parent):.2f} CPU-s")
         for batch, times in ((1, rounds), (64, max(rounds // 10, 3))):
-            spent = cpu_ms(_calls(sessions, dataset, batch), times)
+            spent = time_in_turns(_calls(sessions, dataset, batch), times)
             said += [f"batch {batch}, {name}: {ms:.3f} CPU-ms" for name, ms in spent.items()]
             said.append(f"batch {batch}, float16 ÷ bare: {spent['float16'] / spent['bare']:.2f}")
             said.append(f"batch {batch}, int8 ÷ float32: {spent['int8'] / spent['float32']:.2f}")
-    return [*said, load()]
+    return [*said, describe_load()]
 
 
-def catalogue(n_items: int, folder: Path) -> Dataset:
+def make_catalogue(n_items: int, folder: Path) -> Dataset:
     """A dataset of that many items with raw ids of eleven characters, each bought by somebody."""
     rng = np.random.default_rng(0)
     items = np.concatenate([rng.permutation(n_items), rng.integers(n_items, size=20_000)])
@@ -88,7 +88,7 @@ def catalogue(n_items: int, folder: Path) -> Dataset:
     )  # fmt: skip
 
 
-def clustered(dataset: Dataset, max_history: int = LENGTH) -> SASRec:
+def make_clustered_model(dataset: Dataset, max_history: int = LENGTH) -> SASRec:
     """An untrained model whose items lie in √I clusters, as those of trained ones do."""
     torch.manual_seed(0)
     facts = Facts.of(dataset, max_history)
@@ -101,7 +101,7 @@ def clustered(dataset: Dataset, max_history: int = LENGTH) -> SASRec:
     return model
 
 
-def cold_start(folder: Path) -> float:
+def measure_cold_start(folder: Path) -> float:
     """CPU seconds of a new process from its start to its first answer."""
     code = (
         "import resource; from recsys.serving.recommender import Recommender; "
@@ -114,12 +114,12 @@ def cold_start(folder: Path) -> float:
     return float(np.median([float(done.stdout) for done in found]))
 
 
-def names_of(dataset: Dataset) -> Names:
+def list_raw_ids(dataset: Dataset) -> Names:
     """Raw ids by item number, "" for padding."""
     return np.array(["", *dataset.raw_items().to_pylist()], object)
 
 
-def asked(history: Names) -> dict[str, np.ndarray]:
+def make_request_arrays(history: Names) -> dict[str, np.ndarray]:
     """The inputs of a file for histories of raw ids: ten items that are not among them."""
     return {
         "history": history,
@@ -132,10 +132,10 @@ def asked(history: Names) -> dict[str, np.ndarray]:
 
 def _bare(model: SASRec) -> bytes:
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    return to_onnx(Bare(model), (torch.ones(3, 5, dtype=torch.long),), ["history"], (shape,)).SerializeToString()
+    return to_onnx(BareNetwork(model), (torch.ones(3, 5, dtype=torch.long),), ["history"], (shape,)).SerializeToString()
 
 
-def session_of(content: bytes) -> onnxruntime.InferenceSession:
+def open_session(content: bytes) -> onnxruntime.InferenceSession:
     """One that computes on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -146,7 +146,7 @@ def _calls(
     sessions: dict[str, onnxruntime.InferenceSession], dataset: Dataset, batch: int
 ) -> dict[str, Callable[[], Any]]:
     numbers = np.random.default_rng(0).integers(1, dataset.n_items, (batch, LENGTH))
-    feeds = asked(names_of(dataset)[numbers])
+    feeds = make_request_arrays(list_raw_ids(dataset)[numbers])
 
     def call(name: str) -> Callable[[], Any]:
         return lambda: sessions[name].run(["items", "scores"], feeds)

@@ -56,13 +56,15 @@ def measure(
     for share in hide:
         for name, words in ways.items():
             config = _composed([*settings, *words, f"split.hide={share}"])
-            dataset = with_later(load_dataset(config))
+            dataset = add_hidden_items(load_dataset(config))
             if name == "categories":
                 said.append(f"share {share}: {len(dataset.new)} hidden items")
-                simple = {"random": chance(dataset), "popularity oracle": oracle(dataset)}
-                said += [_line(each, ranked(way, dataset, None), figures) for each, way in simple.items()]
-            model = learned(config, dataset)
-            said.append(_line(name, ranked(partial(score, model), dataset, config.batches.max_history), figures))
+                simple = {"random": make_random_scorer(dataset), "popularity oracle": make_oracle_scorer(dataset)}
+                said += [_line(each, rank_hidden_items(way, dataset, None), figures) for each, way in simple.items()]
+            model = train_cold_model(config, dataset)
+            said.append(
+                _line(name, rank_hidden_items(partial(score, model), dataset, config.batches.max_history), figures)
+            )
     if len(hide) > 1:
         said += [
             f"mean of {len(hide)} shares:",
@@ -71,7 +73,7 @@ def measure(
     return said
 
 
-def with_later(dataset: Dataset) -> Extended:
+def add_hidden_items(dataset: Dataset) -> Extended:
     """The dataset with those items in its catalogue that were first seen after training."""
     later = [str(raw) for raw in dataset.raw_items().to_pylist()[dataset.n_items :]]
     return Extended(
@@ -79,7 +81,7 @@ def with_later(dataset: Dataset) -> Extended:
     )
 
 
-def learned(config: DictConfig, dataset: Extended) -> Trainable:
+def train_cold_model(config: DictConfig, dataset: Extended) -> Trainable:
     """The model after all epochs on the known items, which then takes the others."""
     pl.seed_everything(config.seed, verbose=False)
     model = make_model(config.model, dataset.old, config.batches.max_history)
@@ -96,7 +98,7 @@ def learned(config: DictConfig, dataset: Extended) -> Trainable:
     return model.eval()
 
 
-def ranked(scorer: Scorer, dataset: Extended, max_history: int | None) -> Ranking:
+def rank_hidden_items(scorer: Scorer, dataset: Extended, max_history: int | None) -> Ranking:
     """The hidden items alone, by a scorer of all. Those that score the same, as items of the same categories do, are in
     an order drawn once.
     """
@@ -108,22 +110,22 @@ def ranked(scorer: Scorer, dataset: Extended, max_history: int | None) -> Rankin
         found[:, hidden] = scores[:, hidden].argsort(dim=1, stable=True).argsort(dim=1).to(scores.dtype)
         return found
 
-    return evaluate(only_hidden, dataset, cold_batches(dataset, max_history), (K,))
+    return evaluate(only_hidden, dataset, select_hidden_targets(dataset, max_history), (K,))
 
 
-def chance(dataset: Extended, seed: int = 0) -> Scorer:
+def make_random_scorer(dataset: Extended, seed: int = 0) -> Scorer:
     """Scores that mean nothing."""
     draw = torch.Generator().manual_seed(seed)
     return lambda batch: torch.rand(len(batch.history), dataset.n_items + 1, generator=draw)
 
 
-def oracle(dataset: Extended) -> Scorer:
+def make_oracle_scorer(dataset: Extended) -> Scorer:
     """How often each item is had in the test, which nobody knows beforehand."""
     counts = torch.from_numpy(np.bincount(dataset.items, minlength=dataset.n_items + 1)[: dataset.n_items + 1])
     return lambda batch: counts.float().expand(len(batch.history), -1)
 
 
-def cold_batches(dataset: Extended, max_history: int | None) -> Iterator[Batch]:
+def select_hidden_targets(dataset: Extended, max_history: int | None) -> Iterator[Batch]:
     """The test users who have a hidden item there, with these targets only."""
     hidden = dataset.items > dataset.old.n_items
     before = np.concatenate([[0], np.cumsum(hidden)])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.apps.benchmark.timing import load
+from recsys.apps.benchmark.timing import describe_load
 from recsys.export.user_histories import Past
 from recsys.run import Run
 from recsys.serving.explain import REFERENCE, THRESHOLD, Plan, Reason, drops_of, planned, reasons
@@ -35,9 +35,9 @@ def measure(run: str, users: int, k: int, seed: int) -> list[str]:
         said = reasons(plan, recommender.answer(plan.questions, plan.allow))
         spent.append(time.process_time() - start)
         if len(plan.left_out) > 1:
-            found += compared(plan, said, in_catalogue(recommender, plan))
+            found += compare_drops(plan, said, compute_catalogue_drops(recommender, plan))
     if not found:
-        return [f"none of the {k} items of {len(drawn)} lists has a reason", load()]
+        return [f"none of the {k} items of {len(drawn)} lists has a reason", describe_load()]
     named, last, other, cleared = np.mean(found, axis=0)
     beside = f"named ÷ another {named / other:.1f}" if other > 0 else "another takes nothing away"
     return [
@@ -46,17 +46,17 @@ def measure(run: str, users: int, k: int, seed: int) -> list[str]:
         f"named ÷ last {named / last:.2f}, {beside}",
         f"{cleared:.3f} of the other items clear the threshold of {THRESHOLD} too",
         f"reasons for a list: median {np.median(spent) * 1e3:.1f} CPU-ms",
-        load(),
+        describe_load(),
     ]
 
 
-def in_catalogue(recommender: Recommender, plan: Plan) -> dict[str, np.ndarray]:
+def compute_catalogue_drops(recommender: Recommender, plan: Plan) -> dict[str, np.ndarray]:
     """By item of the file, what its log-probability among all of them loses without each item of the history."""
     n_items = recommender.describe()["n_items"]
     return drops_of(recommender.answer([question._replace(k=n_items) for question in plan.questions]))
 
 
-def compared(plan: Plan, said: Sequence[Reason], drops: dict[str, np.ndarray]) -> list[tuple[float, ...]]:
+def compare_drops(plan: Plan, said: Sequence[Reason], drops: dict[str, np.ndarray]) -> list[tuple[float, ...]]:
     """For each reason the drop without the named item, without the last, the mean without another one, and the share
     of the others that clear the threshold.
     """

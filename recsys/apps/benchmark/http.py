@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from recsys.apps.benchmark.timing import load
+from recsys.apps.benchmark.timing import describe_load
 from recsys.serving.recommender import Recommender
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ def measure(artefact: str, connections: int, seconds: float, rounds: int) -> lis
     asked = [["POST", "/recommend", {"history": rng.choice(items, 50).tolist(), "k": 10}] for _ in range(256)]
     nothing = [["GET", "/health", None]]
     said, ratios = [], []
-    with server(artefact) as (port, process):
+    with run_server(artefact) as (port, process):
         for _ in range(rounds):
             before = _cpu(process)
             idle = _asked(port, connections, seconds, nothing)
@@ -43,10 +43,10 @@ def measure(artefact: str, connections: int, seconds: float, rounds: int) -> lis
                 f"({spent[1]:.3f} CPU-ms, median {real['median_ms']:.1f} ms, 99 % {real['p99_ms']:.1f} ms), "
                 f"ratio {ratios[-1]:.2f}, failed {idle['failed'] + real['failed']}"
             )
-    return [*said, f"median ratio {np.median(ratios):.2f} with {connections} connections", load()]
+    return [*said, f"median ratio {np.median(ratios):.2f} with {connections} connections", describe_load()]
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port of this machine that nobody listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -55,9 +55,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(artefact: str | Path, *settings: str) -> Iterator[tuple[int, int]]:
+def run_server(artefact: str | Path, *settings: str) -> Iterator[tuple[int, int]]:
     """A server's port and process."""
-    port = free_port()
+    port = find_free_port()
     words = [f"artefact={Path(artefact).absolute()}", f"port={port}", *settings]
     command = [sys.executable, "-W", "ignore", "-m", "recsys.cli.main", "serve", *words]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)

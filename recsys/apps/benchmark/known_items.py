@@ -29,7 +29,7 @@ def measure(catalogue: str, columns: Mapping[str, str | None], queries: int, top
     for name, typed in TYPED.items():
         hits = np.zeros(3)
         for item in asked:
-            text = typed(plain(titles[item]), draw)
+            text = typed(simplify_title(titles[item]), draw)
             begin = time.perf_counter()
             joined = list(index.find(text, index.items))
             spent += time.perf_counter() - begin
@@ -39,7 +39,7 @@ def measure(catalogue: str, columns: Mapping[str, str | None], queries: int, top
     return [*said, f"{spent / len(asked) / len(TYPED) * 1e3:.1f} ms a search"]
 
 
-def plain(title: str) -> str:
+def simplify_title(title: str) -> str:
     """As people write it: without what stands in brackets, the article in front."""
     return re.sub(r"^(.*), (The|A|An)$", r"\2 \1", re.sub(r"\s*\(.*", "", title)) or title
 

@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 
 
-class Asking(asyncio.Protocol):
+class LoadConnection(asyncio.Protocol):
     """One connection: the next request goes out when the last answer is complete."""
 
     def __init__(self, requests: Iterator[bytes], end: float, ms: list[float], failed: list[bytes]) -> None:
@@ -54,21 +54,21 @@ class Asking(asyncio.Protocol):
         self.transport.write(next(self.requests))
 
 
-def encoded(method: str, path: str, body: object) -> bytes:
+def encode_request(method: str, path: str, body: object) -> bytes:
     """The bytes of a request."""
     content = b"" if body is None else json.dumps(body).encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
-async def ask(port: int, seconds: float, connections: int, requests: list[bytes]) -> dict[str, float]:
+async def send_requests(port: int, seconds: float, connections: int, requests: list[bytes]) -> dict[str, float]:
     """What came of it."""
     ms: list[float] = []
     failed: list[bytes] = []
     endless, end = cycle(requests), time.perf_counter() + seconds
     loop = asyncio.get_running_loop()
     made = [
-        await loop.create_connection(lambda: Asking(endless, end, ms, failed), "127.0.0.1", port)
+        await loop.create_connection(lambda: LoadConnection(endless, end, ms, failed), "127.0.0.1", port)
         for _ in range(connections)
     ]
     await asyncio.wait_for(asyncio.gather(*(asking.closed for _, asking in made)), seconds + 30)
@@ -81,5 +81,5 @@ if __name__ == "__main__":
 
     uvloop.install()
     port, seconds, connections = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    requests = [encoded(*request) for request in json.load(sys.stdin)]
-    print(json.dumps(asyncio.run(ask(port, seconds, connections, requests))))  # noqa: T201
+    requests = [encode_request(*request) for request in json.load(sys.stdin)]
+    print(json.dumps(asyncio.run(send_requests(port, seconds, connections, requests))))  # noqa: T201

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from recsys.apps.benchmark.timing import load
+from recsys.apps.benchmark.timing import describe_load
 from recsys.errors import ConfigError
 from recsys.run import write_text
 
@@ -29,27 +29,33 @@ def measure(commands: str, rounds: int, against: str | None, figures: Sequence[s
     named = OmegaConf.to_container(OmegaConf.load(commands), resolve=True)
     if not isinstance(named, dict) or not named:
         raise ConfigError(f"commands={commands} names no commands; write a line NAME: COMMAND for each")
-    lines = compared({str(name): str(command) for name, command in named.items()}, rounds, against, figures)
+    lines = compare_commands({str(name): str(command) for name, command in named.items()}, rounds, against, figures)
     if out is not None:
         write_text(Path(out), "\n".join(lines) + "\n")
     return lines
 
 
-def compared(commands: Mapping[str, str], rounds: int, against: str | None, figures: Sequence[str]) -> list[str]:
+def compare_commands(
+    commands: Mapping[str, str], rounds: int, against: str | None, figures: Sequence[str]
+) -> list[str]:
     """The table."""
     base = against or next(iter(commands))
     if base not in commands:
         raise ConfigError(f"against={base} is none of {', '.join(commands)}")
     runs: dict[str, list[Figures]] = {name: [] for name in commands}
-    before = load()
+    before = describe_load()
     for _ in range(rounds):
         for name, command in commands.items():
-            runs[name].append(printed(name, command))
+            runs[name].append(run_peer_command(name, command))
             _check_threads(runs)
-    return [*table(runs, figures, base), "", f"{rounds} rounds in turn; {before} before, {load()} after"]
+    return [
+        *format_peer_table(runs, figures, base),
+        "",
+        f"{rounds} rounds in turn; {before} before, {describe_load()} after",
+    ]
 
 
-def printed(name: str, command: str) -> Figures:
+def run_peer_command(name: str, command: str) -> Figures:
     """The figures that a command prints last."""
     done = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
@@ -60,7 +66,7 @@ def printed(name: str, command: str) -> Figures:
     return figures
 
 
-def table(runs: Mapping[str, Sequence[Figures]], figures: Sequence[str], base: str) -> list[str]:
+def format_peer_table(runs: Mapping[str, Sequence[Figures]], figures: Sequence[str], base: str) -> list[str]:
     """A row a figure, a column a command: median (lowest-highest) and × that of `base`; – where it was not measured."""
     rows = [["", *runs], ["---"] * (len(runs) + 1)]
     for figure in figures:

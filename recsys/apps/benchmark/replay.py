@@ -13,8 +13,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from recsys.apps.benchmark.artefact import Names, asked, catalogue, clustered, names_of, session_of
-from recsys.apps.benchmark.timing import cpu_ms, load
+from recsys.apps.benchmark.artefact import (
+    Names,
+    list_raw_ids,
+    make_catalogue,
+    make_clustered_model,
+    make_request_arrays,
+    open_session,
+)
+from recsys.apps.benchmark.timing import describe_load, time_in_turns
 from recsys.export.export import exported
 from recsys.serving.recommender import Recommender
 
@@ -26,29 +33,29 @@ def measure(file: str, n_items: int, rounds: int) -> list[str]:
     """Lines with the CPU time of an answer in milliseconds for three lengths of history."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
-        dataset = catalogue(n_items, Path(folder))
-        model = clustered(dataset, MAX_HISTORY)
+        dataset = make_catalogue(n_items, Path(folder))
+        model = make_clustered_model(dataset, MAX_HISTORY)
         proto, _ = exported(model, dataset, MAX_HISTORY, "float16", False, 100, {"model": "sasrec"})
-        content, names = proto.SerializeToString(), names_of(dataset)
-    session, recommender, replay = session_of(content), Recommender(content), around(Path(file), names)
+        content, names = proto.SerializeToString(), list_raw_ids(dataset)
+    session, recommender, replay = open_session(content), Recommender(content), wrap_replay_file(Path(file), names)
     said = []
     for length in (200, 50, 10):
         history = names[np.random.default_rng(0).integers(1, n_items, length)].tolist()
-        feeds = asked(np.array([history], object))
+        feeds = make_request_arrays(np.array([history], object))
         calls = {
             "RePlay + NumPy": partial(replay, history),
             "model.onnx": partial(session.run, ["items", "scores"], feeds),
             "Recommender": partial(recommender.recommend, history, exclude_seen=True),
         }
-        spent = cpu_ms(calls, rounds)
+        spent = time_in_turns(calls, rounds)
         said.append(f"{length} events: " + ", ".join(f"{name} {ms:.3f} CPU-ms" for name, ms in spent.items()))
         said += [f"{length} events, {name} ÷ RePlay: {spent[name] / spent['RePlay + NumPy']:.2f}" for name in OURS]
-    return [*said, load()]
+    return [*said, describe_load()]
 
 
-def around(file: Path, names: Names) -> Callable[[list[str]], tuple[list[str], list[float]]]:
+def wrap_replay_file(file: Path, names: Names) -> Callable[[list[str]], tuple[list[str], list[float]]]:
     """What a user of RePlay's file writes to get from raw ids to raw ids."""
-    session = session_of(file.read_bytes())
+    session = open_session(file.read_bytes())
     ids, mask = (value.name for value in session.get_inputs())
     raw = names[1:]
     number = {name: place for place, name in enumerate(raw)}

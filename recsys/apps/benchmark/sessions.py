@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from recsys.apps.benchmark.http import ROOT, free_port, server
-from recsys.apps.benchmark.load_client import encoded
-from recsys.apps.benchmark.timing import load
+from recsys.apps.benchmark.http import ROOT, find_free_port, run_server
+from recsys.apps.benchmark.load_client import encode_request
+from recsys.apps.benchmark.timing import describe_load
 from recsys.errors import ConfigError
 from recsys.serving.recommender import Recommender
 
@@ -31,7 +31,7 @@ def measure(artefact: str, store: str, rate: float, seconds: float, customers: i
     rng = np.random.default_rng(0)
     items = Recommender(artefact).recommend(k=1000).items
     clicks = [_click(rng, items, customers) for _ in range(int(rate / 2 * seconds))]
-    with _started(store) as words, server(artefact, *words) as (port, _):
+    with _started(store) as words, run_server(artefact, *words) as (port, _):
         command = [sys.executable, "-m", "recsys.apps.benchmark.sessions", str(port), str(rate / 2)]
         done = subprocess.run(command, cwd=ROOT, input=json.dumps(clicks), capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
@@ -41,7 +41,7 @@ def measure(artefact: str, store: str, rate: float, seconds: float, customers: i
         f"click to new list: {_percentiles([click for click, _, _ in found])}",
         f"two requests for /health beside it: {_percentiles([idle for _, idle, _ in found])}",
         f"{knew:,} of {len(clicks):,} lists knew the click",
-        load(),
+        describe_load(),
     ]
 
 
@@ -66,7 +66,7 @@ def _started(store: str) -> Iterator[list[str]]:
         return
     if shutil.which("redis-server") is None:
         raise ConfigError("store=redis needs redis-server; run: apt-get install redis-server")
-    port = free_port()
+    port = find_free_port()
     process = subprocess.Popen(
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""], stdout=subprocess.DEVNULL
     )
@@ -77,7 +77,7 @@ def _started(store: str) -> Iterator[list[str]]:
         process.wait()
 
 
-class Connection:
+class KeepAliveConnection:
     """One connection that stays open, asked one request after the other."""
 
     def __init__(self, port: int) -> None:
@@ -89,22 +89,22 @@ class Connection:
         if self.streams is None or self.streams[0].at_eof():  # the server closes what was idle for long
             self.streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self.streams
-        writer.write(encoded(method, path, body))
+        writer.write(encode_request(method, path, body))
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
         found: dict[str, Any] = json.loads(await reader.readexactly(length))
         return found
 
 
-async def click_all(port: int, rate: float, clicks: list[Click]) -> list[tuple[float, float, Any]]:
+async def send_clicks(port: int, rate: float, clicks: list[Click]) -> list[tuple[float, float, Any]]:
     """For each click milliseconds until its list, those of two requests that compute nothing, and how many events of
     the session the list knew.
     """
-    free: list[Connection] = []
+    free: list[KeepAliveConnection] = []
 
     async def one(place: int, event: dict[str, Any], question: dict[str, Any]) -> tuple[float, float, Any]:
         await asyncio.sleep(start + place / rate - time.perf_counter())
-        connection = free.pop() if free else Connection(port)
+        connection = free.pop() if free else KeepAliveConnection(port)
         clicked = time.perf_counter()
         await connection.ask("POST", "/events", event)
         answer = await connection.ask("POST", "/recommend", question)
@@ -119,4 +119,4 @@ async def click_all(port: int, rate: float, clicks: list[Click]) -> list[tuple[f
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(click_all(int(sys.argv[1]), float(sys.argv[2]), json.load(sys.stdin)))))  # noqa: T201
+    print(json.dumps(asyncio.run(send_clicks(int(sys.argv[1]), float(sys.argv[2]), json.load(sys.stdin)))))  # noqa: T201

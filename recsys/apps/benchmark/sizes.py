@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.apps.benchmark.timing import load
+from recsys.apps.benchmark.timing import describe_load
 from recsys.errors import ConfigError
 from recsys.extras import require_extra
 
@@ -41,7 +41,7 @@ def measure(
     for events, users, items in sizes:
         path = Path(folder) / f"log-{events}-{users}-{items}-{exponent}-{seed}.parquet"
         if not path.exists():
-            write_log(path, events, users, items, exponent, seed)
+            write_power_law_log(path, events, users, items, exponent, seed)
         own = [f"data.path={path}", f"data.folder={folder}/data", f"data.memory={memory}", "data=parquet", words]
         first, again = (_measured(own, steps) for _ in range(2))
         prepared = {"prepare, CPU-s": first["prepare_cpu_s"], "µs an event": first["prepare_cpu_s"] / events * 1e6}
@@ -50,16 +50,16 @@ def measure(
         held = {"without files, MiB": again["train_own_mb"] or math.nan}
         rows.append({"events": events, "users": users, "items": items, **prepared, **trained, **most, **held})
     if plot is not None:
-        draw(rows, Path(plot))
+        draw_sizes_chart(rows, Path(plot))
     header = [_line(*rows[0]), "|" + "---|" * len(rows[0])]
     return [
         *header,
         *(_line(*(f"{n:,}" if isinstance(n, int) else f"{n:,.4g}" for n in row.values())) for row in rows),
-        load(),
+        describe_load(),
     ]
 
 
-def draw(rows: Sequence[dict[str, float]], path: Path) -> None:
+def draw_sizes_chart(rows: Sequence[dict[str, float]], path: Path) -> None:
     """A picture of what `measure` found: preparing against events, positions against items, memory against events."""
     with require_extra("insights"):
         from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def draw(rows: Sequence[dict[str, float]], path: Path) -> None:
     figure.savefig(path)
 
 
-def write_log(path: Path, events: int, users: int, items: int, exponent: float, seed: int) -> None:
+def write_power_law_log(path: Path, events: int, users: int, items: int, exponent: float, seed: int) -> None:
     """A Parquet file of `events` rows (user, item, timestamp), in chunks: the n-th most active user and the n-th most
     popular item come in proportion to n^-exponent; ids do not tell that order. The same seed, the same bytes.
     """
@@ -94,11 +94,11 @@ def write_log(path: Path, events: int, users: int, items: int, exponent: float, 
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, events, ROWS):
             rng, n = np.random.default_rng((seed, start)), min(ROWS, events - start)
-            drawn = drawn_ids(rng, n, users, exponent), drawn_ids(rng, n, items, exponent)
+            drawn = draw_power_law_ids(rng, n, users, exponent), draw_power_law_ids(rng, n, items, exponent)
             writer.write_table(pa.table([*drawn, START + rng.integers(SECONDS, size=n)], schema=schema))
 
 
-def drawn_ids(rng: np.random.Generator, n: int, among: int, exponent: float) -> np.ndarray:
+def draw_power_law_ids(rng: np.random.Generator, n: int, among: int, exponent: float) -> np.ndarray:
     """(n,) ids 0..among-1 of which the r-th most frequent comes in proportion to about r^-exponent."""
     u = rng.random(n)
     if math.isclose(exponent, 1):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def cpu_ms(calls: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 3) -> dict[str, float]:
+def time_in_turns(calls: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 3) -> dict[str, float]:
     """The median CPU time of each call in milliseconds, one after the other in every round."""
     spent: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + warm_up):
@@ -20,6 +20,6 @@ def cpu_ms(calls: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 3
     return {name: float(np.median(times)) * 1e3 for name, times in spent.items()}
 
 
-def load() -> str:
+def describe_load() -> str:
     """How busy the machine is: processes that wanted a core in the last minute, and cores."""
     return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from recsys.apps.benchmark.timing import cpu_ms
+from recsys.apps.benchmark.timing import time_in_turns
 from recsys.config.build import build
 from recsys.config.settings import config_dir
 from recsys.data.batches.batch import Batch
@@ -31,7 +31,7 @@ from recsys.training.module import Training, scorer
 SHORT = ["trainer.max_epochs=1", "trainer.limit_val_batches=0"]
 
 
-class Clock(pl.Callback):
+class StepClock(pl.Callback):
     """CPU-seconds of this process at the end of each step, and the real positions that the step read."""
 
     def __init__(self) -> None:
@@ -60,13 +60,15 @@ def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) ->
     if steps < 2:
         raise ConfigError(f"steps={steps}; give at least 2, for the first is not counted")
     before = os.getloadavg()[0]
-    config = trained_as(*shlex.split(words), *SHORT, f"trainer.limit_train_batches={steps}", f"threads={threads}")
+    config = compose_benchmark_training(
+        *shlex.split(words), *SHORT, f"trainer.limit_train_batches={steps}", f"threads={threads}"
+    )
     start = time.process_time()
     dataset = load_dataset(config)
     prepared = {"prepare_cpu_s": round(time.process_time() - start, 2), "prepare_rss_mb": peak_rss_mb()}
-    model = trainable(config, dataset)
-    clock = Clock()
-    fitted(model, dataset, config, clock)
+    model = make_trainable_model(config, dataset)
+    clock = StepClock()
+    train_with_callback(model, dataset, config, clock)
     found: dict[str, Any] = {
         "name": "recsys",
         "threads": torch.get_num_threads(),
@@ -79,20 +81,20 @@ def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) ->
         "train_own_mb": own_rss_mb(),
     }
     if ranked:
-        found |= ranking(model.eval(), dataset, config)
+        found |= measure_ranking(model.eval(), dataset, config)
     if answers:
-        found["answer_cpu_ms"] = round(answered(model.eval(), dataset, config, answers), 3)
+        found["answer_cpu_ms"] = round(measure_answer(model.eval(), dataset, config, answers), 3)
     return [json.dumps(found | {"load": [before, os.getloadavg()[0]]})]
 
 
-def trained_as(*words: str) -> DictConfig:
+def compose_benchmark_training(*words: str) -> DictConfig:
     """The configuration of `recsys train WORDS`, without what is written beside a model."""
     inside = GlobalHydra.instance().is_initialized()  # as it is in a command
     with nullcontext() if inside else initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose("train", ["logger=none", "trainer.enable_progress_bar=false", *words])
 
 
-def trainable(config: DictConfig, dataset: Dataset) -> Trainable:
+def make_trainable_model(config: DictConfig, dataset: Dataset) -> Trainable:
     """The configured model; ConfigError if it is not trained by steps."""
     model = seeded(config, dataset)
     if not isinstance(model, Trainable):
@@ -100,7 +102,7 @@ def trainable(config: DictConfig, dataset: Dataset) -> Trainable:
     return model
 
 
-def fitted(model: Trainable, dataset: Dataset, config: DictConfig, watching: pl.Callback) -> None:
+def train_with_callback(model: Trainable, dataset: Dataset, config: DictConfig, watching: pl.Callback) -> None:
     """Train a model while somebody watches."""
     model.prepare(dataset)
     module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
@@ -108,7 +110,7 @@ def fitted(model: Trainable, dataset: Dataset, config: DictConfig, watching: pl.
     trainer.fit(module, datamodule=Loaders(config.batches, dataset, config.seed))
 
 
-def ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, float]:
+def measure_ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, float]:
     """Users ranked a CPU-second, all metrics included, and of the same users with their lists of ten alone."""
     batches = ranking_batches(dataset, "test", config.batches.max_history)
     start = time.process_time()
@@ -126,7 +128,7 @@ def ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, flo
     }
 
 
-def answered(model: Model, dataset: Dataset, config: DictConfig, times: int) -> float:
+def measure_answer(model: Model, dataset: Dataset, config: DictConfig, times: int) -> float:
     """The median CPU time in milliseconds of `Recommender.recommend` for one history."""
     from recsys.export.export import exported  # late: training and ranking are measured without it
     from recsys.export.user_histories import Past
@@ -135,7 +137,7 @@ def answered(model: Model, dataset: Dataset, config: DictConfig, times: int) -> 
     proto, _ = exported(model, dataset, config.batches.max_history, "float16", False, 100, {"model": "measured"})
     file = Recommender(proto.SerializeToString())
     taken = Past(dataset, file.describe()["inputs"]).of(str(dataset.raw_users()[0]))
-    return cpu_ms({"one": lambda: file.recommend(**taken, k=10, exclude_seen=True)}, times)["one"]
+    return time_in_turns({"one": lambda: file.recommend(**taken, k=10, exclude_seen=True)}, times)["one"]
 
 
 def _listed(scores: torch.Tensor, batch: Batch) -> np.ndarray:

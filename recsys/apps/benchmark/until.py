@@ -8,13 +8,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from recsys.apps.benchmark.training import fitted, trainable, trained_as
+from recsys.apps.benchmark.training import compose_benchmark_training, make_trainable_model, train_with_callback
 from recsys.training.fit import load_dataset
 
 METRIC = "val/ndcg@10"
 
 
-class Enough(pl.Callback):
+class StopAtMetric(pl.Callback):
     """Stops training once validation says `value`; `spent` are the CPU-seconds of training alone."""
 
     def __init__(self, value: float) -> None:
@@ -42,10 +42,10 @@ def measure(words: str, value: float, threads: int) -> list[str]:
 
     Raises ConfigError for a model that is not trained by steps.
     """
-    config = trained_as(*shlex.split(words), f"threads={threads}")
+    config = compose_benchmark_training(*shlex.split(words), f"threads={threads}")
     dataset = load_dataset(config)
-    enough = Enough(value)
-    fitted(trainable(config, dataset), dataset, config, enough)
+    enough = StopAtMetric(value)
+    train_with_callback(make_trainable_model(config, dataset), dataset, config, enough)
     found: dict[str, Any] = {
         "name": "recsys",
         "threads": threads,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recsys.apps.privacy.membership import Attack, Witness, attack
+from recsys.apps.privacy.membership import AttackResult, MembershipAttack, evaluate_attack
 from recsys.config.build import build
 from recsys.data.dataset import Dataset
 from recsys.data.features import Features
@@ -91,7 +91,7 @@ def _groups(dataset: Dataset) -> dict[str, tuple[list[str], np.ndarray]]:
 
 def _membership(
     run: Run, dataset: Dataset, logs: tuple[str | None, str | None], n_users: int, n_events: int, seed: int
-) -> Attack | str:
+) -> AttackResult | str:
     """The attack on the run's file, or why there is none."""
     if not (run.folder / "model.onnx").exists():
         return f"not measured, for '{run.folder}' has no model.onnx; write it with recsys export run={run.folder}"
@@ -108,8 +108,8 @@ def _membership(
                 return f"not measured, for {len(users)} users are too few; give logs with members=FILE and others=FILE"
             users = np.sort(np.random.default_rng(seed).permutation(users)[:n_users])
             end = known if path is None else np.asarray(data.offsets[1:])
-            found.append(Witness(recommender, data, end, n_events).familiarity(users))
-    return attack(found[0], found[1], seed)
+            found.append(MembershipAttack(recommender, data, end, n_events).familiarity(users))
+    return evaluate_attack(found[0], found[1], seed)
 
 
 def _events(path: str, run: Run, folder: str) -> Dataset:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from recsys.apps.privacy.end_sessions import end_sessions
-from recsys.apps.privacy.learned_models import mark_artefact, mark_run, without_datasets
-from recsys.apps.privacy.purge_files import Wanted, purge, still_there
+from recsys.apps.privacy.learned_models import delete_datasets, mark_model_file, mark_run
+from recsys.apps.privacy.purge_files import ErasedIds, find_files_with_ids, purge_file
 from recsys.data.preparation.erased_users import Ledger, entries
 from recsys.errors import ConfigError
 from recsys.pseudonyms import pseudonym, secret_key
@@ -42,8 +42,8 @@ def forget(
     write_text(ledger.path, entries(own, users, ledger))
     yield f"{ledger.path}: {len(users):,} users; no preparation in '{folder}' lets them in, whatever the source holds"
     names = frozenset(users) | _pseudonyms(users, key, *(name for name in keys if os.environ.get(name)))
-    wanted = Wanted(names, frozenset(columns))
-    deleted, held = without_datasets(folders, wanted)
+    wanted = ErasedIds(names, frozenset(columns))
+    deleted, held = delete_datasets(folders, wanted)
     yield from (f"{path}: deleted: it held them, or may have" for path in deleted)
     yield from _marked(folders, held, wanted)
     yield from _purged(folders, wanted)
@@ -73,21 +73,21 @@ def _files(folders: Iterable[Path]) -> Iterator[Path]:
     return iter(seen.values())
 
 
-def _marked(folders: Sequence[Path], held: dict[str, bool], wanted: Wanted) -> Iterator[str]:
+def _marked(folders: Sequence[Path], held: dict[str, bool], wanted: ErasedIds) -> Iterator[str]:
     """Runs and exported files, each with what it knew."""
     files = list(_files(folders))
     for config in (path for path in files if path.name == "config.yaml"):
         for checkpoint in mark_run(config.parent, held):
             yield f"{checkpoint}: learned from them; marked as stale, train again"
     for path in (path for path in files if path.suffix == ".onnx"):
-        found = mark_artefact(path, held, wanted)
+        found = mark_model_file(path, held, wanted)
         if found == "held":
             yield f"{path}: held and learned from them; their ids are out, the old version is refused; train again"
         if found == "learned":
             yield f"{path}: learned from them, without their ids; marked as stale, served until you train again"
 
 
-def _purged(folders: Sequence[Path], wanted: Wanted) -> Iterator[str]:
+def _purged(folders: Sequence[Path], wanted: ErasedIds) -> Iterator[str]:
     """Tables, logs and stores, but for the figures of runs, which name nobody."""
     files = list(_files(folders))
     runs = {path.parent for path in files if path.name == "config.yaml"}
@@ -95,7 +95,7 @@ def _purged(folders: Sequence[Path], wanted: Wanted) -> Iterator[str]:
         if path.suffix == ".json" and (path.parent in runs or path.name == "metadata.json"):
             continue
         try:
-            removed = purge(path, wanted)
+            removed = purge_file(path, wanted)
         except (ValueError, OSError) as error:
             yield f"{path}: cannot be read ({error}); look into it yourself"
             continue
@@ -107,7 +107,7 @@ def _searched(folders: Sequence[Path], names: Iterable[str], ledger: Path) -> It
     """Whether the bytes of any file still hold an id."""
     files = [path for path in _files(folders) if path != ledger]
     sought = [name for name in names if len(name) > SHORT]
-    left = still_there(files, sought)
+    left = find_files_with_ids(files, sought)
     yield from (f"{path}: STILL HOLDS an id; delete it or mend it yourself" for path in left)
     short = "" if all(len(name) > SHORT for name in names) else f", but for ids of at most {SHORT} characters"
     yield f"searched {len(files):,} files for ids and pseudonyms{short}: {len(left) or 'none'} of them found"

@@ -11,7 +11,7 @@ import onnx
 import pyarrow.compute as pc
 from onnx import ModelProto
 
-from recsys.apps.privacy.purge_files import Wanted, holders
+from recsys.apps.privacy.purge_files import ErasedIds, mask_rows_with_ids
 from recsys.run import STALE, atomic, write_text
 from recsys.serving.erasure_marks import digest, mark_path, marks
 
@@ -20,7 +20,7 @@ WHY = "it learned from somebody who was erased since"
 UNKNOWN = "the data it learned from are not here any more, and may have held somebody who was erased since"
 
 
-def without_datasets(folders: Sequence[Path], wanted: Wanted) -> tuple[list[Path], dict[str, bool]]:
+def delete_datasets(folders: Sequence[Path], wanted: ErasedIds) -> tuple[list[Path], dict[str, bool]]:
     """Deletes the prepared datasets that hold a user, and what killed preparations left; returns their folders, and
     for each split hash that was found whether a user was among the data.
     """
@@ -43,8 +43,8 @@ def without_datasets(folders: Sequence[Path], wanted: Wanted) -> tuple[list[Path
     return deleted, held
 
 
-def _holds(path: Path, wanted: Wanted) -> bool:
-    mask = holders(path, wanted) if path.exists() else None
+def _holds(path: Path, wanted: ErasedIds) -> bool:
+    mask = mask_rows_with_ids(path, wanted) if path.exists() else None
     return mask is not None and bool(pc.any(mask).as_py())
 
 
@@ -72,7 +72,7 @@ def _split_hash(folder: Path) -> str | None:
     return None
 
 
-def mark_artefact(path: Path, held: dict[str, bool], wanted: Wanted) -> str | None:
+def mark_model_file(path: Path, held: dict[str, bool], wanted: ErasedIds) -> str | None:
     """Takes the users' ids out of an exported file and marks it; returns what it was: held, learned, or None.
 
     The version that held an id is refused from now on. What remains is without a way from an id to its row of weights.
@@ -101,7 +101,7 @@ def _write_mark(path: Path, marked: dict[str, Any], why: str) -> None:
     write_text(mark_path(path), json.dumps({"why": why, **marked}, indent=1) + "\n")
 
 
-def _without_ids(proto: ModelProto, wanted: Wanted) -> int:
+def _without_ids(proto: ModelProto, wanted: ErasedIds) -> int:
     """Takes the users out of the table from ids to rows; returns how many were in it."""
     removed = 0
     for node in proto.graph.node:

@@ -20,10 +20,10 @@ from recsys.serving.recommender import Question, Recommender
 Array = np.ndarray
 
 
-class Attack(NamedTuple):
+class AttackResult(NamedTuple):
     """How well members are told from others: .5 is by chance, 1 always; the interval is the bootstrap's over users."""
 
-    auc: float
+    compute_auc: float
     low: float
     high: float
     n_members: int
@@ -34,7 +34,7 @@ class Attack(NamedTuple):
         return f"AUC {self.auc:.3f} (95 % {self.low:.3f}-{self.high:.3f}), {groups}"
 
 
-class Witness:
+class MembershipAttack:
     """Asks a file about the users of a dataset, at most their last `n_events` each; up to `end` (U,), a position."""
 
     def __init__(self, recommender: Recommender, dataset: Dataset, end: Array, n_events: int) -> None:
@@ -74,16 +74,16 @@ class Witness:
             yield question, past["history"][place]
 
 
-def attack(members: Array, others: Array, seed: int = 0, n_resamples: int = 1000) -> Attack:
+def evaluate_attack(members: Array, others: Array, seed: int = 0, n_resamples: int = 1000) -> AttackResult:
     """The attack's success from what the file thinks of members (M,) and of others (N,); NaN are left out."""
     known = [group[~np.isnan(group)] for group in (members, others)]
     rng = np.random.default_rng(seed)
-    drawn = [auc(*(rng.choice(group, len(group)) for group in known)) for _ in range(n_resamples)]
+    drawn = [compute_auc(*(rng.choice(group, len(group)) for group in known)) for _ in range(n_resamples)]
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Attack(auc(*known), float(low), float(high), len(known[0]), len(known[1]))
+    return AttackResult(compute_auc(*known), float(low), float(high), len(known[0]), len(known[1]))
 
 
-def auc(members: Sequence[float] | Array, others: Sequence[float] | Array) -> float:
+def compute_auc(members: Sequence[float] | Array, others: Sequence[float] | Array) -> float:
     """How often a member's figure is above another's, ties counted half: the area under the curve."""
     ranks = rankdata(np.concatenate([members, others]))[: len(members)]
     pairs = len(members) * len(others)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from recsys.run import atomic, write_text
 
 
-class Wanted(NamedTuple):
+class ErasedIds(NamedTuple):
     """Whom to look for: raw ids and pseudonyms, and the columns or keys under which ids stand."""
 
     names: frozenset[str]
@@ -38,7 +38,7 @@ def _words(names: Iterable[str]) -> str:
     return r"(?<![\w-])(?:" + "|".join(map(re.escape, sorted(names))) + r")(?![\w-])"
 
 
-def purge(path: Path, wanted: Wanted) -> int:
+def purge_file(path: Path, wanted: ErasedIds) -> int:
     """The number of rows that were taken out of a file, which is written anew if there are any; 1 for a file of a
     user's own, which is deleted. Files of other kinds are left alone.
     """
@@ -50,7 +50,7 @@ def purge(path: Path, wanted: Wanted) -> int:
     return KINDS[path.suffix](path, wanted)
 
 
-def holders(path: Path, wanted: Wanted) -> pa.Array | None:
+def mask_rows_with_ids(path: Path, wanted: ErasedIds) -> pa.Array | None:
     """A mask of the rows of a Parquet file that name one of them; None where no column could."""
     names = [name for name in pq.read_schema(path).names if name in wanted.columns]
     table, mask, known = pq.read_table(path, columns=names), None, pa.array(sorted(wanted.names), pa.string())
@@ -61,8 +61,8 @@ def holders(path: Path, wanted: Wanted) -> pa.Array | None:
     return mask
 
 
-def _parquet(path: Path, wanted: Wanted) -> int:
-    mask = holders(path, wanted)
+def _parquet(path: Path, wanted: ErasedIds) -> int:
+    mask = mask_rows_with_ids(path, wanted)
     removed = 0 if mask is None else pc.sum(mask).as_py() or 0
     if removed:
         with atomic(path) as temporary:
@@ -70,7 +70,7 @@ def _parquet(path: Path, wanted: Wanted) -> int:
     return int(removed)
 
 
-def _csv(path: Path, wanted: Wanted) -> int:
+def _csv(path: Path, wanted: ErasedIds) -> int:
     text = path.read_text(encoding="utf-8", errors="surrogateescape")
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t|", key=first.count)
@@ -85,7 +85,7 @@ def _csv(path: Path, wanted: Wanted) -> int:
     return len(rows) - len(kept)
 
 
-def _lines(path: Path, wanted: Wanted) -> int:
+def _lines(path: Path, wanted: ErasedIds) -> int:
     words = wanted.words
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
     kept = [line for line in lines if not _line_names(line, wanted, words)]
@@ -95,7 +95,7 @@ def _lines(path: Path, wanted: Wanted) -> int:
     return len(lines) - len(kept)
 
 
-def _line_names(line: str, wanted: Wanted, words: re.Pattern[str]) -> bool:
+def _line_names(line: str, wanted: ErasedIds, words: re.Pattern[str]) -> bool:
     """Whether a line names one of them: as JSON under a column, as plain text anywhere."""
     try:
         return wanted.named(json.loads(line))
@@ -103,7 +103,7 @@ def _line_names(line: str, wanted: Wanted, words: re.Pattern[str]) -> bool:
         return words.search(line) is not None
 
 
-def _json(path: Path, wanted: Wanted) -> int:
+def _json(path: Path, wanted: ErasedIds) -> int:
     """Entries of one object under a user's name, or of one list that name a user."""
     whole = json.loads(path.read_text(encoding="utf-8"))
     kept: Any = whole
@@ -117,13 +117,13 @@ def _json(path: Path, wanted: Wanted) -> int:
     return len(whole) - len(kept)
 
 
-KINDS: dict[str, Callable[[Path, Wanted], int]] = {
+KINDS: dict[str, Callable[[Path, ErasedIds], int]] = {
     ".parquet": _parquet, ".pq": _parquet, ".csv": _csv, ".tsv": _csv, ".json": _json,
     ".jsonl": _lines, ".ndjson": _lines, ".log": _lines,
 }  # fmt: skip
 
 
-def still_there(paths: Collection[Path], names: Collection[str]) -> list[Path]:
+def find_files_with_ids(paths: Collection[Path], names: Collection[str]) -> list[Path]:
     """The files whose bytes hold one of the names as a whole word."""
     if not names:
         return []

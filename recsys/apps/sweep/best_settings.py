@@ -8,7 +8,7 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import BaseTrial
 
-from recsys.apps.sweep.search_space import Setting
+from recsys.apps.sweep.search_space import SearchSetting
 from recsys.evaluation.leaderboard import ASIDE, flat
 from recsys.run import write_text
 
@@ -17,7 +17,7 @@ UNSAID = ("logger", "baselines", "experiment", "model@baselines")
 """groups that change no figure of the model, or whose settings are written one by one"""
 
 
-def training(words: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+def compose_training(words: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
     """The configuration that `recsys train` would have with a sweep's words, and the choice of each of its groups."""
     whole = compose("sweep", list(words), return_hydra_config=True)
     every = whole.hydra.runtime.choices.items()
@@ -31,14 +31,16 @@ def _kept() -> tuple[str, ...]:
     return tuple(map(str, compose("train")))
 
 
-def composed(words: Sequence[str], settings: Sequence[Setting], trial: BaseTrial) -> tuple[DictConfig, dict[str, str]]:
+def compose_trial(
+    words: Sequence[str], settings: Sequence[SearchSetting], trial: BaseTrial
+) -> tuple[DictConfig, dict[str, str]]:
     """The same of a trial, whose settings take the place of the words'."""
     keys = {setting.key for setting in settings}
     own = [word for word in words if word.lstrip("+").split("=")[0] not in keys]
-    return training([*own, *(setting.drawn(trial) for setting in settings)])
+    return compose_training([*own, *(setting.drawn(trial) for setting in settings)])
 
 
-def write(path: Path, config: DictConfig, choices: Mapping[str, str], comment: str) -> None:
+def write_experiment(path: Path, config: DictConfig, choices: Mapping[str, str], comment: str) -> None:
     """Write the file with which `recsys train experiment=NAME` trains this configuration: only what differs from the
     defaults of its groups.
     """

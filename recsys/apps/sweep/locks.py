@@ -9,7 +9,7 @@ from pathlib import Path
 from optuna.storages.journal import JournalFileOpenLock
 
 
-class Lock(JournalFileOpenLock):
+class FileLock(JournalFileOpenLock):
     """Also what Optuna's journal takes: its own lock outlives a process that was killed."""
 
     def __init__(self, path: Path) -> None:
@@ -35,9 +35,9 @@ class Lock(JournalFileOpenLock):
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Iterator[None]:
     """A block that one process at a time is in."""
-    lock = Lock(path)
+    lock = FileLock(path)
     lock.acquire()
     try:
         yield

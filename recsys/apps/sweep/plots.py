@@ -21,7 +21,7 @@ FEWEST = 3
 """finished trials, below which there is nothing to see"""
 
 
-def plotted(study: optuna.Study, folder: Path, objectives: Sequence[str]) -> list[Path]:
+def write_study_plots(study: optuna.Study, folder: Path, objectives: Sequence[str]) -> list[Path]:
     """The PNGs written: history, importances and parallel coordinates, and of several objectives their compromises;
     none for fewer than three finished trials.
     """

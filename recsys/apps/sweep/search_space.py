@@ -18,7 +18,7 @@ EXAMPLES = "choice(32,64), interval(0.0, 0.6), tag(log, interval(0.001, 0.1)), i
 
 
 @dataclass(frozen=True)
-class Setting:
+class SearchSetting:
     """A key of the configuration, or a group of it, and what it may be."""
 
     key: str
@@ -58,7 +58,7 @@ class Setting:
         return found
 
 
-def parsed(space: DictConfig) -> list[Setting]:
+def parse_search_space(space: DictConfig) -> list[SearchSetting]:
     """The settings of a space; ConfigError names the one that cannot be read."""
     said = {key: value for key, value in flat(OmegaConf.to_container(space, resolve=True), "").items() if key}
     if not said:
@@ -66,14 +66,14 @@ def parsed(space: DictConfig) -> list[Setting]:
     return [_setting(key, str(value)) for key, value in said.items()]
 
 
-def _setting(key: str, said: str) -> Setting:
+def _setting(key: str, said: str) -> SearchSetting:
     try:
         override = OverridesParser.create().parse_override(f"{key}={said}")
         distribution, values = _distribution(override)
     except (HydraException, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"space.{key}='{said}' cannot be read ({reason}); write {EXAMPLES}") from error
-    return Setting(key, said, distribution, values)
+    return SearchSetting(key, said, distribution, values)
 
 
 def _distribution(override: Override) -> tuple[BaseDistribution, dict[str, Any]]:

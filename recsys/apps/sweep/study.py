@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 from sqlalchemy.pool import NullPool
 
-from recsys.apps.sweep.locks import Lock, held
+from recsys.apps.sweep.locks import FileLock, hold_lock
 from recsys.config.build import build
 from recsys.errors import ConfigError
 from recsys.run import write_text
@@ -28,14 +28,14 @@ BEGINNINGS = 3
 """of a trial without another epoch, before it is given up: it may be what kills its worker"""
 
 
-def opened(
+def open_study(
     config: DictConfig, directions: Sequence[StudyDirection], about: Mapping[str, Any], default: Mapping[str, Any]
 ) -> optuna.Study:
     """The study of the folder, whose first trial is the default; ConfigError if it was begun with other settings."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder = Path(config.out)
     (folder / LOCKS).mkdir(parents=True, exist_ok=True)
-    with held_here(folder):
+    with hold_study(folder):
         if not (folder / PLACE).exists():
             write_text(folder / PLACE, uuid4().hex)
         study = optuna.create_study(
@@ -52,11 +52,11 @@ def opened(
     return study
 
 
-def claimed(study: optuna.Study, config: DictConfig, folder: Path) -> tuple[Trial, Lock] | None:
+def claim_trial(study: optuna.Study, config: DictConfig, folder: Path) -> tuple[Trial, FileLock] | None:
     """The next trial for this worker alone, with the lock that says so: one that a dead worker left here, else a new
     one; None where all have been begun.
     """
-    with held_here(folder):
+    with hold_study(folder):
         for left in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             lock = _lock(folder, left.number)
             if _is_here(study, left.number, folder) and lock.acquire(wait=False):
@@ -70,7 +70,7 @@ def claimed(study: optuna.Study, config: DictConfig, folder: Path) -> tuple[Tria
         return _owned(trial, config, folder), lock
 
 
-def given_up(trial: Trial) -> bool:
+def record_attempt(trial: Trial) -> bool:
     """Whether the trial has been begun again and again without finishing another epoch; counts this time."""
     epochs = len(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
     before, times = trial.user_attrs.get("begun", (-1, 0))
@@ -79,18 +79,18 @@ def given_up(trial: Trial) -> bool:
 
 
 @contextmanager
-def held_here(folder: Path) -> Iterator[None]:
+def hold_study(folder: Path) -> Iterator[None]:
     """A block that one worker of the folder at a time is in."""
-    with held(folder / LOCKS / "sweep"):
+    with hold_lock(folder / LOCKS / "sweep"):
         yield
 
 
-def running(study: optuna.Study) -> int:
+def count_unfinished(study: optuna.Study) -> int:
     """How many trials are not finished."""
     return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)))
 
 
-def trial_folder(folder: Path, number: int) -> Path:
+def get_trial_folder(folder: Path, number: int) -> Path:
     """The run folder of a trial."""
     return folder / f"trial-{number:04}"
 
@@ -109,8 +109,8 @@ def _sampler(config: DictConfig, number: int) -> BaseSampler:
     return sampler
 
 
-def _lock(folder: Path, number: int) -> Lock:
-    return Lock(folder / LOCKS / trial_folder(folder, number).name)
+def _lock(folder: Path, number: int) -> FileLock:
+    return FileLock(folder / LOCKS / get_trial_folder(folder, number).name)
 
 
 def _is_here(study: optuna.Study, number: int, folder: Path) -> bool:
@@ -127,7 +127,7 @@ def _is_here(study: optuna.Study, number: int, folder: Path) -> bool:
 def _storage(url: str | None, folder: Path) -> BaseStorage:
     if url is None:
         path = folder / "journal.log"
-        lock = Lock(folder / LOCKS / "journal")
+        lock = FileLock(folder / LOCKS / "journal")
         lock.acquire()
         _mend(path)
         lock.release()

@@ -8,10 +8,10 @@ import optuna
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, TrialState
 
-from recsys.apps.sweep.best_settings import composed, write
-from recsys.apps.sweep.plots import plotted
-from recsys.apps.sweep.search_space import Setting
-from recsys.apps.sweep.study import held_here, running, trial_folder
+from recsys.apps.sweep.best_settings import compose_trial, write_experiment
+from recsys.apps.sweep.plots import write_study_plots
+from recsys.apps.sweep.search_space import SearchSetting
+from recsys.apps.sweep.study import count_unfinished, get_trial_folder, hold_study
 from recsys.evaluation.compare import compare
 from recsys.evaluation.leaderboard import leaderboard
 from recsys.run import Run
@@ -20,30 +20,30 @@ from recsys.training.fit import load_dataset, restore
 SAID = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
-def in_words(trial: FrozenTrial, study: optuna.Study, config: DictConfig) -> str:
+def describe_trial(trial: FrozenTrial, study: optuna.Study, config: DictConfig) -> str:
     """A trial in a line: what it reached, its settings, and the best so far."""
     if trial.state == TrialState.FAIL:
         return f"trial {trial.number} of {config.n_trials} failed: {trial.user_attrs['error']}"
     took = [f"{len(trial.intermediate_values)} epochs"] if trial.intermediate_values else []
     took += [f"{trial.duration.total_seconds():.0f} s"] if trial.duration else []
-    reached = reached_by(trial, config)
+    reached = format_objectives(trial, config)
     if trial.state == TrialState.PRUNED:
         reached = f"pruned at {trial.intermediate_values[max(trial.intermediate_values)]:.4f}"
     settings = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
-    best = "; ".join(f"trial {one.number} with {reached_by(one, config)}" for one in best_trials(study)[:3])
+    best = "; ".join(f"trial {one.number} with {format_objectives(one, config)}" for one in find_best_trials(study)[:3])
     return (
         f"trial {trial.number} of {config.n_trials}: {reached} ({', '.join(took)}) {settings}; best: {best or 'none'}"
     )
 
 
-def reached_by(trial: FrozenTrial, config: DictConfig) -> str:
+def format_objectives(trial: FrozenTrial, config: DictConfig) -> str:
     """Its objectives by name."""
     return ", ".join(
         f"{name} {_short(value)}" for name, value in zip(config.objectives, trial.values or (), strict=False)
     )
 
 
-def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+def find_best_trials(study: optuna.Study) -> list[FrozenTrial]:
     """The best trial; of several objectives those that no other trial beats in all, the best in the first one first."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not done:
@@ -55,21 +55,21 @@ def best_trials(study: optuna.Study) -> list[FrozenTrial]:
     )
 
 
-def ended(
-    study: optuna.Study, config: DictConfig, words: Sequence[str], settings: Sequence[Setting], interrupted: bool
+def summarize_sweep(
+    study: optuna.Study, config: DictConfig, words: Sequence[str], settings: Sequence[SearchSetting], interrupted: bool
 ) -> Iterator[str]:
     """The summary; whole only by the worker that is done last."""
-    folder, best, left = Path(config.out), best_trials(study), running(study)
+    folder, best, left = Path(config.out), find_best_trials(study), count_unfinished(study)
     counts = Counter(SAID[trial.state] for trial in study.get_trials(deepcopy=False) if trial.state in SAID)
     yield f"\n{folder}: " + ", ".join(f"{n} trials {said}" for said, n in counts.items() or [("finished", 0)])
     for trial in best:
         path = folder / "experiment" / f"{'best' if len(study.directions) == 1 else f'trial_{trial.number}'}.yaml"
-        comment = f"Trial {trial.number} of {config.study}: validation {reached_by(trial, config)}."
-        write(path, *composed(words, settings, trial), comment)
+        comment = f"Trial {trial.number} of {config.study}: validation {format_objectives(trial, config)}."
+        write_experiment(path, *compose_trial(words, settings, trial), comment)
         command = f"recsys train --config-dir {folder} experiment={path.stem}"
-        yield f"trial {trial.number}: {reached_by(trial, config)}; {command}"
+        yield f"trial {trial.number}: {format_objectives(trial, config)}; {command}"
     if best and study.get_trials()[0].state == TrialState.COMPLETE:
-        yield f"the settings without a sweep, trial 0: {reached_by(study.get_trials()[0], config)}"
+        yield f"the settings without a sweep, trial 0: {format_objectives(study.get_trials()[0], config)}"
     if left or interrupted:
         yield f"unfinished trials: {left}; another worker trains them, or the same command goes on with them"
     elif best:
@@ -79,10 +79,10 @@ def ended(
 def _whole(study: optuna.Study, config: DictConfig, folder: Path, best: Sequence[FrozenTrial]) -> Iterator[str]:
     yield ""
     yield from leaderboard(str(folder), config.objectives[0], str(folder / "leaderboard.csv"))
-    yield "plots: " + ", ".join(str(path) for path in plotted(study, folder, list(config.objectives)))
+    yield "plots: " + ", ".join(str(path) for path in write_study_plots(study, folder, list(config.objectives)))
     if len(study.directions) == 1:
-        with held_here(folder):
-            yield _tested(Run(trial_folder(folder, best[0].number)))
+        with hold_study(folder):
+            yield _tested(Run(get_trial_folder(folder, best[0].number)))
     else:
         yield "the test is not looked at: several objectives have no one best trial"
 

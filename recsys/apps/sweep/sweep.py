@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
-from recsys.apps.sweep.best_settings import composed, training
-from recsys.apps.sweep.search_space import Setting, parsed
-from recsys.apps.sweep.study import claimed, given_up, held_here, opened, trial_folder
-from recsys.apps.sweep.summary import ended, in_words
-from recsys.apps.sweep.trial import COSTS, quiet, train
+from recsys.apps.sweep.best_settings import compose_training, compose_trial
+from recsys.apps.sweep.search_space import SearchSetting, parse_search_space
+from recsys.apps.sweep.study import claim_trial, get_trial_folder, hold_study, open_study, record_attempt
+from recsys.apps.sweep.summary import describe_trial, summarize_sweep
+from recsys.apps.sweep.trial import COSTS, silence_logs, train_trial
 from recsys.config.settings import check_settings
 from recsys.errors import ConfigError
 from recsys.evaluation.leaderboard import settings_of
@@ -29,22 +29,22 @@ HOPELESS = 3
 """failures with which a sweep may not begin"""
 
 
-def sweep(config: DictConfig, words: Sequence[str]) -> Iterator[str]:
+def run_sweep(config: DictConfig, words: Sequence[str]) -> Iterator[str]:
     """The lines that sum up the sweep of a composed configuration, whose words on the command line were these; its
     folder holds a run for each trial. ConfigError for a space that cannot be searched, or where nothing but failures
     comes of it. Interrupted by Ctrl-C, the status is 130, and the same words go on.
     """
     check_settings(config)
-    plain, choices = training(words)
+    plain, choices = compose_training(words)
     if plain.resume is not None:
         raise ConfigError("resume= is for `recsys train`; a sweep goes on by itself with the words that began it")
     if str(plain.trainer.strategy).startswith("ddp"):
         raise ConfigError("a sweep trains each trial in one process; leave out trainer=ddp and start more workers")
-    settings, objectives = parsed(config.get("space") or OmegaConf.create()), list(config.objectives)
+    settings, objectives = parse_search_space(config.get("space") or OmegaConf.create()), list(config.objectives)
     default = {setting.key: setting.standing(plain, choices) for setting in settings}
     folder = Path(config.out)
-    study = opened(config, _directions(objectives, plain.ks), _about(plain, settings, objectives), default)
-    with held_here(folder):
+    study = open_study(config, _directions(objectives, plain.ks), _about(plain, settings, objectives), default)
+    with hold_study(folder):
         load_dataset(plain)  # prepared once, by one worker
     interrupted = False
     try:
@@ -52,19 +52,19 @@ def sweep(config: DictConfig, words: Sequence[str]) -> Iterator[str]:
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other, and the signal off
         signal.signal(signal.SIGINT, signal.default_int_handler)
         interrupted = True
-    with quiet():
-        yield from ended(study, config, words, settings, interrupted)
+    with silence_logs():
+        yield from summarize_sweep(study, config, words, settings, interrupted)
     if interrupted:
         sys.exit(130)
 
 
-def _work(study: optuna.Study, config: DictConfig, words: Sequence[str], settings: Sequence[Setting]) -> None:
+def _work(study: optuna.Study, config: DictConfig, words: Sequence[str], settings: Sequence[SearchSetting]) -> None:
     """Trials, one after the other, until all have been begun or the time is over."""
     folder, begun = Path(config.out), time.monotonic()
     if len(config.objectives) > 1:
         log.info("several objectives: every trial is trained to its end, for pruning knows one only")
     while config.timeout is None or time.monotonic() - begun < config.timeout:
-        claim = claimed(study, config, folder)
+        claim = claim_trial(study, config, folder)
         if claim is None:
             return
         trial, lock = claim
@@ -73,21 +73,23 @@ def _work(study: optuna.Study, config: DictConfig, words: Sequence[str], setting
         finally:
             lock.release()
         done = study.get_trials(deepcopy=False)
-        log.info("%s", in_words(done[trial.number], study, config))
+        log.info("%s", describe_trial(done[trial.number], study, config))
         finished = [one for one in done if one.state.is_finished()]
         if len(finished) >= HOPELESS and {one.state for one in finished} == {TrialState.FAIL}:
             reason = done[trial.number].user_attrs["error"]
             raise ConfigError(f"the first {len(finished)} trials failed, the last with {reason}")
 
 
-def _attempt(trial: Trial, folder: Path, words: Sequence[str], settings: Sequence[Setting], config: DictConfig) -> None:
+def _attempt(
+    trial: Trial, folder: Path, words: Sequence[str], settings: Sequence[SearchSetting], config: DictConfig
+) -> None:
     """Train a trial and tell the study what came of it; what is wrong with one trial ends that trial alone."""
     try:
-        if given_up(trial):
+        if record_attempt(trial):
             raise RuntimeError("its worker died three times before another epoch was done; is the memory enough?")
-        with quiet():
-            own, _ = composed(words, settings, trial)
-            values = train(trial, own, trial_folder(folder, trial.number), config.objectives)
+        with silence_logs():
+            own, _ = compose_trial(words, settings, trial)
+            values = train_trial(trial, own, get_trial_folder(folder, trial.number), config.objectives)
         trial.study.tell(trial.number, values)
     except optuna.TrialPruned:
         trial.study.tell(trial.number, state=TrialState.PRUNED)
@@ -96,7 +98,7 @@ def _attempt(trial: Trial, folder: Path, words: Sequence[str], settings: Sequenc
         trial.study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _about(plain: DictConfig, settings: Sequence[Setting], objectives: Sequence[str]) -> dict[str, Any]:
+def _about(plain: DictConfig, settings: Sequence[SearchSetting], objectives: Sequence[str]) -> dict[str, Any]:
     """What trials of one study have in common, as JSON gives it back."""
     space = {f"space.{setting.key}": setting.said for setting in settings}
     about = {**settings_of(plain), **space, "objectives": list(objectives)}

@@ -30,7 +30,7 @@ COSTS = ("cpu_seconds", "n_parameters", "artefact_mb")
 """objectives that are to be small; any other is a metric"""
 
 
-class Watch(Callback):
+class PruningCallback(Callback):
     """Tells the study how good each epoch was, and ends the training where the pruner says so."""
 
     def __init__(self, trial: Trial) -> None:
@@ -52,14 +52,14 @@ class Watch(Callback):
         trainer.should_stop = trainer.should_stop or self.pruned
 
 
-def train(trial: Trial, config: DictConfig, folder: Path, objectives: Sequence[str]) -> list[float]:
+def train_trial(trial: Trial, config: DictConfig, folder: Path, objectives: Sequence[str]) -> list[float]:
     """The trial's objectives, its training gone on with where it was cut; raises TrialPruned where it was ended early,
     and what training raises.
     """
     run = _run(folder, config)
     dataset = load_dataset(config)
     remember(run, dataset)
-    watch = Watch(trial)
+    watch = PruningCallback(trial)
     model = fit(config, dataset, run, watching=[watch] if len(objectives) == 1 else [])
     if watch.pruned:
         raise optuna.TrialPruned
@@ -97,7 +97,7 @@ def _cost(name: str, run: Run, model: Model, dataset: Dataset, config: DictConfi
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_logs() -> Iterator[None]:
     """A trial says nothing but its line."""
     loggers = [logging.getLogger(name) for name in ("recsys.data", "recsys.training")]
     before = [logger.level for logger in loggers]

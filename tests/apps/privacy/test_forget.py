@@ -17,8 +17,8 @@ from fastapi import FastAPI, Request
 
 from recsys.apps.privacy.audit import audit
 from recsys.apps.privacy.forget import forget
-from recsys.apps.privacy.membership import Witness, attack, auc
-from recsys.apps.privacy.purge_files import Wanted
+from recsys.apps.privacy.membership import MembershipAttack, compute_auc, evaluate_attack
+from recsys.apps.privacy.purge_files import ErasedIds
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.erased_users import FILE
 from recsys.errors import ConfigError
@@ -305,7 +305,7 @@ def test_a_folder_that_is_not_there_and_a_missing_key_are_refused(root, monkeypa
 
 
 def test_whole_numbers_are_ids_and_other_values_are_not_touched():
-    wanted = Wanted(frozenset({"7"}), frozenset(COLUMNS))
+    wanted = ErasedIds(frozenset({"7"}), frozenset(COLUMNS))
     assert wanted.named({"user": 7})
     assert wanted.named([{"deep": [{"customer": "7"}]}])
     assert not wanted.named({"user": 77, "k": 7, "items": ["7"]})
@@ -346,13 +346,13 @@ def test_the_gap_of_a_group_is_its_mean_above_the_others(root):
 
 
 def test_auc_counts_pairs():
-    assert auc([2, 3], [0, 1]) == 1
-    assert auc([0, 2], [1]) == 0.5
-    assert auc([1, 1], [1, 1, 1]) == 0.5
+    assert compute_auc([2, 3], [0, 1]) == 1
+    assert compute_auc([0, 2], [1]) == 0.5
+    assert compute_auc([1, 1], [1, 1, 1]) == 0.5
     rng = np.random.default_rng(0)
     one, other = rng.normal(1, 1, 50), rng.normal(0, 1, 40)
-    assert auc(one, other) == pytest.approx((one[:, None] > other).mean())
-    found = attack(one, np.append(other, np.nan))
+    assert compute_auc(one, other) == pytest.approx((one[:, None] > other).mean())
+    found = evaluate_attack(one, np.append(other, np.nan))
     assert found.low < found.auc < found.high
     assert found.n_others == 40
 
@@ -361,7 +361,7 @@ def test_familiarity_is_the_mean_log_probability_of_the_own_events(root):
     run = Run.open(root / "runs" / "first")
     dataset, file = load_dataset(run.config), Recommender(run.folder / "model.onnx")
     end = np.asarray(dataset.offsets[1:]) - 1
-    found = Witness(file, dataset, end, 3).familiarity(np.array([4]))[0]
+    found = MembershipAttack(file, dataset, end, 3).familiarity(np.array([4]))[0]
     first, last = dataset.offsets[4:6]
     items = dataset.raw_items().take(dataset.items[first:last] - 1).to_pylist()
     wanted = []

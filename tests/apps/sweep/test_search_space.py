@@ -12,13 +12,13 @@ optuna = pytest.importorskip("optuna")
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
 from optuna.trial import FixedTrial  # noqa: E402
 
-from recsys.apps.sweep.search_space import parsed  # noqa: E402
+from recsys.apps.sweep.search_space import parse_search_space  # noqa: E402
 
 SWEEPS = sorted(path.stem for path in (config_dir() / "sweep").glob("*.yaml"))
 
 
 def space(**said):
-    return parsed(OmegaConf.create(said))
+    return parse_search_space(OmegaConf.create(said))
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_the_defaults_lie_in_every_space(name, data, monkeypatch):
     monkeypatch.setenv("RECSYS_DATA", "anywhere")
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose("sweep", [f"sweep={name}", f"data={data}"], return_hydra_config=True)
-    for setting in parsed(config.space):
+    for setting in parse_search_space(config.space):
         setting.standing(config, config.hydra.runtime.choices)

@@ -23,9 +23,9 @@ optuna = pytest.importorskip("optuna")
 from optuna.trial import TrialState  # noqa: E402
 from sqlalchemy.pool import NullPool  # noqa: E402
 
-from recsys.apps.sweep.locks import Lock  # noqa: E402
+from recsys.apps.sweep.locks import FileLock  # noqa: E402
 from recsys.apps.sweep.study import LOCKS  # noqa: E402
-from recsys.apps.sweep.sweep import sweep  # noqa: E402
+from recsys.apps.sweep.sweep import run_sweep  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("sweep")  # one process makes what they share
 
@@ -51,7 +51,7 @@ def swept(out, *words):
     every = [f"out={out}", *words]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose("sweep", every)
-        lines = list(sweep(config, every))
+        lines = list(run_sweep(config, every))
     return "\n".join(lines), trials(out, config.storage)
 
 
@@ -59,7 +59,7 @@ def trials(out, storage=None):
     if storage is None:
         storage = optuna.storages.JournalStorage(
             optuna.storages.journal.JournalFileBackend(
-                f"{out}/journal.log", lock_obj=Lock(Path(out) / LOCKS / "journal")
+                f"{out}/journal.log", lock_obj=FileLock(Path(out) / LOCKS / "journal")
             )
         )
     elif isinstance(storage, str):
@@ -125,7 +125,7 @@ def test_what_a_dead_worker_left_is_finished_under_its_number(data, tmp_path, mo
             raise KeyboardInterrupt
         return train(trial, *_)
 
-    train = sweep.train
+    train = run_sweep.train
     monkeypatch.setattr("recsys.apps.sweep.sweep.train", die)
     with pytest.raises(SystemExit) as ended:
         swept(tmp_path / "cut", *data, *KNN)
@@ -143,7 +143,7 @@ def test_a_trial_that_a_living_worker_trains_is_left_alone(data, tmp_path, monke
     with pytest.raises(SystemExit):
         swept(tmp_path, *data, *KNN)
     monkeypatch.undo()
-    other = Lock(tmp_path / LOCKS / "trial-0000")
+    other = FileLock(tmp_path / LOCKS / "trial-0000")
     assert other.acquire(wait=False)
     text, found = swept(tmp_path, *data, *KNN)
     assert [trial.state for trial in found] == [TrialState.RUNNING] + [TrialState.COMPLETE] * 3
@@ -154,7 +154,7 @@ def test_a_trial_that_a_living_worker_trains_is_left_alone(data, tmp_path, monke
 
 @pytest.mark.slow
 def test_a_trial_that_kills_its_worker_is_given_up(data, tmp_path, monkeypatch):
-    train = sweep.train
+    train = run_sweep.train
 
     def die(trial, *_):
         if trial.number == 1:

@@ -1,7 +1,7 @@
-"""What an answer costs: the whole file beside the bare network inside it, its precisions, its cold start.
+"""What one answer costs: the exported file compared with the bare network inside it, its precisions, its cold start.
 
-The model is a SASRec of 64 dimensions, 2 blocks and 2 heads over a made-up catalogue in clusters, of random weights: an
-answer costs what a trained one does. CPU time, one thread, histories of 50, lists of 10.
+The model is a SASRec of 64 dimensions, 2 blocks and 2 heads with random weights over a synthetic catalogue in clusters:
+an answer costs as much as a trained model's. CPU time, one thread, histories of 50, lists of 10.
 """
 
 import subprocess
@@ -33,49 +33,51 @@ from recsys.models.sasrec import SASRec
 
 LENGTH = 50
 DIM = 64
-Names = np.ndarray
+RawIds = np.ndarray
 PRECISIONS = ("float32", "float16", "int8")
 
 
 class BareNetwork(nn.Module):
-    """Scores of all items and nothing around: whole numbers in, no filter, no list."""
+    """Scores of all items and nothing around them: item numbers as input, no filter, no list."""
 
     def __init__(self, model: SASRec) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, history: Tensor) -> Tensor:
-        """(B, I) scores."""
-        ask = (history > 0).sum(dim=1, keepdim=True)
-        query = self.model.encode({}, history, {}, {}, ask)[:, 0]
+        """Returns (B, I) scores."""
+        positions = (history > 0).sum(dim=1, keepdim=True)
+        query = self.model.encode({}, history, {}, {}, positions)[:, 0]
         return query @ self.model.item_vectors().T
 
 
 def measure(n_items: int, rounds: int, check_users: int) -> list[str]:
-    """Lines with the CPU time of a call in milliseconds and what it is in shares of another."""
+    """Returns lines with the CPU milliseconds of a call, and their ratios."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         dataset = make_catalogue(n_items, Path(folder))
         model = make_clustered_model(dataset)
-        said, sessions = [], {"bare": open_session(_bare(model))}
+        lines, sessions = [], {"bare": open_session(_export_bare(model))}
         for precision in PRECISIONS:
             proto, manifest = exported(model, dataset, LENGTH, precision, False, check_users, {"model": "sasrec"})
             path = Path(folder) / f"{precision}.onnx"
             path.write_bytes(proto.SerializeToString())
             sessions[precision] = open_session(path.read_bytes())
             overlap = manifest["precision"]["overlap@10"]
-            said.append(f"{precision}: {path.stat().st_size / 2**20:.1f} MiB, top 10 overlap {overlap:.4f}")
-        said.append(f"cold start of float16, import + load + first answer: {measure_cold_start(path.parent):.2f} CPU-s")
+            lines.append(f"{precision}: {path.stat().st_size / 2**20:.1f} MiB, top 10 overlap {overlap:.4f}")
+        lines.append(
+            f"cold start of float16, import + load + first answer: {measure_cold_start(path.parent):.2f} CPU-s"
+        )
         for batch, times in ((1, rounds), (64, max(rounds // 10, 3))):
-            spent = time_in_turns(_calls(sessions, dataset, batch), times)
-            said += [f"batch {batch}, {name}: {ms:.3f} CPU-ms" for name, ms in spent.items()]
-            said.append(f"batch {batch}, float16 ÷ bare: {spent['float16'] / spent['bare']:.2f}")
-            said.append(f"batch {batch}, int8 ÷ float32: {spent['int8'] / spent['float32']:.2f}")
-    return [*said, describe_load()]
+            spent = time_in_turns(_make_calls(sessions, dataset, batch), times)
+            lines += [f"batch {batch}, {name}: {ms:.3f} CPU-ms" for name, ms in spent.items()]
+            lines.append(f"batch {batch}, float16 ÷ bare: {spent['float16'] / spent['bare']:.2f}")
+            lines.append(f"batch {batch}, int8 ÷ float32: {spent['int8'] / spent['float32']:.2f}")
+    return [*lines, describe_load()]
 
 
 def make_catalogue(n_items: int, folder: Path) -> Dataset:
-    """A dataset of that many items with raw ids of eleven characters, each bought by somebody."""
+    """Returns a dataset of that many items with raw ids of eleven characters, each bought at least once."""
     rng = np.random.default_rng(0)
     items = np.concatenate([rng.permutation(n_items), rng.integers(n_items, size=20_000)])
     users = np.concatenate([rng.integers(n_items // 10 + 1, size=n_items), np.repeat(np.arange(1000), 20)])
@@ -89,20 +91,20 @@ def make_catalogue(n_items: int, folder: Path) -> Dataset:
 
 
 def make_clustered_model(dataset: Dataset, max_history: int = LENGTH) -> SASRec:
-    """An untrained model whose items lie in √I clusters, as those of trained ones do."""
+    """Returns an untrained model whose items lie in √I clusters, as those of trained models do."""
     torch.manual_seed(0)
     facts = Facts.of(dataset, max_history)
     model = SASRec(facts, VanillaBlock, dim=DIM, relative_position=False, repeat=False).eval()
     n = dataset.n_items
     centres = torch.randn(max(int(n**0.5), 2), DIM)
     with torch.no_grad():
-        own = centres[torch.randint(len(centres), (n,))] + 0.5 * torch.randn(n, DIM)
-        model.item_vectors()[1:].copy_(0.3 * own)
+        vectors = centres[torch.randint(len(centres), (n,))] + 0.5 * torch.randn(n, DIM)
+        model.item_vectors()[1:].copy_(0.3 * vectors)
     return model
 
 
 def measure_cold_start(folder: Path) -> float:
-    """CPU seconds of a new process from its start to its first answer."""
+    """Returns the CPU seconds of a new process from its start to its first answer."""
     code = (
         "import resource; from recsys.serving.recommender import Recommender; "
         "Recommender('float16.onnx').recommend(['item0000001']); "
@@ -110,17 +112,17 @@ def measure_cold_start(folder: Path) -> float:
     )
     root = Path(__file__).parents[3]
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(root)!r}); {code}"]
-    found = [subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True) for _ in range(5)]
-    return float(np.median([float(done.stdout) for done in found]))
+    processes = [subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True) for _ in range(5)]
+    return float(np.median([float(process.stdout) for process in processes]))
 
 
-def list_raw_ids(dataset: Dataset) -> Names:
-    """Raw ids by item number, "" for padding."""
+def list_raw_ids(dataset: Dataset) -> RawIds:
+    """Returns raw ids by item number, "" for padding."""
     return np.array(["", *dataset.raw_items().to_pylist()], object)
 
 
-def make_request_arrays(history: Names) -> dict[str, np.ndarray]:
-    """The inputs of a file for histories of raw ids: ten items that are not among them."""
+def make_request_arrays(history: RawIds) -> dict[str, np.ndarray]:
+    """Returns the inputs of a file for histories of raw ids: ten items that are not among them."""
     return {
         "history": history,
         "k": np.array([10]),
@@ -130,19 +132,20 @@ def make_request_arrays(history: Names) -> dict[str, np.ndarray]:
     }
 
 
-def _bare(model: SASRec) -> bytes:
+def _export_bare(model: SASRec) -> bytes:
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    return to_onnx(BareNetwork(model), (torch.ones(3, 5, dtype=torch.long),), ["history"], (shape,)).SerializeToString()
+    history = (torch.ones(3, 5, dtype=torch.long),)
+    return to_onnx(BareNetwork(model), history, ["history"], (shape,)).SerializeToString()
 
 
 def open_session(content: bytes) -> onnxruntime.InferenceSession:
-    """One that computes on one thread."""
+    """Returns a session that computes on one CPU thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _calls(
+def _make_calls(
     sessions: dict[str, onnxruntime.InferenceSession], dataset: Dataset, batch: int
 ) -> dict[str, Callable[[], Any]]:
     numbers = np.random.default_rng(0).integers(1, dataset.n_items, (batch, LENGTH))

@@ -68,12 +68,20 @@ def refresh(
         run.write_json("refresh", about | settings | {"gate": [check.as_json() for check in checks]})
         version = versions.add(run, dataset, about, work)
         versions.link(CHALLENGER, version)
-        yield from map(str, checks)
-        if not promote or not all(check.passed for check in checks):
-            yield f"challenger: {versions.folder / version}, trained in {spent:.0f} CPU-seconds"
-            _keep_champion(before)
-        versions.switch_champion(version, "refresh")
-        yield f"champion: {version}, before {before}, trained in {spent:.0f} CPU-seconds"
+        effort = f"trained in {spent:.0f} CPU-seconds"
+        yield from _decide(versions, version, before, checks, promote, effort)
+
+
+def _decide(
+    versions: Registry, version: str, champion: str, checks: list[GateCheck], promote: bool, effort: str
+) -> Iterator[str]:
+    """Yields the checks and the decision; the version becomes the champion, or the champion stays."""
+    yield from map(str, checks)
+    if not promote or not all(check.passed for check in checks):
+        yield f"challenger: {versions.folder / version}, {effort}"
+        _keep_champion(champion)
+    versions.switch_champion(version, "refresh")
+    yield f"champion: {version}, before {champion}, {effort}"
 
 
 def _check_files(

@@ -1,4 +1,4 @@
-"""Files that one process holds at a time; the system lets go of them when the process ends, however it ends."""
+"""Files that one process locks at a time; the system releases them when the process ends, even if it is killed."""
 
 import fcntl
 import os
@@ -10,14 +10,14 @@ from optuna.storages.journal import JournalFileOpenLock
 
 
 class FileLock(JournalFileOpenLock):
-    """Also what Optuna's journal takes: its own lock outlives a process that was killed."""
+    """A lock on a file; Optuna's journal accepts it too, whose own lock would outlive a process that was killed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
 
     def acquire(self, wait: bool = True) -> bool:
-        """Whether the file is held now; waits for it unless told not to."""
+        """Locks the file; returns False if another process holds it and `wait` is false."""
         file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -28,7 +28,7 @@ class FileLock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
-        """Let go."""
+        """Unlocks the file."""
         assert self._file is not None
         os.close(self._file)
         self._file = None
@@ -36,7 +36,7 @@ class FileLock(JournalFileOpenLock):
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """A block that one process at a time is in."""
+    """A context that only one process at a time is in."""
     lock = FileLock(path)
     lock.acquire()
     try:

@@ -179,13 +179,13 @@ def test_every_click_is_known_to_the_next_list(artefact, store):
     if store == "redis" and shutil.which("redis-server") is None:
         pytest.skip("needs redis-server")
     said = sessions.measure(str(artefact("sasrec")), store, rate=20.0, seconds=0.5, customers=3)
-    assert "5 of 5 lists knew the click" in said[3]
+    assert "5 of 5 lists used the click" in said[3]
 
 
 @pytest.mark.slow
 def test_refused_requests_count_as_failures(artefact):
     with http.run_server(artefact("sasrec")) as (port, _):
-        found = http._asked(port, 2, 0.2, [["POST", "/recommend", {"k": 0}]])
+        found = http.run_load_client(port, 2, 0.2, [["POST", "/recommend", {"k": 0}]])
     assert found["failed"] > 0
     json.dumps(found)
 

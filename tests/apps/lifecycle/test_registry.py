@@ -198,7 +198,7 @@ def switched_under_load(shelf, seconds=15, connections=4):
     found = {"reloads": 0}
     with http.run_server(shelf.folder / "champion" / "model.onnx") as (port, _):
         asked = [["POST", "/recommend", {"history": [], "k": 3}]]
-        clients = threading.Thread(target=lambda: found.update(http._asked(port, connections, seconds, asked)))
+        clients = threading.Thread(target=lambda: found.update(http.run_load_client(port, connections, seconds, asked)))
         clients.start()
         end = time.monotonic() + seconds - 1
         while time.monotonic() < end:

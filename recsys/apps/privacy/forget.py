@@ -112,7 +112,8 @@ def _search_folders(folders: Sequence[Path], ids: Iterable[str], erased_users: P
     matches = find_files_with_ids(files, long_ids)
     yield from (f"{path}: STILL CONTAINS an id; delete the file or remove the id yourself" for path in matches)
     exception = f", except ids of at most {SHORT} characters" if any(len(user_id) <= SHORT for user_id in ids) else ""
-    yield f"searched {len(files):,} files for ids and pseudonyms{exception}: {len(matches) or 'none'} of them found"
+    count = f"{len(matches) or 'none'} of them still contain one"
+    yield f"searched {len(files):,} files for ids and pseudonyms{exception}: {count}"
     yield "recsys does not change the source: delete them there too; backups keep them until they are overwritten"
     if matches:
         sys.exit(1)

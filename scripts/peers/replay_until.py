@@ -1,7 +1,7 @@
 """CPU-seconds until RePlay 0.22's SASRec is good enough: python scripts/peers/replay_until.py events.parquet
 
-The last event of each user is the target, ranked among all items; the others are trained on. Ranking time is not counted.
-The same for recsys: recsys benchmark task=until.
+The last event of each user is the target, ranked among all items; the others are trained on. Ranking time is not
+counted. The same for recsys: recsys benchmark task=until.
 """
 
 import json

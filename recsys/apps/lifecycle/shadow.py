@@ -44,7 +44,7 @@ class Shadow:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._thread, self._write, self.model_file.recommender, requests, served)
         except Exception as error:
-            log.error("no shadow", extra={"reason": str(error)})
+            log.error("shadow failed", extra={"reason": str(error)})
 
     def _write(self, recommender: Recommender, requests: list[Asked], served: list[list[str]]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

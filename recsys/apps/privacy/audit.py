@@ -1,4 +1,4 @@
-"""`recsys audit`: which groups a run serves worse, how popular its items are, and whom a membership attack finds."""
+"""`recsys audit`: which groups a run serves worse, how popular its items are, and whether training users can be found."""
 
 import tempfile
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Whether a file reveals whom it was trained on: the loss-threshold attack of Yeom et al., CSF 2018.
+"""Whether a file reveals which users it was trained on: the loss-threshold attack of Yeom et al., CSF 2018.
 
 The attacker has the file and a user's events, and looks up how probable the file finds each event after the earlier
 ones; users whose events are very probable are taken for training users (members). User ids and features are left out,

@@ -87,8 +87,8 @@ def _make_row_reader(names: list[str], run: Run, inputs: list[str]) -> Callable[
         return lambda row: {name: row[name] for name in columns}
     if "user" not in names:
         raise ConfigError("users has neither a column 'history' (lists of raw ids) nor 'user' (raw ids)")
+    from recsys.data.load import load_dataset
     from recsys.export.user_histories import Past  # imports torch
-    from recsys.training.fit import load_dataset
 
     past = Past(load_dataset(run.config), inputs)
     return lambda row: past.of(str(row["user"])) | {name: row[name] for name in columns}

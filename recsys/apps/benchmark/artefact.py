@@ -27,7 +27,7 @@ from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import FrameSource
 from recsys.export.export import exported
 from recsys.export.torch_graph import to_onnx
-from recsys.models.base import Facts
+from recsys.models.base import DataSpec, ModelInputs
 from recsys.models.layers.blocks import VanillaBlock
 from recsys.models.sasrec import SASRec
 
@@ -46,8 +46,7 @@ class BareNetwork(nn.Module):
 
     def forward(self, history: Tensor) -> Tensor:
         """Returns (B, I) scores."""
-        positions = (history > 0).sum(dim=1, keepdim=True)
-        query = self.model.encode({}, history, {}, {}, positions)[:, 0]
+        query = self.model.encode(ModelInputs({}, history, {}, {}).at_end())[:, 0]
         return query @ self.model.item_vectors().T
 
 
@@ -59,7 +58,7 @@ def measure(n_items: int, rounds: int, check_users: int) -> list[str]:
         model = make_clustered_model(dataset)
         lines, sessions = [], {"bare": open_session(_export_bare(model))}
         for precision in PRECISIONS:
-            proto, manifest = exported(model, dataset, LENGTH, precision, False, check_users, {"model": "sasrec"})
+            proto, manifest = exported(model, dataset, precision, False, check_users, {"model": "sasrec"})
             path = Path(folder) / f"{precision}.onnx"
             path.write_bytes(proto.SerializeToString())
             sessions[precision] = open_session(path.read_bytes())
@@ -93,8 +92,9 @@ def make_catalogue(n_items: int, folder: Path) -> Dataset:
 def make_clustered_model(dataset: Dataset, max_history: int = LENGTH) -> SASRec:
     """Returns an untrained model whose items lie in √I clusters, as those of trained models do."""
     torch.manual_seed(0)
-    facts = Facts.of(dataset, max_history)
-    model = SASRec(facts, VanillaBlock, dim=DIM, relative_position=False, repeat=False).eval()
+    spec = DataSpec.from_dataset(dataset, max_history)
+    model = SASRec(spec, VanillaBlock, dim=DIM, relative_position=False, repeat=False).eval()
+    model.max_history = max_history
     n = dataset.n_items
     centres = torch.randn(max(int(n**0.5), 2), DIM)
     with torch.no_grad():

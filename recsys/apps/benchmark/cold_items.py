@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,13 +23,15 @@ from torch.utils.data import DataLoader
 
 from recsys.config.build import build
 from recsys.config.settings import config_dir
-from recsys.data.batches.batch import Batch, tensors
+from recsys.data.batches.batch import Batch, to_tensors
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.data.new_items import Extended
-from recsys.evaluation.evaluate import Ranking, Scorer, evaluate, ranking_batches
+from recsys.evaluation.evaluate import Ranking, evaluate_scorer
+from recsys.evaluation.scoring import Scorer, make_ranking_batches, score_batch
 from recsys.models.base import Trainable
-from recsys.training.fit import load_dataset, make_model
-from recsys.training.module import Training, quieten, score
+from recsys.models.build import make_model
+from recsys.training.module import TrainingModule, silence_warnings
 
 K = 10
 CATEGORIES = "categories"
@@ -57,7 +60,7 @@ def measure(
                 for scorer_name, scorer in scorers.items():
                     lines.append(_format_line(scorer_name, rank_hidden_items(scorer, dataset, None), figures))
             model = train_cold_model(config, dataset)
-            ranking = rank_hidden_items(partial(score, model), dataset, config.batches.max_history)
+            ranking = rank_hidden_items(partial(score_batch, model), dataset, config.batches.max_history)
             lines.append(_format_line(name, ranking, figures))
     if len(hide) > 1:
         lines.append(f"mean of {len(hide)} shares:")
@@ -85,17 +88,16 @@ def add_hidden_items(dataset: Dataset) -> Extended:
 def train_cold_model(config: DictConfig, dataset: Extended) -> Trainable:
     """Returns the model after all epochs on the known items, with the hidden items appended."""
     pl.seed_everything(config.seed, verbose=False)
-    model = make_model(config.model, dataset.old, config.batches.max_history)
-    assert isinstance(model, Trainable)
+    model = cast(Trainable, make_model(config.model, dataset.old, config.batches.max_history))
     model.prepare(dataset.old)
-    module = Training(model, build(config.loss), partial(build, config.optimizer), dataset.old, config.seed)
+    module = TrainingModule(model, build(config.loss), partial(build, config.optimizer), dataset.old, config.seed)
     batches = build(config.batches, dataset=dataset.old, seed=config.seed)
     with warnings.catch_warnings():
-        quieten()
+        silence_warnings()
         warnings.filterwarnings("ignore", "You defined a `validation_step`")
         trainer: pl.Trainer = build(config.trainer, logger=False, enable_checkpointing=False)
         trainer.fit(module, DataLoader(batches, batch_size=None))
-    model.append(tensors(dataset.columns))
+    model.append(to_tensors(dataset.columns))
     return model.eval()
 
 
@@ -111,7 +113,7 @@ def rank_hidden_items(scorer: Scorer, dataset: Extended, max_history: int | None
         ranks[:, hidden] = scores[:, hidden].argsort(dim=1, stable=True).argsort(dim=1).to(scores.dtype)
         return ranks
 
-    return evaluate(score_hidden, dataset, select_hidden_targets(dataset, max_history), (K,))
+    return evaluate_scorer(score_hidden, dataset, select_hidden_targets(dataset, max_history), (K,))
 
 
 def make_random_scorer(dataset: Extended, seed: int = 0) -> Scorer:
@@ -130,12 +132,11 @@ def select_hidden_targets(dataset: Extended, max_history: int | None) -> Iterato
     """Yields batches of the test users who have a hidden item there, with only hidden items as targets."""
     hidden = dataset.items > dataset.old.n_items
     before = np.concatenate([[0], np.cumsum(hidden)])
-    batches = ranking_batches(dataset, "test", max_history)
+    rows = make_ranking_batches(dataset, "test", max_history).rows
     n_hidden = before[dataset.offsets[1:]] - before[dataset.bounds[:, 1]]
-    batches.users = batches.users[n_hidden[batches.users] > 0]
-    for batch in batches:
-        mask = batch.target > dataset.old.n_items
-        yield replace(batch, target=batch.target[mask], target_query=batch.target_query[mask])
+    for batch in make_ranking_batches(dataset, "test", max_history, rows=rows[n_hidden[rows] > 0]):
+        mask = batch.targets > dataset.old.n_items
+        yield replace(batch, targets=batch.targets[mask], target_query=batch.target_query[mask])
 
 
 def _compose(words: Sequence[str]) -> DictConfig:

@@ -35,7 +35,7 @@ def measure(file: str, n_items: int, rounds: int) -> list[str]:
     with TemporaryDirectory() as folder:
         dataset = make_catalogue(n_items, Path(folder))
         model = make_clustered_model(dataset, MAX_HISTORY)
-        proto, _ = exported(model, dataset, MAX_HISTORY, "float16", False, 100, {"model": "sasrec"})
+        proto, _ = exported(model, dataset, "float16", False, 100, {"model": "sasrec"})
         content, raw_ids = proto.SerializeToString(), list_raw_ids(dataset)
     session, recommender, replay = open_session(content), Recommender(content), wrap_replay_file(Path(file), raw_ids)
     lines = []

@@ -21,13 +21,15 @@ from recsys.config.build import build
 from recsys.config.settings import config_dir
 from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
-from recsys.evaluation.evaluate import evaluate, ranking_batches
+from recsys.evaluation.evaluate import evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches, make_scorer
 from recsys.models.base import Model, Trainable
+from recsys.models.build import make_seeded_model
 from recsys.run import own_rss_mb, peak_rss_mb
-from recsys.training.datamodule import Loaders
-from recsys.training.fit import load_dataset, seeded
-from recsys.training.module import Training, scorer
+from recsys.training.datamodule import BatchDataModule
+from recsys.training.module import TrainingModule
 
 ONE_EPOCH = ["trainer.max_epochs=1", "trainer.limit_val_batches=0"]
 
@@ -83,7 +85,7 @@ def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) ->
     if ranked:
         figures |= measure_ranking(model.eval(), dataset, config)
     if answers:
-        figures["answer_cpu_ms"] = round(measure_answer(model.eval(), dataset, config, answers), 3)
+        figures["answer_cpu_ms"] = round(measure_answer(model.eval(), dataset, answers), 3)
     return [json.dumps(figures | {"load": [load_before, os.getloadavg()[0]]})]
 
 
@@ -96,7 +98,7 @@ def compose_benchmark_training(*words: str) -> DictConfig:
 
 def make_trainable_model(config: DictConfig, dataset: Dataset) -> Trainable:
     """Returns the configured model; ConfigError if it is not trained by steps."""
-    model = seeded(config, dataset)
+    model = make_seeded_model(config, dataset)
     if not isinstance(model, Trainable):
         raise ConfigError(f"{type(model).__name__} is not trained by steps; choose a model that is")
     return model
@@ -105,18 +107,18 @@ def make_trainable_model(config: DictConfig, dataset: Dataset) -> Trainable:
 def train_with_callback(model: Trainable, dataset: Dataset, config: DictConfig, callback: pl.Callback) -> None:
     """Trains a model with one callback."""
     model.prepare(dataset)
-    module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
+    module = TrainingModule(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
     trainer: pl.Trainer = build(config.trainer, logger=False, callbacks=[callback], enable_checkpointing=False)
-    trainer.fit(module, datamodule=Loaders(config.batches, dataset, config.seed))
+    trainer.fit(module, datamodule=BatchDataModule(config.batches, dataset, config.seed))
 
 
 def measure_ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, float]:
     """Returns users ranked per CPU-second, with all metrics, and of the same users with their lists of ten alone."""
-    batches = ranking_batches(dataset, "test", config.batches.max_history)
+    batches = make_ranking_batches(dataset, "test", config.batches.max_history)
     start = time.process_time()
-    n_users = evaluate(scorer(model), dataset, batches, tuple(config.ks)).n_users
+    n_users = evaluate_scorer(make_scorer(model), dataset, batches, tuple(config.ks)).n_users
     between = time.process_time()
-    score_batch = scorer(model)
+    score_batch = make_scorer(model)
     with torch.inference_mode():
         for batch in batches:
             _select_top_ten(score_batch(batch), batch)
@@ -128,13 +130,13 @@ def measure_ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[
     }
 
 
-def measure_answer(model: Model, dataset: Dataset, config: DictConfig, times: int) -> float:
+def measure_answer(model: Model, dataset: Dataset, times: int) -> float:
     """Returns the median CPU milliseconds of `Recommender.recommend` for one history."""
     from recsys.export.export import exported  # late: training and ranking are measured without it
     from recsys.export.user_histories import Past
     from recsys.serving.recommender import Recommender
 
-    proto, _ = exported(model, dataset, config.batches.max_history, "float16", False, 100, {"model": "measured"})
+    proto, _ = exported(model, dataset, "float16", False, 100, {"model": "measured"})
     file = Recommender(proto.SerializeToString())
     request = Past(dataset, file.describe()["inputs"]).of(str(dataset.raw_users()[0]))
     return time_in_turns({"answer": lambda: file.recommend(**request, k=10, exclude_seen=True)}, times)["answer"]

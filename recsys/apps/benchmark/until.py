@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from typing_extensions import override
 
 from recsys.apps.benchmark.training import compose_benchmark_training, make_trainable_model, train_with_callback
-from recsys.training.fit import load_dataset
+from recsys.data.load import load_dataset
 
 METRIC = "val/ndcg@10"
 

@@ -14,15 +14,15 @@ from torch import Tensor
 
 from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
-from recsys.evaluation.evaluate import Scorer, evaluate, hide_seen, ranking_batches
+from recsys.evaluation.evaluate import evaluate_scorer
+from recsys.evaluation.scoring import Scorer, hide_seen, make_ranking_batches, make_scorer
 from recsys.extras import require_extra
-from recsys.models.base import ClosedForm
+from recsys.models.build import restore
 from recsys.run import Run
 from recsys.serving.item_table import ItemTable
 from recsys.serving.middleware.rules import Candidates, Diversify, Occasion
-from recsys.training.fit import load_dataset, restore
-from recsys.training.module import scorer
 
 K = 10
 
@@ -37,14 +37,12 @@ def measure(run: str, columns: Sequence[str], relevances: Sequence[float], pool:
     if missing := set(columns) - set(dataset.encoders["item"]):
         raise ConfigError(f"{missing} are not item features of the run; train it with data.features.item={[*columns]}")
     model = restore(trained.config, dataset, trained)
-    if isinstance(model, ClosedForm):
-        model.load_state_dict(trained.load_weights())
-    max_history = None if isinstance(model, ClosedForm) else trained.config.batches.max_history
-    table, plain_scorer, results = _make_item_table(dataset, columns), scorer(model), []
+    table, plain_scorer, results = _make_item_table(dataset, columns), make_scorer(model), []
     for relevance in relevances:
         rule = Diversify(columns, relevance)
         diverse_scorer = _apply_rule(plain_scorer, table, rule, pool)
-        metrics = evaluate(diverse_scorer, dataset, ranking_batches(dataset, "test", max_history), (K,)).metrics
+        batches = make_ranking_batches(dataset, "test", model.max_history)
+        metrics = evaluate_scorer(diverse_scorer, dataset, batches, (K,)).metrics
         results.append((relevance, metrics["ndcg@10"], metrics["diversity@10"]))
     if plot is not None:
         _draw_trade_off(results, Path(plot), dataset)

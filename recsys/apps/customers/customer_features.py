@@ -14,12 +14,13 @@ import torch
 from omegaconf import OmegaConf
 
 from recsys.apps.customers.purchases import Ledger, Standing
-from recsys.data.batches.batch import Reader, bucketed, moved_up, padded, tensor, tensors
+from recsys.data.batches.batch import ColumnReader, bucket_by_length, move_up, pad_positions, to_tensor, to_tensors
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
-from recsys.models.base import Trainable
+from recsys.models.base import ModelInputs, Trainable
+from recsys.models.build import restore
 from recsys.run import Run
-from recsys.training.fit import load_dataset, restore
 
 Array = np.ndarray
 BATCH = 256
@@ -60,7 +61,7 @@ class Vectors:
             raise ConfigError(f"{type(model).__name__} of '{run.folder}' has no user vectors; use by=rfm")
         if not self.dataset.metadata["cuts"]:
             raise ConfigError("by=embedding needs purchases that the model has not seen; train with split=global_time")
-        self.model, self.reader = model, Reader(self.dataset)
+        self.model, self.reader = model, ColumnReader(self.dataset)
         self.max_history: int = run.config.batches.max_history
         self.space = hashlib.sha256((run.folder / "model.pt").read_bytes()).hexdigest()[:12]
         number = {str(raw): place for place, raw in enumerate(self.dataset.raw_users().to_pylist())}
@@ -82,19 +83,15 @@ class Vectors:
         first, end = self.dataset.offsets[users], ends[users]
         begin = np.maximum(first, end - self.max_history)
         found = np.zeros((len(users), 0), np.float32)
-        for rows in bucketed(end - begin, BATCH, None):
-            index, mask = padded(begin[rows], (end - begin)[rows])
-            items, events = moved_up(self.reader.history(index, mask), self.reader.events(index, mask))
+        for rows in bucket_by_length(end - begin, BATCH, None):
+            index, mask = pad_positions(begin[rows], (end - begin)[rows])
+            items, events = move_up(self.reader.history(index, mask), self.reader.events(index, mask))
             moment = np.full(len(rows), now)
             request = {n: a[:, None] for n, a in self.dataset.request_features(moment).items()}
             request["timestamp"] = moment[:, None]
-            vectors = self.model.encode(
-                tensors(self.reader.user(users[rows])),
-                tensor(items),
-                tensors(events),
-                tensors(request),
-                tensor((items > 0).sum(axis=1, keepdims=True)),
-            )[:, 0].numpy()
+            user = to_tensors(self.reader.user(users[rows]))
+            inputs = ModelInputs(user, to_tensor(items), to_tensors(events), to_tensors(request)).at_end()
+            vectors = self.model.encode(inputs)[:, 0].numpy()
             if not found.size:
                 found = np.zeros((len(users), vectors.shape[1]), np.float32)
             found[rows] = vectors

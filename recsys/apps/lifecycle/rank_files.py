@@ -12,8 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from recsys.data.batches.batch import Batch
+from recsys.data.batches.ranking import sample_rows
 from recsys.data.dataset import Dataset
-from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
+from recsys.evaluation.evaluate import Ranking, evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches
 from recsys.export.check import Asker, FileScorer
 from recsys.export.export import words_of
 from recsys.export.inputs import columns_of
@@ -43,9 +45,8 @@ def rank_file(path: Path, dataset: Dataset, n_users: int | None, k: int = 10) ->
     recommender = Recommender(path)
     k = min(k, dataset.n_items)
     scorer = _make_scorer(recommender, dataset, k)
-    batches = ranking_batches(dataset, "test", None)  # the file itself cuts histories to its length
-    if n_users is not None and n_users < len(batches.users):
-        batches.users = np.sort(np.random.default_rng(0).choice(batches.users, n_users, replace=False))
+    rows = sample_rows(make_ranking_batches(dataset, "test", None).rows, n_users)
+    batches = make_ranking_batches(dataset, "test", None, rows=rows)  # the file itself cuts histories to its length
     lists: list[np.ndarray] = []
 
     def score_and_record(batch: Batch) -> Tensor:
@@ -54,7 +55,7 @@ def rank_file(path: Path, dataset: Dataset, n_users: int | None, k: int = 10) ->
         lists.append(best.indices.masked_fill(best.values.isneginf(), 0).numpy())
         return scores
 
-    ranking = evaluate(score_and_record, dataset, batches, (k,))
+    ranking = evaluate_scorer(score_and_record, dataset, batches, (k,))
     return FileRanking(recommender, ranking, ranking.users, np.concatenate(lists))
 
 

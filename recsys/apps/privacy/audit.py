@@ -1,4 +1,4 @@
-"""`recsys audit`: which groups a run serves worse, how popular its items are, and whether training users can be found."""
+"""`recsys audit`: which groups a run serves worse, how popular its items are, and whether it reveals training users."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,19 +12,20 @@ from recsys.apps.privacy.membership import AttackResult, MembershipAttack, evalu
 from recsys.config.build import build
 from recsys.data.dataset import Dataset
 from recsys.data.features import Features
+from recsys.data.load import load_dataset
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.segments import segmented
 from recsys.data.preparation.splits import LeaveOneOut
 from recsys.data.sources.files import FileSource
 from recsys.errors import ConfigError
-from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
+from recsys.evaluation.evaluate import Ranking, evaluate_scorer
 from recsys.evaluation.metrics.stats import independent_difference
-from recsys.models.base import ClosedForm, Model
+from recsys.evaluation.scoring import make_ranking_batches, make_scorer
+from recsys.models.base import Model
+from recsys.models.build import restore
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
-from recsys.training.fit import load_dataset, restore
-from recsys.training.module import scorer
-from recsys.training.refit import learned_from
+from recsys.training.refit import dataset_learned_from
 
 MIN_USERS = 30
 """users that a group must have to be reported"""
@@ -41,8 +42,6 @@ def audit(run: str, members: str | None, others: str | None, n_users: int, n_eve
     trained_run = Run.open(run)
     dataset = load_dataset(trained_run.config)
     model = restore(trained_run.config, dataset, trained_run)
-    if isinstance(model, ClosedForm):
-        model.load_state_dict(trained_run.load_weights())
     users, ranking = _rank_test_users(model, dataset, trained_run)
     gaps = _measure_gaps(users, ranking, dataset)
     lists = {f"{name}@{ranking.k}": ranking.metrics[f"{name}@{ranking.k}"] for name in LIST_METRICS}
@@ -59,9 +58,8 @@ def audit(run: str, members: str | None, others: str | None, n_users: int, n_eve
 
 def _rank_test_users(model: Model, dataset: Dataset, run: Run) -> tuple[np.ndarray, Ranking]:
     """Returns the test users in the order of the ranking's values, and the ranking."""
-    max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
-    batches = ranking_batches(dataset, "test", max_history)
-    ranking = evaluate(scorer(model), dataset, batches, tuple(run.config.ks))
+    batches = make_ranking_batches(dataset, "test", model.max_history)
+    ranking = evaluate_scorer(make_scorer(model), dataset, batches, tuple(run.config.ks))
     return ranking.users, ranking
 
 
@@ -104,7 +102,7 @@ def _attack_file(
     if not (run.folder / "model.onnx").exists():
         return f"not measured: '{run.folder}' has no model.onnx; write it with recsys export run={run.folder}"
     recommender = Recommender(run.folder / "model.onnx")
-    training_end = learned_from(run.config, dataset).bounds[:, 0]
+    training_end = dataset_learned_from(run.config, dataset).bounds[:, 0]
     trained = training_end > dataset.offsets[:-1]
     last_position = np.where(trained, training_end, dataset.offsets[1:])
     familiarity = []

@@ -10,8 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.config.settings import config_dir
-from recsys.evaluation.compare import model_name
-from recsys.evaluation.leaderboard import flat
+from recsys.evaluation.leaderboard import flatten_settings
+from recsys.models.build import model_name
 from recsys.run import Run
 
 Json = dict[str, Any]
@@ -67,12 +67,12 @@ def curves(run: Run) -> dict[str, dict[str, list[float]]]:
 
 def changed(run: Run) -> dict[str, list[Any]]:
     """Settings that are not those of `recsys train` with the same model and data: name → [default, the run's]."""
-    own = flat(OmegaConf.to_container(run.config), "")
+    own = flatten_settings(OmegaConf.to_container(run.config), "")
     words = [f"model={model_name(run.config)}"]
     words += [f"data={name}" for name in _data_files(run.config)[:1]]
     ours = GlobalHydra.instance().is_initialized()  # inside a command
     with nullcontext() if ours else initialize_config_dir(str(config_dir()), version_base="1.3"):
-        defaults = flat(OmegaConf.to_container(compose("train", words)), "")
+        defaults = flatten_settings(OmegaConf.to_container(compose("train", words)), "")
     names = [name for name in own if not name.startswith(FOLDERS) and "${" not in str(defaults.get(name))]
     return {name: [defaults.get(name), own[name]] for name in names if own[name] != defaults.get(name)}
 

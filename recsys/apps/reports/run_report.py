@@ -22,13 +22,13 @@ from recsys.apps.reports.test_rankings import (
     test_users,
 )
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.document import render_page
 from recsys.errors import ConfigError
-from recsys.evaluation.compare import model_name
 from recsys.evaluation.metrics.stats import paired_difference
 from recsys.models.base import Model
+from recsys.models.build import make_model, model_name, restore
 from recsys.run import Run, write_text
-from recsys.training.fit import load_dataset, make_model, restore
 
 Json = dict[str, Any]
 

@@ -12,12 +12,12 @@ import torch
 from omegaconf import DictConfig
 
 from recsys.data.batches.batch import Batch
+from recsys.data.batches.ranking import sample_rows
 from recsys.data.dataset import Dataset
-from recsys.evaluation.evaluate import hide_seen, ranking_batches, target_ranks
 from recsys.evaluation.metrics.ranking import ndcg
 from recsys.evaluation.metrics.stats import bootstrap_interval
-from recsys.models.base import ClosedForm, Model
-from recsys.training.module import score
+from recsys.evaluation.scoring import hide_seen, make_ranking_batches, rank_targets, score_batch
+from recsys.models.base import Model
 
 Array = np.ndarray
 Json = dict[str, Any]
@@ -35,8 +35,7 @@ class Ranked:
 
 def test_users(dataset: Dataset, most: int, seed: int) -> Array:
     """Those with a target in the test part, or `most` of them drawn by the seed, in order."""
-    found: Array = ranking_batches(dataset, "test", None).users
-    return found if len(found) <= most else np.sort(np.random.default_rng(seed).choice(found, most, replace=False))
+    return sample_rows(make_ranking_batches(dataset, "test", None).rows, most, seed)
 
 
 @torch.inference_mode()
@@ -45,7 +44,7 @@ def rank(model: Model, dataset: Dataset, users: Array, max_history: int | None) 
     whose, items, ranks = [], [], []
     for batch in _batches(dataset, users, max_history):
         scores = _scores(model, batch)
-        found = target_ranks(scores, batch, dataset.n_items)
+        found = rank_targets(scores, batch, dataset.n_items)
         assert batch.users is not None, "ranking batches say whose rows they are"
         whose.append(batch.users.numpy()[batch.target_query.numpy()])
         items.append(batch.target.numpy())
@@ -65,12 +64,10 @@ def lists(model: Model, dataset: Dataset, users: Array, max_history: int | None,
     return found
 
 
-def fitted(model: Model, dataset: Dataset, config: DictConfig) -> tuple[Model, int | None]:
+def fitted(model: Model, dataset: Dataset, config: DictConfig) -> tuple[Model, int | None]:  # noqa: ARG001
     """The model as it is compared on the test part, and how long a history it reads."""
-    if isinstance(model, ClosedForm):
-        model.fit(dataset, "test")
-        return model.eval(), None
-    return model, config.batches.max_history
+    model.fit(dataset, "test")
+    return model.eval(), model.max_history
 
 
 def by_popularity(dataset: Dataset, items: Array) -> tuple[list[str], Array]:
@@ -127,12 +124,10 @@ def per_user(users: Array, ranks: Array, k: int) -> Array:
 
 
 def _batches(dataset: Dataset, users: Array, max_history: int | None) -> Any:
-    batches = ranking_batches(dataset, "test", max_history)
-    batches.users = users
-    return batches
+    return make_ranking_batches(dataset, "test", max_history, rows=users)
 
 
 def _scores(model: Model, batch: Batch) -> torch.Tensor:
-    scores = score(model, batch).float().cpu()
+    scores = score_batch(model, batch).float().cpu()
     hide_seen(scores, batch)
     return scores

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import BaseTrial
 
 from recsys.errors import ConfigError
-from recsys.evaluation.leaderboard import flat
+from recsys.evaluation.leaderboard import flatten_settings
 
 EXAMPLES = "choice(32,64), interval(0.0, 0.6), tag(log, interval(0.001, 0.1)), int(interval(1, 4)) or range(10,50,10)"
 
@@ -39,7 +39,7 @@ class SearchSetting:
 
     def find_default(self, config: DictConfig, choices: Mapping[str, str]) -> Any:
         """Returns the key's value without a sweep, as the trial's parameter; ConfigError if it is outside the space."""
-        if self.key not in choices and self.key not in flat(OmegaConf.to_container(config), ""):
+        if self.key not in choices and self.key not in flatten_settings(OmegaConf.to_container(config), ""):
             raise ConfigError(f"space: the configuration has no '{self.key}'")
         value = choices[self.key] if self.key in choices else OmegaConf.select(config, self.key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
@@ -62,7 +62,8 @@ class SearchSetting:
 
 def parse_search_space(space: DictConfig) -> list[SearchSetting]:
     """Returns the settings of a space; ConfigError names one that cannot be read."""
-    expressions = {key: value for key, value in flat(OmegaConf.to_container(space, resolve=True), "").items() if key}
+    flat_space = flatten_settings(OmegaConf.to_container(space, resolve=True), "")
+    expressions = {key: value for key, value in flat_space.items() if key}
     if not expressions:
         raise ConfigError("space is empty: a sweep needs a setting to search for")
     return [_parse_setting(key, str(value)) for key, value in expressions.items()]

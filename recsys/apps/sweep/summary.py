@@ -12,10 +12,11 @@ from recsys.apps.sweep.best_settings import compose_trial, write_experiment
 from recsys.apps.sweep.plots import write_study_plots
 from recsys.apps.sweep.search_space import SearchSetting
 from recsys.apps.sweep.study import count_unfinished, get_trial_folder, hold_study
-from recsys.evaluation.compare import compare
+from recsys.data.load import load_dataset
+from recsys.evaluation.compare import compare_with_baselines
 from recsys.evaluation.leaderboard import leaderboard
+from recsys.models.build import restore
 from recsys.run import Run
-from recsys.training.fit import load_dataset, restore
 
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -94,7 +95,7 @@ def _test_run(run: Run) -> str:
     if not (run.folder / "config.yaml").exists():
         return f"{run.folder} is on another machine; recsys evaluate run={run.folder} runs the test there"
     dataset = load_dataset(run.config)
-    metrics, text = compare(restore(run.config, dataset, run), dataset, run.config)
+    metrics, text = compare_with_baselines(restore(run.config, dataset, run), dataset, run.config)
     run.write_json("metrics", metrics)
     return text
 

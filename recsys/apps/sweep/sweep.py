@@ -20,9 +20,9 @@ from recsys.apps.sweep.study import claim_trial, get_trial_folder, hold_study, o
 from recsys.apps.sweep.summary import describe_trial, summarize_sweep
 from recsys.apps.sweep.trial import COSTS, silence_logs, train_trial
 from recsys.config.settings import check_settings
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
-from recsys.evaluation.leaderboard import settings_of
-from recsys.training.fit import load_dataset
+from recsys.evaluation.leaderboard import comparable_settings
 
 log = logging.getLogger(__name__)
 MAX_FAILURES = 3
@@ -105,7 +105,7 @@ def _run_trial(
 def _describe_study(plain: DictConfig, settings: Sequence[SearchSetting], objectives: Sequence[str]) -> dict[str, Any]:
     """Returns what all trials of a study have in common, as JSON restores it."""
     space = {f"space.{setting.key}": setting.expression for setting in settings}
-    about = {**settings_of(plain), **space, "objectives": list(objectives)}
+    about = {**comparable_settings(plain), **space, "objectives": list(objectives)}
     restored: dict[str, Any] = json.loads(json.dumps(about))
     return restored
 

@@ -22,10 +22,10 @@ from recsys.data.preparation.splits import GlobalTime, Random
 from recsys.data.schema import Columns
 from recsys.document import Entry, Lists, Section, render_page
 from recsys.errors import ConfigError
-from recsys.evaluation.evaluate import evaluate, ranking_batches
+from recsys.evaluation.evaluate import evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches, score_batch
 from recsys.run import Run
-from recsys.training.module import score
-from recsys.training.train import train
+from recsys.training.train import train_run
 from tests.composed import composed
 from tests.contracts.test_models import made
 from tests.planted import DAY, START, planted_log, prepared
@@ -84,7 +84,7 @@ def test_targets_are_counted_as_they_are_ranked(name, request):
     data = request.getfixturevalue(name)
     model = made("popularity", data)
     model.fit(data, "test")
-    ranking = evaluate(lambda batch: score(model, batch), data, ranking_batches(data, "test", None))
+    ranking = evaluate_scorer(lambda batch: score_batch(model, batch), data, make_ranking_batches(data, "test", None))
     found = split_statistics.testing(data)
     assert (found["users"], found["targets"]) == (ranking.n_users, ranking.n_targets)
     assert found["cold_targets"] * found["targets"] == pytest.approx(ranking.n_cold_targets)
@@ -191,7 +191,7 @@ def ran(tmp_path_factory):
         "trainer.enable_progress_bar=false", "~baselines.ease", "~baselines.recent_popularity", 'data.name="b<w"',
     )  # fmt: skip
     found = Run.create(folder / "run", config)
-    train(found)
+    train_run(found)
     return found
 
 
@@ -307,7 +307,7 @@ def test_a_run_without_test_users_metrics_or_curves_has_a_page(tmp_path):
 
 def test_ranking_again_gives_the_same_figures(shop):
     model, max_history = fitted(made("popularity", shop), shop, composed())
-    ranking = evaluate(lambda batch: score(model, batch), shop, ranking_batches(shop, "test", None))
+    ranking = evaluate_scorer(lambda batch: score_batch(model, batch), shop, make_ranking_batches(shop, "test", None))
     users = test_users(shop, 10**6, 0)
     found = rank(model, shop, users, max_history)
     assert np.sort(per_user(found.users, found.ranks, 10)) == pytest.approx(np.sort(ranking.per_user["ndcg@10"]))

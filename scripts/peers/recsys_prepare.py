@@ -12,6 +12,7 @@ from peer_tools import print_preparation
 
 from recsys.config.build import build
 from recsys.config.settings import compose_settings
+from recsys.data.preparation.prepare import prepare
 
 log, folder, memory = sys.argv[1:]
 for earlier in Path(folder).glob("parquet-*"):
@@ -19,5 +20,5 @@ for earlier in Path(folder).glob("parquet-*"):
 names = [f"data.columns.{name}={name}" for name in ("user", "item", "timestamp")]
 words = ["data=parquet", f"data.path={log}", *names, f"data.folder={folder}", f"data.memory={memory}"]
 config = compose_settings("train", *words, "split=leave_one_out")
-dataset = build(config.data, split=build(config.split))
+dataset = prepare(build(config.data), build(config.split))
 print_preparation(f"recsys, data.memory={memory}", len(dataset.items))

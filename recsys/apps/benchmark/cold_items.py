@@ -26,7 +26,7 @@ from recsys.config.settings import config_dir
 from recsys.data.batches.batch import Batch, to_tensors
 from recsys.data.dataset import Dataset
 from recsys.data.load import load_dataset
-from recsys.data.new_items import Extended
+from recsys.data.new_items import DatasetWithNewItems
 from recsys.evaluation.evaluate import Ranking, evaluate_scorer
 from recsys.evaluation.scoring import Scorer, make_ranking_batches, score_batch
 from recsys.models.base import Trainable
@@ -55,7 +55,7 @@ def measure(
             config = _compose([*settings, *words, f"split.hide={hidden_share}"])
             dataset = add_hidden_items(load_dataset(config))
             if name == CATEGORIES:
-                lines.append(f"share {hidden_share}: {len(dataset.new)} hidden items")
+                lines.append(f"share {hidden_share}: {len(dataset.new_ids)} hidden items")
                 scorers = {"random": make_random_scorer(dataset), "popularity oracle": make_oracle_scorer(dataset)}
                 for scorer_name, scorer in scorers.items():
                     lines.append(_format_line(scorer_name, rank_hidden_items(scorer, dataset, None), figures))
@@ -78,34 +78,34 @@ def _list_variants(categories: Sequence[str], text: Sequence[str], encoders: Seq
     return variants
 
 
-def add_hidden_items(dataset: Dataset) -> Extended:
+def add_hidden_items(dataset: Dataset) -> DatasetWithNewItems:
     """Returns the dataset with the items in its catalogue that occur only after training."""
     hidden = [str(raw) for raw in dataset.raw_items().to_pylist()[dataset.n_items :]]
     features = {name: np.array(rows[dataset.n_items + 1 :]) for name, rows in dataset.features("item").items()}
-    return Extended(dataset, hidden, features)
+    return DatasetWithNewItems(dataset, hidden, features)
 
 
-def train_cold_model(config: DictConfig, dataset: Extended) -> Trainable:
+def train_cold_model(config: DictConfig, dataset: DatasetWithNewItems) -> Trainable:
     """Returns the model after all epochs on the known items, with the hidden items appended."""
     pl.seed_everything(config.seed, verbose=False)
-    model = cast(Trainable, make_model(config.model, dataset.old, config.batches.max_history))
-    model.prepare(dataset.old)
-    module = TrainingModule(model, build(config.loss), partial(build, config.optimizer), dataset.old, config.seed)
-    batches = build(config.batches, dataset=dataset.old, seed=config.seed)
+    model = cast(Trainable, make_model(config.model, dataset.base, config.batches.max_history))
+    model.prepare(dataset.base)
+    module = TrainingModule(model, build(config.loss), partial(build, config.optimizer), dataset.base, config.seed)
+    batches = build(config.batches, dataset=dataset.base, seed=config.seed)
     with warnings.catch_warnings():
         silence_warnings()
         warnings.filterwarnings("ignore", "You defined a `validation_step`")
         trainer: pl.Trainer = build(config.trainer, logger=False, enable_checkpointing=False)
         trainer.fit(module, DataLoader(batches, batch_size=None))
-    model.append(to_tensors(dataset.columns))
+    model.append(to_tensors(dataset.new_features))
     return model.eval()
 
 
-def rank_hidden_items(scorer: Scorer, dataset: Extended, max_history: int | None) -> Ranking:
+def rank_hidden_items(scorer: Scorer, dataset: DatasetWithNewItems, max_history: int | None) -> Ranking:
     """Returns the ranking of the hidden items alone. Items with equal scores, such as those of the same categories, are
     in a random order that is drawn once.
     """
-    hidden = dataset.old.n_items + 1 + torch.randperm(len(dataset.new), generator=torch.Generator().manual_seed(0))
+    hidden = dataset.base.n_items + 1 + torch.randperm(len(dataset.new_ids), generator=torch.Generator().manual_seed(0))
 
     def score_hidden(batch: Batch) -> Tensor:
         scores = scorer(batch)
@@ -116,26 +116,26 @@ def rank_hidden_items(scorer: Scorer, dataset: Extended, max_history: int | None
     return evaluate_scorer(score_hidden, dataset, select_hidden_targets(dataset, max_history), (K,))
 
 
-def make_random_scorer(dataset: Extended, seed: int = 0) -> Scorer:
+def make_random_scorer(dataset: DatasetWithNewItems, seed: int = 0) -> Scorer:
     """Returns a scorer with random scores."""
     generator = torch.Generator().manual_seed(seed)
     return lambda batch: torch.rand(len(batch.history), dataset.n_items + 1, generator=generator)
 
 
-def make_oracle_scorer(dataset: Extended) -> Scorer:
+def make_oracle_scorer(dataset: DatasetWithNewItems) -> Scorer:
     """Returns a scorer by how often each item occurs in the whole log, which nobody knows beforehand."""
     counts = torch.from_numpy(np.bincount(dataset.items, minlength=dataset.n_items + 1)[: dataset.n_items + 1])
     return lambda batch: counts.float().expand(len(batch.history), -1)
 
 
-def select_hidden_targets(dataset: Extended, max_history: int | None) -> Iterator[Batch]:
+def select_hidden_targets(dataset: DatasetWithNewItems, max_history: int | None) -> Iterator[Batch]:
     """Yields batches of the test users who have a hidden item there, with only hidden items as targets."""
-    hidden = dataset.items > dataset.old.n_items
+    hidden = dataset.items > dataset.base.n_items
     before = np.concatenate([[0], np.cumsum(hidden)])
     rows = make_ranking_batches(dataset, "test", max_history).rows
     n_hidden = before[dataset.offsets[1:]] - before[dataset.bounds[:, 1]]
     for batch in make_ranking_batches(dataset, "test", max_history, rows=rows[n_hidden[rows] > 0]):
-        mask = batch.targets > dataset.old.n_items
+        mask = batch.targets > dataset.base.n_items
         yield replace(batch, targets=batch.targets[mask], target_query=batch.target_query[mask])
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from recsys.apps.assistant.catalogue import read
-from recsys.apps.assistant.search import Index
+from recsys.apps.assistant.catalogue_file import read_catalogue
+from recsys.apps.assistant.search import ProductIndex
 
 Typist = Callable[[str, random.Random], str]
 
@@ -17,9 +17,9 @@ def measure(catalogue: str, columns: Mapping[str, str | None], queries: int, top
     """Returns lines with hit@top of words alone, of letters alone and of both joined, for each way of typing, and the
     time of a search. A product of the same title counts as a hit too.
     """
-    products = read(catalogue, columns)
+    products = read_catalogue(catalogue, columns)
     start = time.perf_counter()
-    index = Index(products)
+    index = ProductIndex(products)
     lines = [f"{len(index.items):,} products, ready after {time.perf_counter() - start:.1f} s"]
     rng = random.Random(seed)
     sample = rng.sample(index.items, min(queries, len(index.items)))
@@ -33,7 +33,7 @@ def measure(catalogue: str, columns: Mapping[str, str | None], queries: int, top
             begin = time.perf_counter()
             joined = list(index.find(query, index.items))
             spent += time.perf_counter() - begin
-            lists = index.by_words(query, all_items), index.by_letters(query, all_items), joined
+            lists = index.rank_by_words(query, all_items), index.rank_by_letters(query, all_items), joined
             hits += [titles[item] in {titles[result] for result in results[:top]} for results in lists]
         lines.append(f"{name:<22} " + " ".join(f"{rate:8.3f}" for rate in hits / len(sample)))
     return [*lines, f"{spent / len(sample) / len(TYPISTS) * 1e3:.1f} ms per search"]

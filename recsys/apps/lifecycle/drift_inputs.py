@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.apps.lifecycle.drift import DriftInput
 from recsys.data.dataset import Dataset
-from recsys.data.features import derive
+from recsys.data.features import derive_time_feature
 from recsys.export.user_histories import Past
 from recsys.serving.recommender import Recommender
 
@@ -54,7 +54,7 @@ def collect_inputs(dataset: Dataset, windows: WindowEvents, training_counts: np.
     tenths[:n] = assign_popularity_tenths(training_counts)[:n]
     unknown = (items >= len(training_counts)).astype(np.int64)
     assert dataset.timestamps is not None
-    hours = derive("hour", np.asarray(dataset.timestamps)[positions], dataset.metadata["zone"])
+    hours = derive_time_feature("hour", np.asarray(dataset.timestamps)[positions], dataset.metadata["zone"])
     inputs = [
         count_values("history length", np.log2(history_lengths + 1).astype(np.int64)[:, None] + 1, windows.blocks),
         count_values("item popularity", tenths[items][:, None] + 1, windows.blocks),

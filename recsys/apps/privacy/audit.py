@@ -14,7 +14,8 @@ from recsys.data.dataset import Dataset
 from recsys.data.features import Features
 from recsys.data.load import load_dataset
 from recsys.data.preparation.consent import Privacy
-from recsys.data.preparation.segments import segmented
+from recsys.data.preparation.prepare import prepare
+from recsys.data.preparation.segments import encode_segments
 from recsys.data.preparation.splits import LeaveOneOut
 from recsys.data.sources.files import FileSource
 from recsys.errors import ConfigError
@@ -90,7 +91,7 @@ def _find_groups(dataset: Dataset) -> Groups:
         columns["days known"] = np.floor((dataset.timestamps.max() - dataset.timestamps[first]) / 86_400)
     groups = {}
     for name, column in columns.items():
-        values, codes = segmented(pd.Series(column), "|")
+        values, codes = encode_segments(pd.Series(column), "|")
         groups[name] = list(values), np.concatenate([np.zeros_like(codes[:1]), codes])
     return groups | {name: segment for name, segment in dataset.segments().items() if name.startswith("user.")}
 
@@ -124,6 +125,5 @@ def _load_log(path: str, run: Run, folder: str) -> Dataset:
         raise ConfigError(f"there is no file '{path}'; members and others are logs like the run's own")
     node = run.config.data
     features = Features(context=list(node.features.context), separator=node.features.separator)
-    replaced = {"source": FileSource(path), "split": LeaveOneOut(), "features": features, "privacy": Privacy()}
-    dataset: Dataset = build(node, folder=folder, **replaced)
-    return dataset
+    replaced = {"source": FileSource(path), "features": features, "privacy": Privacy()}
+    return prepare(build(node, folder=folder, **replaced), LeaveOneOut())

@@ -9,7 +9,7 @@ from typing import Any
 from recsys.apps.privacy.end_sessions import end_sessions
 from recsys.apps.privacy.learned_models import delete_datasets, mark_model_file, mark_run
 from recsys.apps.privacy.purge_files import ErasedIds, find_files_with_ids, purge_file
-from recsys.data.preparation.erased_users import Ledger, entries
+from recsys.data.preparation.erased_users import ErasedUsers, format_erased_users
 from recsys.errors import ConfigError
 from recsys.pseudonyms import pseudonym, secret_key
 from recsys.run import write_text
@@ -40,8 +40,8 @@ def forget(
         if not path.is_dir():
             raise ConfigError(f"there is no folder '{path}'; name those that may contain users under where=[…]")
     folders[0].mkdir(parents=True, exist_ok=True)
-    erased_users = Ledger(folders[0], key)
-    write_text(erased_users.path, entries(secret, users, erased_users))
+    erased_users = ErasedUsers(folders[0], key)
+    write_text(erased_users.path, format_erased_users(secret, users, erased_users))
     yield f"{erased_users.path}: {len(users):,} users; preparations in '{folder}' leave them out from now on"
     ids = frozenset(users) | _make_pseudonyms(users, key, *(name for name in keys if os.environ.get(name)))
     erased = ErasedIds(ids, frozenset(columns))

@@ -99,7 +99,7 @@ def test_what_cannot_be_read_leaves_no_file(run, tmp_path):
     users, out = tmp_path / "users.parquet", tmp_path / "out.parquet"
     assert "there is no file" in refused(run, users, out)
     users.write_text("user,item")
-    assert "is no Parquet file" in refused(run, users, out)
+    assert "is not a Parquet file" in refused(run, users, out)
     pd.DataFrame({"customer": ["a"]}).to_parquet(users)
     assert "neither a column 'history'" in refused(run, users, out)
     pd.DataFrame({"history": [["i03"], ["i03", "i05"]], "history_timestamp": [[NOW], [NOW]]}).to_parquet(users)

@@ -13,7 +13,7 @@ from recsys.apps.customers.customer_features import data_of
 from recsys.apps.customers.forecast_chart import draw
 from recsys.apps.customers.forecast_methods import RUNGS, Rung, order_value
 from recsys.apps.customers.purchases import Ledger, days_of, open_ledger
-from recsys.apps.recommend import recommend
+from recsys.apps.recommend import write_lists
 from recsys.errors import ConfigError
 from recsys.run import Run, atomic
 
@@ -113,5 +113,5 @@ def _due(run: Run, table: pd.DataFrame, ledger: Ledger, folder: Path, due: int, 
     with TemporaryDirectory(prefix=".due-", dir=folder) as work:
         users = Path(work) / "users.parquet"
         table[LIST].head(due).to_parquet(users, index=False)
-        recommend(run, users, out, {"k": k, "exclude_seen": None}, ledger.midnight(ledger.end), BATCH, 1)
+        write_lists(run, users, out, {"k": k, "exclude_seen": None}, ledger.midnight(ledger.end), BATCH, 1)
     return f"due soon, probably this: {out}"

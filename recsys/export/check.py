@@ -15,18 +15,18 @@ from recsys.data.batches.ranking import sample_rows
 from recsys.data.dataset import Dataset
 from recsys.evaluation.evaluate import evaluate_scorer
 from recsys.evaluation.scoring import hide_seen, make_ranking_batches
-from recsys.export.graph import Words
+from recsys.export.graph import RawIds
 from recsys.export.inputs import Column
-from recsys.export.reference import Drawn, Reference, Request
+from recsys.export.reference import CheckRequest, RandomRequests, TorchReference
 from recsys.models.base import Model
 from recsys.serving.recommender import Recommendation, Recommender
 
-RELATIVE = 1e-4
-OVERLAP = {"float32": 0.998, "float16": 0.998, "int8": 0.99}
+RELATIVE_TOLERANCE = 1e-4
+MIN_OVERLAP = {"float32": 0.998, "float16": 0.998, "int8": 0.99}
 """share of the ten best items that must be among the model's own ten best"""
-LISTED = 1_000_000
+MAX_LISTED = 1_000_000
 """items that the answers of one batch may list: of a large catalogue, all of it would not fit into memory"""
-NDCG = 0.005
+NDCG_TOLERANCE = 0.005
 """how far NDCG@10 may be off, relatively"""
 
 
@@ -34,7 +34,7 @@ class CheckError(RuntimeError):
     """A file that does not answer as the model does."""
 
 
-class Asker:
+class RequestSender:
     """Puts requests to a file; of their columns only those that the file takes."""
 
     def __init__(self, recommender: Recommender) -> None:
@@ -42,7 +42,7 @@ class Asker:
         inputs = recommender.describe()["inputs"]
         self.own = {name: column["of"] for name, column in inputs.items() if "of" in column}
 
-    def ask(self, requests: Sequence[Request], k: int, allow: list[str] | None = None) -> list[Recommendation]:
+    def ask(self, requests: Sequence[CheckRequest], k: int, allow: list[str] | None = None) -> list[Recommendation]:
         """The file's answers."""
         columns = [{name: r.columns[name] for name in self.own if name != "user"} for r in requests]
         users = [r.columns["user"] if "user" in self.own else None for r in requests]
@@ -58,7 +58,7 @@ class Asker:
         return found
 
 
-def check_answers(asker: Asker, reference: Reference, drawn: Drawn, exact: bool) -> int:
+def check_answers(asker: RequestSender, reference: TorchReference, drawn: RandomRequests, exact: bool) -> int:
     """The number of requests answered rightly, in batches of 1, 2 and 64; CheckError for a wrong one.
 
     `exact` false: an item may be missing from a list (8 bits), though every score must be right.
@@ -69,7 +69,7 @@ def check_answers(asker: Asker, reference: Reference, drawn: Drawn, exact: bool)
     for batch in lengths:
         for allow in (None, drawn.allowed()):
             requests = [drawn.request(length) for length in batch]
-            k = int(drawn.rng.choice([1, 5, 10, min(len(drawn.items), LISTED // len(batch))]))
+            k = int(drawn.rng.choice([1, 5, 10, min(len(drawn.items), MAX_LISTED // len(batch))]))
             for request, found in zip(requests, asker.ask(requests, k, allow), strict=True):
                 _compare(found, reference.scores(request, allow), reference.number, k, exact)
                 n += 1
@@ -88,7 +88,9 @@ def _compare(found: Recommendation, scores: np.ndarray, number: dict[str, int], 
     wanted = scores[numbers]
     if not np.isfinite(wanted).all():
         raise CheckError(f"item {found.items[int(np.isfinite(wanted).argmin())]} is listed, which torch leaves out")
-    allowance = RELATIVE * np.abs(wanted) + 0.1 * RELATIVE * np.abs(scores[np.isfinite(scores)]).max(initial=1.0)
+    allowance = RELATIVE_TOLERANCE * np.abs(wanted) + 0.1 * RELATIVE_TOLERANCE * np.abs(
+        scores[np.isfinite(scores)]
+    ).max(initial=1.0)
     off = np.abs(given - wanted) - allowance
     if (off > 0).any():
         place = int(off.argmax())
@@ -100,18 +102,20 @@ def _compare(found: Recommendation, scores: np.ndarray, number: dict[str, int], 
         raise CheckError(f"a list of {k} leaves out an item that scores higher in torch")
 
 
-def _check_padding(asker: Asker, drawn: Drawn) -> None:
+def _check_padding(asker: RequestSender, drawn: RandomRequests) -> None:
     """A short history is answered alike alone and beside a long one."""
     short, long = drawn.request(2), drawn.request(drawn.longest)
     alone, beside = asker.ask([short], 10)[0], asker.ask([short, long], 10)[0]
-    if not np.allclose(alone.scores, beside.scores, RELATIVE, RELATIVE):
+    if not np.allclose(alone.scores, beside.scores, RELATIVE_TOLERANCE, RELATIVE_TOLERANCE):
         raise CheckError("a history is answered otherwise beside a longer one")
 
 
 class FileScorer:
     """A file as a scorer of batches: −inf for all but the best k."""
 
-    def __init__(self, asker: Asker, dataset: Dataset, columns: Sequence[Column], words: Words, k: int) -> None:
+    def __init__(
+        self, asker: RequestSender, dataset: Dataset, columns: Sequence[Column], words: RawIds, k: int
+    ) -> None:
         self.asker, self.dataset, self.columns, self.words, self.k = asker, dataset, columns, words, k
         self.number = {raw: n for n, raw in enumerate(words.items, start=1)}
         self.raw = np.array(["", *words.items], object)
@@ -129,7 +133,7 @@ class FileScorer:
         for row, n in enumerate(lengths):
             own = {c.input: columns[c.input][row][:n] if c.part == "events" else columns[c.input][row]
                    for c in self.columns}  # fmt: skip
-            requests.append(Request(history[row, :n].tolist(), own, batch.seen is not None, deny[row]))
+            requests.append(CheckRequest(history[row, :n].tolist(), own, batch.seen is not None, deny[row]))
         scores = torch.full((len(lengths), len(self.raw)), -torch.inf)
         for row, found in enumerate(self.asker.ask(requests, self.k)):
             scores[row, [self.number[item] for item in found.items]] = torch.tensor(found.scores)
@@ -167,9 +171,9 @@ def check_ranking(
     own = evaluate_scorer(lambda batch: model(batch.inputs), dataset, batches, (k,))
     overlap = shared[0] / max(shared[1], 1)
     ndcg, wanted = file.metrics[f"ndcg@{k}"], own.metrics[f"ndcg@{k}"]
-    if shared[1] - shared[0] > max((1 - OVERLAP[precision]) * shared[1], 2):  # a swap is much among few users
-        raise CheckError(f"the top 10 overlap the model's by {overlap:.4f} < {OVERLAP[precision]} in {precision}")
-    if abs(ndcg - wanted) > max(NDCG * wanted, 1 / file.n_users):
+    if shared[1] - shared[0] > max((1 - MIN_OVERLAP[precision]) * shared[1], 2):  # a swap is much among few users
+        raise CheckError(f"the top 10 overlap the model's by {overlap:.4f} < {MIN_OVERLAP[precision]} in {precision}")
+    if abs(ndcg - wanted) > max(NDCG_TOLERANCE * wanted, 1 / file.n_users):
         raise CheckError(f"NDCG@{k} is {ndcg:.4f} through the file and {wanted:.4f} by the model")
     shown = {name: value for name, value in file.metrics.items() if "@" in name}
     return {"overlap@10": overlap, f"ndcg@{k}": wanted, "file": shown, "n_users": file.n_users}

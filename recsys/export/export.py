@@ -20,14 +20,14 @@ from recsys.data.dataset import Dataset
 from recsys.data.load import load_dataset
 from recsys.data.new_items import Extended, extended
 from recsys.errors import ConfigError
-from recsys.export.check import Asker, CheckError, FileScorer, check_answers, check_ranking
-from recsys.export.graph import Words, compose
-from recsys.export.inputs import Column, columns_of
-from recsys.export.manifest import facts, golden, written
-from recsys.export.model_card import described, markdown
-from recsys.export.reference import Drawn, Reference
-from recsys.export.tables import as_stored, check_precision, effective, without_users
-from recsys.export.torch_graph import trace
+from recsys.export.check import CheckError, FileScorer, RequestSender, check_answers, check_ranking
+from recsys.export.graph import RawIds, compose_graph
+from recsys.export.inputs import Column, read_columns
+from recsys.export.manifest import attach_manifest, build_data_manifest, make_golden_request
+from recsys.export.model_card import build_card, render_card_markdown
+from recsys.export.precision import check_precision, drop_users, resolve_precision, round_tables
+from recsys.export.reference import RandomRequests, TorchReference
+from recsys.export.torch_graph import trace_model
 from recsys.models.base import Model, Trainable
 from recsys.models.build import model_name, restore
 from recsys.models.layers.embedding import UserEmbedding
@@ -35,26 +35,26 @@ from recsys.run import Run, atomic
 from recsys.serving.recommender import Recommender
 
 log = logging.getLogger(__name__)
-FILE = "model.onnx"
-TABLES = "model-{}.tables"
+MODEL_FILE = "model.onnx"
+TABLES_FILE = "model-{}.tables"
 """of a file over 2 GiB"""
 
 
-def export(run: Run, config: DictConfig) -> None:
+def export_run(run: Run, config: DictConfig) -> None:
     """Write and check the run's file; raises ConfigError, and leaves no new file, if it does not hold the check."""
     check_precision(config.precision)
-    log.info("writing %s, and checking it against the model", run.folder / FILE)
+    log.info("writing %s, and checking it against the model", run.folder / MODEL_FILE)
     dataset = load_dataset(run.config)
     model = restore(run.config, dataset, run)
     if config.get("new_items"):
         dataset = _with_new_items(model, dataset, run, config.new_items)
     about = {"model": model_name(run.config), "licence": config.licence, "metrics": _metrics(run), "card": _card(run)}
     settings = config.precision, config.users, config.check_users
-    with _tables_beside(run.folder) as beside, atomic(run.folder / FILE) as path:
+    with _tables_beside(run.folder) as beside, atomic(run.folder / MODEL_FILE) as path:
         try:
-            proto, manifest = exported(model, dataset, *settings, about, beside)
+            proto, manifest = build_model_file(model, dataset, *settings, about, beside)
         except CheckError as error:
-            raise ConfigError(f"'{run.folder}' gives no {FILE}: {error}; try precision=float32") from error
+            raise ConfigError(f"'{run.folder}' gives no {MODEL_FILE}: {error}; try precision=float32") from error
         path.write_bytes(proto.SerializeToString())
         Recommender(path).self_test()
         size = path.stat().st_size
@@ -66,7 +66,7 @@ def export(run: Run, config: DictConfig) -> None:
     new = f", {len(dataset.new)} new items" if isinstance(dataset, Extended) else ""
     unknown = ", whom it does not know: users=true keeps their ids" if rows and not config.users else ""
     print(  # noqa: T201 - the command's answer
-        f"{run.folder / FILE}: {size / 2**20:.1f} MiB, {said['tables']}, top 10 overlap {said['overlap@10']:.4f}, "
+        f"{run.folder / MODEL_FILE}: {size / 2**20:.1f} MiB, {said['tables']}, top 10 overlap {said['overlap@10']:.4f}, "
         f"{ndcg} {said['file'][ndcg]:.4f} through the file on {said['n_users']:,} test users{unknown}{new}"
     )
 
@@ -81,7 +81,7 @@ def _with_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> Exte
     return found
 
 
-def exported(
+def build_model_file(
     model: Model,
     dataset: Dataset,
     precision: str,
@@ -95,25 +95,28 @@ def exported(
 
     Raises CheckError where it does not answer as the model does.
     """
-    own, max_history = model.eval() if users else without_users(model), model.max_history
-    tables = effective(own, precision)
-    stored = as_stored(own, dataset.n_items, tables)
-    every = columns_of(dataset)
-    traced = trace(stored, every, dataset)
-    words = words_of(dataset, any(column.kind == "id" for column in traced.columns.values()))
-    proto = compose(stored, traced, words, max_history, tables == "int8", beside)
+    own, max_history = model.eval() if users else drop_users(model), model.max_history
+    tables = resolve_precision(own, precision)
+    stored = round_tables(own, dataset.n_items, tables)
+    every = read_columns(dataset)
+    traced = trace_model(stored, every, dataset)
+    words = read_raw_ids(dataset, any(column.kind == "id" for column in traced.columns.values()))
+    proto = compose_graph(stored, traced, words, max_history, tables == "int8", beside)
     used = list(traced.columns.values())
     outside = beside.name if beside is not None and beside.exists() else None
-    manifest = about | facts(dataset, used, max_history) | {"beside": outside}
-    asker = Asker(_opened(written(proto, manifest), beside if outside else None))
+    manifest = about | build_data_manifest(dataset, used, max_history) | {"beside": outside}
+    asker = RequestSender(_opened(attach_manifest(proto, manifest), beside if outside else None))
     n = check_answers(
-        asker, Reference(stored, dataset, words, max_history), Drawn(dataset, words, max_history), tables != "int8"
+        asker,
+        TorchReference(stored, dataset, words, max_history),
+        RandomRequests(dataset, words, max_history),
+        tables != "int8",
     )
     scorer = FileScorer(asker, dataset, used, words, k=min(11, dataset.n_items))
     ranked = check_ranking(scorer, own, dataset, tables, check_users)
     manifest["precision"] = {"asked": precision, "tables": tables, "requests_checked": n, **ranked}
     manifest["golden"] = _golden(asker.recommender, dataset, used, words)
-    return written(proto, manifest), manifest
+    return attach_manifest(proto, manifest), manifest
 
 
 def _opened(proto: ModelProto, beside: Path | None) -> Recommender:
@@ -134,7 +137,7 @@ def _opened(proto: ModelProto, beside: Path | None) -> Recommender:
 @contextmanager
 def _tables_beside(folder: Path) -> Iterator[Path]:
     """A new name for what one file cannot hold: a server may still read the old one, which goes when all went well."""
-    old, new = list(folder.glob(TABLES.format("*"))), folder / TABLES.format(uuid4().hex[:8])
+    old, new = list(folder.glob(TABLES_FILE.format("*"))), folder / TABLES_FILE.format(uuid4().hex[:8])
     try:
         yield new
     except BaseException:
@@ -144,21 +147,21 @@ def _tables_beside(folder: Path) -> Iterator[Path]:
         path.unlink()
 
 
-def _golden(recommender: Recommender, dataset: Dataset, used: list[Column], words: Words) -> dict[str, Any]:
+def _golden(recommender: Recommender, dataset: Dataset, used: list[Column], words: RawIds) -> dict[str, Any]:
     now = int(dataset.timestamps.max()) if dataset.timestamps is not None else 0
-    request = golden(used, words.items, now)
+    request = make_golden_request(used, words.items, now)
     found = recommender.recommend(**request)
     return {"request": request, "answer": {"items": found.items, "scores": found.scores, "known": found.known}}
 
 
-def words_of(dataset: Dataset, with_users: bool) -> Words:
+def read_raw_ids(dataset: Dataset, with_users: bool) -> RawIds:
     """The raw ids of a dataset's items and, if asked for, of its users."""
     items, targets = _text(dataset.raw_items())[: dataset.n_items], dataset.metadata["target_events"] or ()
     if not with_users:
-        return Words(items, targets=targets)
+        return RawIds(items, targets=targets)
     known = np.flatnonzero(dataset.user_rows)
     raw = _text(dataset.raw_users())
-    return Words(items, [raw[row] for row in known], dataset.user_rows[known].tolist(), targets)
+    return RawIds(items, [raw[row] for row in known], dataset.user_rows[known].tolist(), targets)
 
 
 def _text(raw: pa.ChunkedArray) -> list[str]:
@@ -167,7 +170,7 @@ def _text(raw: pa.ChunkedArray) -> list[str]:
 
 def _card(run: Run) -> str | None:
     """The run's card as Markdown; None for a run that was not ranked."""
-    return markdown(described(run)) if (run.folder / "metrics.json").exists() else None
+    return render_card_markdown(build_card(run)) if (run.folder / "metrics.json").exists() else None
 
 
 def _metrics(run: Run) -> dict[str, Any]:

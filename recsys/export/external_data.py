@@ -8,27 +8,29 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from recsys.errors import ConfigError
 
-LARGEST = 2**31 - 2**20
+MAX_FILE_BYTES = 2**31 - 2**20
 """bytes of one file: protobuf's limit"""
-BULKY = 2**20
-PAGE = 4096
+MIN_TABLE_BYTES = 2**20
+PAGE_BYTES = 4096
 """bytes: what starts at a multiple of it is mapped, not read"""
 
 
-def tensors(constants: Mapping[str, np.ndarray], nodes: list[NodeProto], beside: Path | None) -> list[TensorProto]:
+def store_constants(
+    constants: Mapping[str, np.ndarray], nodes: list[NodeProto], beside: Path | None
+) -> list[TensorProto]:
     """Constants as a graph holds them; where it would be over the limit of one file, the large ones are written to
     `beside` and referred to there.
 
     Raises ConfigError where there is no such file, or where even the rest is too large.
     """
-    kept = {name: array for name, array in constants.items() if array.nbytes < BULKY or array.dtype == object}
+    kept = {name: array for name, array in constants.items() if array.nbytes < MIN_TABLE_BYTES or array.dtype == object}
     rest = [numpy_helper.from_array(array, name) for name, array in kept.items()]
     tables = {name: array for name, array in constants.items() if name not in kept}
     small = sum(tensor.ByteSize() for tensor in rest) + sum(node.ByteSize() for node in nodes)  # raw ids are in both
     size = small + sum(array.nbytes for array in tables.values())
-    if small > LARGEST or (size > LARGEST and beside is None):
+    if small > MAX_FILE_BYTES or (size > MAX_FILE_BYTES and beside is None):
         raise ConfigError(f"the file would be {size / 2**30:.1f} GiB, over the 2 GiB of one .onnx; lower model.dim")
-    if size <= LARGEST:
+    if size <= MAX_FILE_BYTES:
         return rest + [numpy_helper.from_array(array, name) for name, array in tables.items()]
     assert beside is not None
     return rest + _moved(tables, beside)
@@ -38,7 +40,7 @@ def _moved(tables: Mapping[str, np.ndarray], beside: Path) -> list[TensorProto]:
     found = []
     with beside.open("xb") as file:
         for name, array in tables.items():
-            file.seek(-file.tell() % PAGE, 1)
+            file.seek(-file.tell() % PAGE_BYTES, 1)
             entry = TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(array.dtype), dims=array.shape)
             entry.data_location = TensorProto.EXTERNAL
             said = {"location": beside.name, "offset": file.tell(), "length": array.nbytes}

@@ -12,22 +12,31 @@ import onnx
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from recsys.errors import ConfigError
-from recsys.export.external_data import tensors
-from recsys.export.histories import Cut
-from recsys.export.inputs import EVENT, Column
-from recsys.export.nodes import MICROSOFT, ML, ML_OPSET, OPSET, Nodes
-from recsys.export.scoring import CHUNK, Asked, Network, Product, rank, rank_scores, sum_of_rows, typed
-from recsys.export.tables import is_table
-from recsys.export.torch_graph import Traced, trace_pairs
+from recsys.export.external_data import store_constants
+from recsys.export.history_cut import HistoryCut
+from recsys.export.inputs import EVENT_INPUT, Column
+from recsys.export.nodes import MICROSOFT_DOMAIN, ML_DOMAIN, ML_OPSET, OPSET, GraphBuilder
+from recsys.export.precision import is_item_table
+from recsys.export.scoring import (
+    CHUNK,
+    DotProductScorer,
+    NetworkScorer,
+    RankingInputs,
+    make_value_info,
+    rank_queries,
+    rank_scores,
+    sum_rows,
+)
+from recsys.export.torch_graph import TracedGraph, trace_pair_scorer
 from recsys.models.base import Model, Trainable
 
-IR = 10
-SMALLER: dict[np.dtype, type] = {np.dtype(np.float32): np.float16, np.dtype(np.int64): np.int32}
-KINDS = {np.int64: TensorProto.INT64, np.float64: TensorProto.DOUBLE, np.object_: TensorProto.STRING}
+IR_VERSION = 10
+SMALLER_TYPES: dict[np.dtype, type] = {np.dtype(np.float32): np.float16, np.dtype(np.int64): np.int32}
+ELEMENT_TYPES = {np.int64: TensorProto.INT64, np.float64: TensorProto.DOUBLE, np.object_: TensorProto.STRING}
 
 
 @dataclass(frozen=True)
-class Words:
+class RawIds:
     """Raw ids of items in the order of their numbers, which start at 1, and of users (none where nobody is known)."""
 
     items: Sequence[str]
@@ -37,8 +46,8 @@ class Words:
     """types of events whose items count as seen; none: all"""
 
 
-def compose(
-    model: Model, traced: Traced, words: Words, max_history: int | None, int8: bool, beside: Path | None = None
+def compose_graph(
+    model: Model, traced: TracedGraph, words: RawIds, max_history: int | None, int8: bool, beside: Path | None = None
 ) -> ModelProto:
     """The whole graph of a model whose tables are as stored; `max_history` None reads all of a history. What would be
     over 2 GiB leaves its tables in the file `beside`.
@@ -47,22 +56,22 @@ def compose(
     """
     if len(set(words.items)) < len(words.items) or "" in words.items:
         raise ConfigError("raw item ids are empty or occur twice as text; rename them in the source")
-    g = Nodes()
+    g = GraphBuilder()
     n = len(words.items) + 1
     history, deny, allow = _numbers(g, words.items)
     padded = g.op("Pad", history, g.ints(0, 0, 0, 1))  # so that there is a slot in an empty history
-    cut = Cut(g, padded, max_history)
+    cut = HistoryCut(g, padded, max_history)
     answer = _answer(g, model, traced, cut, words)
     k = g.op("Max", "k", g.ints(0))
     extra = answer[1] if len(answer) > 1 else None
-    asked = Asked(n, k, _hide(g, history, deny, words), allow, cut.items, extra)
-    outputs = output_values()
+    asked = RankingInputs(n, k, _hide(g, history, deny, words), allow, cut.items, extra)
+    outputs = make_output_values()
     if isinstance(model, Trainable):
         table = model.item_vectors().detach().numpy()
-        scores, items = rank(g, _way(g, model, table), answer[0], asked, table if int8 else None)
+        scores, items = rank_queries(g, _way(g, model, table), answer[0], asked, table if int8 else None)
         if model.dot_product:
             g.named("user_vector", "Identity", answer[0])
-            outputs.append(typed("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
+            outputs.append(make_value_info("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
     else:
         scores, items = rank_scores(g, answer[0], asked)
     _name_results(g, scores, items, k, words.items)
@@ -72,11 +81,11 @@ def compose(
     return _model(g, list(traced.columns.values()), outputs, beside)
 
 
-def _answer(g: Nodes, model: Model, traced: Traced, cut: Cut, words: Words) -> list[str]:
+def _answer(g: GraphBuilder, model: Model, traced: TracedGraph, cut: HistoryCut, words: RawIds) -> list[str]:
     """What the traced graph answers, or the sums of rows: query vectors and what repeats add, or scores."""
     rows = model.rows()
     if rows is not None:
-        return [sum_of_rows(g, g.constant(rows.numpy(), "items.rows"), cut.items)]
+        return [sum_rows(g, g.constant(rows.numpy(), "items.rows"), cut.items)]
     inputs = {"history": cut.items}
     for name, column in traced.columns.items():
         value = _coded(g, column, words)
@@ -87,38 +96,38 @@ def _answer(g: Nodes, model: Model, traced: Traced, cut: Cut, words: Words) -> l
     return g.insert(traced.graph, inputs, traced.tables)
 
 
-def _hide(g: Nodes, history: str, deny: str, words: Words) -> str:
+def _hide(g: GraphBuilder, history: str, deny: str, words: RawIds) -> str:
     """(B S) items to leave out of the lists, 0 among them."""
     seen = history
     if words.targets:
-        seen = g.op("Mul", seen, _encoded(g, EVENT, words.targets, [1] * len(words.targets)))
+        seen = g.op("Mul", seen, _encoded(g, EVENT_INPUT, words.targets, [1] * len(words.targets)))
     exclude = g.cast(g.op("Unsqueeze", "exclude_seen", g.ints(1)), TensorProto.INT64)
     return g.op("Pad", g.op("Concat", g.op("Mul", seen, exclude), deny, axis=1), g.ints(0, 0, 0, 1))
 
 
-def input_values(columns: Sequence[Column]) -> list[ValueInfoProto]:
+def make_input_values(columns: Sequence[Column]) -> list[ValueInfoProto]:
     """The inputs of a graph that reads these columns."""
     return [
-        typed("history", TensorProto.STRING, ["batch", "length"]),
-        *(typed(column.input, KINDS[column.dtype], column.dims) for column in columns),
-        typed("k", TensorProto.INT64, [1]),
-        typed("exclude_seen", TensorProto.BOOL, ["batch"]),
-        typed("deny", TensorProto.STRING, ["batch", "denied"]),
-        typed("allow", TensorProto.STRING, ["allowed"]),
+        make_value_info("history", TensorProto.STRING, ["batch", "length"]),
+        *(make_value_info(column.input, ELEMENT_TYPES[column.dtype], column.dims) for column in columns),
+        make_value_info("k", TensorProto.INT64, [1]),
+        make_value_info("exclude_seen", TensorProto.BOOL, ["batch"]),
+        make_value_info("deny", TensorProto.STRING, ["batch", "denied"]),
+        make_value_info("allow", TensorProto.STRING, ["allowed"]),
     ]
 
 
-def output_values() -> list[ValueInfoProto]:
+def make_output_values() -> list[ValueInfoProto]:
     """The outputs that every graph has."""
     return [
-        typed("items", TensorProto.STRING, ["batch", "k"]),
-        typed("scores", TensorProto.FLOAT, ["batch", "k"]),
-        typed("known", TensorProto.INT64, ["batch"]),
-        typed("recognised", TensorProto.BOOL, ["batch", "length"]),
+        make_value_info("items", TensorProto.STRING, ["batch", "k"]),
+        make_value_info("scores", TensorProto.FLOAT, ["batch", "k"]),
+        make_value_info("known", TensorProto.INT64, ["batch"]),
+        make_value_info("recognised", TensorProto.BOOL, ["batch", "length"]),
     ]
 
 
-def _numbers(g: Nodes, raw: Sequence[str]) -> list[str]:
+def _numbers(g: GraphBuilder, raw: Sequence[str]) -> list[str]:
     """Numbers of history (B L), deny (B m) and allow (m), by one look-up; 0 for what is not known."""
     flat = [g.op("Reshape", name, g.ints(-1)) for name in ("history", "deny")]
     sizes = [g.op("Reshape", g.op("Size", name), g.ints(1)) for name in ("history", "deny", "allow")]
@@ -131,18 +140,18 @@ def _numbers(g: Nodes, raw: Sequence[str]) -> list[str]:
     return [*shaped, parts[2]]
 
 
-def _encoded(g: Nodes, text: str, values: Sequence[str], codes: Sequence[int]) -> str:
+def _encoded(g: GraphBuilder, text: str, values: Sequence[str], codes: Sequence[int]) -> str:
     return g.op(
         "LabelEncoder",
         text,
-        domain=ML,
+        domain=ML_DOMAIN,
         keys_strings=list(values) or [""],
         values_int64s=list(codes) or [0],
         default_int64=0,
     )
 
 
-def _coded(g: Nodes, column: Column, words: Words) -> str:
+def _coded(g: GraphBuilder, column: Column, words: RawIds) -> str:
     """A column as the model takes it, but for what torch does to numbers."""
     if column.kind == "id":
         return _encoded(g, column.input, words.users, words.user_rows)
@@ -153,17 +162,17 @@ def _coded(g: Nodes, column: Column, words: Words) -> str:
     return _encoded(g, column.input, values, range(1, len(values) + 1))
 
 
-def _way(g: Nodes, model: Trainable, table: np.ndarray) -> Product | Network:
+def _way(g: GraphBuilder, model: Trainable, table: np.ndarray) -> DotProductScorer | NetworkScorer:
     """How all items are scored, by the item matrix that the traced graph holds already or that is added here."""
     same = (name for name in g.constants if name.endswith(".matrix"))
     matrix = next(same, None) or g.constant(table, "items.matrix")
     if model.dot_product:
-        return Product(matrix)
+        return DotProductScorer(matrix)
     whole = g.op("Pad", matrix, g.ints(0, 0, -len(table) % CHUNK, 0))
-    return Network(matrix, whole, trace_pairs(model, table.shape[1]))
+    return NetworkScorer(matrix, whole, trace_pair_scorer(model, table.shape[1]))
 
 
-def _name_results(g: Nodes, scores: str, items: str, k: str, raw: Sequence[str]) -> None:
+def _name_results(g: GraphBuilder, scores: str, items: str, k: str, raw: Sequence[str]) -> None:
     """Outputs `items` (B k), "" where fewer remain, and `scores` (B k), −inf there."""
     none = g.op("IsInf", scores)
     found = g.op("Where", none, g.ints(0), items)
@@ -176,15 +185,15 @@ def _name_results(g: Nodes, scores: str, items: str, k: str, raw: Sequence[str])
     g.named("scores", "Pad", scores, ends, lowest)
 
 
-def _store_tables(g: Nodes, n: int) -> None:
+def _store_tables(g: GraphBuilder, n: int) -> None:
     """Columns of item tables that float16 holds exactly are stored so, numbers of items as int32; the runtime widens
     them as it loads the file.
     """
-    widened = Nodes(g)
+    widened = GraphBuilder(g)
     for name, array in list(g.constants.items()):
-        if array.dtype not in SMALLER or not is_table(array.shape, n):
+        if array.dtype not in SMALLER_TYPES or not is_item_table(array.shape, n):
             continue
-        small: np.ndarray = array.astype(SMALLER[array.dtype])
+        small: np.ndarray = array.astype(SMALLER_TYPES[array.dtype])
         exact = (small == array).all(axis=0)
         if exact.mean() < 0.5:
             continue
@@ -201,13 +210,13 @@ def _store_tables(g: Nodes, n: int) -> None:
     g.nodes[:0] = widened.nodes
 
 
-def _model(g: Nodes, columns: list[Column], outputs: list[ValueInfoProto], beside: Path | None) -> ModelProto:
-    constants = tensors(g.constants, g.nodes, beside)
-    graph = helper.make_graph(g.nodes, "recsys", input_values(columns), outputs, constants)
-    domains = {"": OPSET, ML: ML_OPSET, MICROSOFT: 1}
+def _model(g: GraphBuilder, columns: list[Column], outputs: list[ValueInfoProto], beside: Path | None) -> ModelProto:
+    constants = store_constants(g.constants, g.nodes, beside)
+    graph = helper.make_graph(g.nodes, "recsys", make_input_values(columns), outputs, constants)
+    domains = {"": OPSET, ML_DOMAIN: ML_OPSET, MICROSOFT_DOMAIN: 1}
     used = {node.domain for node in _all_nodes(graph)}
     opsets = [helper.make_opsetid(name, number) for name, number in domains.items() if name in used]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=IR, producer_name="recsys")
+    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="recsys")
 
 
 def _all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

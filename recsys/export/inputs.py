@@ -16,8 +16,20 @@ from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED, Encoder
 from recsys.errors import ConfigError
 
-TAKEN = {"history", "k", "exclude_seen", "deny", "allow", "user", "items", "scores", "known", "recognised", "manifest"}
-EVENT = "history_event"
+RESERVED_NAMES = {
+    "history",
+    "k",
+    "exclude_seen",
+    "deny",
+    "allow",
+    "user",
+    "items",
+    "scores",
+    "known",
+    "recognised",
+    "manifest",
+}
+EVENT_INPUT = "history_event"
 LAST_YEAR = 2100
 """until when the shifts of a time zone are written down"""
 
@@ -83,7 +95,7 @@ class Column:
         return (text if self.width > 1 else text[..., 0]).tolist()
 
 
-def columns_of(dataset: Dataset) -> list[Column]:
+def read_columns(dataset: Dataset) -> list[Column]:
     """Every column that models of this dataset are given; ConfigError if a name cannot be an input's."""
     found = [Column("user", "id", "id")]
     found += [Column("user", name, e.kind, e) for name, e in dataset.encoders["user"].items()]
@@ -96,12 +108,12 @@ def columns_of(dataset: Dataset) -> list[Column]:
         found += [Column(part, name, e.kind, e) for name, e in brought.items()]
     names = [column.input for column in found]
     for column in found[1:]:
-        if names.count(column.input) > 1 or column.input in TAKEN:
+        if names.count(column.input) > 1 or column.input in RESERVED_NAMES:
             raise ConfigError(f"two inputs of the file would be called '{column.input}'; rename that column")
     return found
 
 
-class Clock(nn.Module):
+class CalendarEncoder(nn.Module):
     """Local hours, weekdays, months and seasons of times in seconds, as codes from 1."""
 
     def __init__(self, zone: str) -> None:
@@ -156,7 +168,7 @@ def _offset(zone: str, seconds: int) -> int:
     return int(moment.utcoffset().total_seconds())  # type: ignore[union-attr]
 
 
-class Standardise(nn.Module):
+class Standardizer(nn.Module):
     """Raw numbers as the model learned them: 0 where they are missing."""
 
     def __init__(self, encoder: Encoder) -> None:

@@ -18,7 +18,7 @@ FORMAT = 1
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
 
 
-def facts(dataset: Dataset, columns: Sequence[Column], max_history: int | None) -> dict[str, Any]:
+def build_data_manifest(dataset: Dataset, columns: Sequence[Column], max_history: int | None) -> dict[str, Any]:
     """The part of the manifest that follows from the data: inputs, outputs, defaults, fingerprints, versions."""
     return {
         "format": FORMAT,
@@ -37,7 +37,7 @@ def facts(dataset: Dataset, columns: Sequence[Column], max_history: int | None) 
     }
 
 
-def written(proto: ModelProto, manifest: dict[str, Any]) -> ModelProto:
+def attach_manifest(proto: ModelProto, manifest: dict[str, Any]) -> ModelProto:
     """A copy of a file with its manifest, in place of any it had."""
     text = json.dumps(manifest)
     copied = ModelProto()
@@ -50,7 +50,7 @@ def written(proto: ModelProto, manifest: dict[str, Any]) -> ModelProto:
     return copied
 
 
-def golden(columns: Sequence[Column], items: Sequence[str], now: int) -> dict[str, Any]:
+def make_golden_request(columns: Sequence[Column], items: Sequence[str], now: int) -> dict[str, Any]:
     """A made-up request in the words of `Recommender.recommend`: the most popular items, hour by hour."""
     history = list(items[: min(5, len(items) - 1)])
     of = {part: [c for c in columns if c.part == part and c.kind != "id"] for part in ("user", "events", "request")}

@@ -11,20 +11,20 @@ from recsys.run import Run, write_text
 
 Json = dict[str, Any]
 METRICS = ("ndcg", "hr", "recall", "coverage", "gini", "popularity_lift")
-LARGEST = 20
+MAX_ROWS = 20
 """rows of a table: the card is part of the exported file"""
 
 
-def card(run: str) -> list[str]:
+def write_card(run: str) -> list[str]:
     """Writes card.md and card.html into the run; settings as in configs/card.yaml. Raises ConfigError."""
     found = Run.open(run)
-    sections = described(found)
-    write_text(found.folder / "card.md", markdown(sections))
+    sections = build_card(found)
+    write_text(found.folder / "card.md", render_card_markdown(sections))
     write_text(found.folder / "card.html", render_page(sections))
     return [f"{found.folder / name}" for name in ("card.md", "card.html")]
 
 
-def described(run: Run) -> list[Section]:
+def build_card(run: Run) -> list[Section]:
     """The card of a run that was ranked; ConfigError for one that was not."""
     metrics = _read(run.folder / "metrics.json")
     if not metrics:
@@ -44,7 +44,7 @@ def described(run: Run) -> list[Section]:
     ]
 
 
-def markdown(sections: Iterable[Section]) -> str:
+def render_card_markdown(sections: Iterable[Section]) -> str:
     """The card as Markdown."""
     parts = []
     for level, section in enumerate(sections):
@@ -111,7 +111,7 @@ def _whom(audit: Json) -> list[str]:
 
 def _gaps(audit: Json) -> list[list[str]]:
     rows = []
-    for of in audit.get("gaps", [])[:LARGEST]:
+    for of in audit.get("gaps", [])[:MAX_ROWS]:
         gap = f"{of['gap']:+.4f} ({of['low']:+.4f} to {of['high']:+.4f})"
         rows.append([of["group"], of["value"], f"{of['users']:,}", f"{of['ndcg']:.4f}", gap])
     return [["group", "value", "users", f"ndcg@{audit['k']}", "gap (95 %)"], *rows] if rows else []
@@ -119,7 +119,7 @@ def _gaps(audit: Json) -> list[list[str]]:
 
 def _segments(metrics: Json) -> list[list[str]]:
     columns = metrics["test"].get("segments", {})
-    flat = [(column, value, of) for column, values in columns.items() for value, of in values.items()][:LARGEST]
+    flat = [(column, value, of) for column, values in columns.items() for value, of in values.items()][:MAX_ROWS]
     ndcg = next((name for _, _, of in flat for name in of if name.startswith("ndcg")), "ndcg")
     rows = [[column, value, f"{of['n_users']:,}", f"{of[ndcg]:.4f}"] for column, value, of in flat]
     return [["segment", "value", "users", ndcg], *rows] if rows else []

@@ -11,14 +11,14 @@ import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
 OPSET, ML_OPSET = 20, 3
-ML = "ai.onnx.ml"
-MICROSOFT = "com.microsoft"
+ML_DOMAIN = "ai.onnx.ml"
+MICROSOFT_DOMAIN = "com.microsoft"
 
 
-class Nodes:
+class GraphBuilder:
     """Nodes in the order in which they run; a branch has nodes of its own and shares the constants."""
 
-    def __init__(self, parent: "Nodes | None" = None) -> None:
+    def __init__(self, parent: "GraphBuilder | None" = None) -> None:
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, np.ndarray] = parent.constants if parent else {}
         self._names: list[int] = parent._names if parent else [0]

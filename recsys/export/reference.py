@@ -10,8 +10,8 @@ from torch import Tensor
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED, derive
-from recsys.export.graph import Words
-from recsys.export.inputs import Column, columns_of
+from recsys.export.graph import RawIds
+from recsys.export.inputs import Column, read_columns
 from recsys.models.base import Model, ModelInputs
 
 SEPARATOR = "\x1f"
@@ -19,7 +19,7 @@ SEPARATOR = "\x1f"
 
 
 @dataclass(frozen=True)
-class Request:
+class CheckRequest:
     """One user's question, in the words of `Recommender.recommend`."""
 
     history: list[str]
@@ -29,19 +29,19 @@ class Request:
     deny: list[str] = field(default_factory=list)
 
 
-class Reference:
+class TorchReference:
     """Scores of a model whose tables are as the file stores them."""
 
-    def __init__(self, model: Model, dataset: Dataset, words: Words, max_history: int | None) -> None:
+    def __init__(self, model: Model, dataset: Dataset, words: RawIds, max_history: int | None) -> None:
         self.model, self.dataset, self.max_history = model, dataset, max_history
-        self.columns = columns_of(dataset)
+        self.columns = read_columns(dataset)
         self.number = {raw: n for n, raw in enumerate(words.items, start=1)}
         self.user_row = dict(zip(words.users, words.user_rows, strict=True))
         self.targets: list[str] | None = dataset.metadata["target_events"]
         self.zone: str = dataset.metadata["zone"]
 
     @torch.inference_mode()
-    def scores(self, request: Request, allow: list[str] | None) -> np.ndarray:
+    def scores(self, request: CheckRequest, allow: list[str] | None) -> np.ndarray:
         """(I,) scores of all items, −inf for what may not be recommended."""
         numbers = [self.number.get(raw, 0) for raw in request.history]
         kept = [place for place, number in enumerate(numbers) if number]
@@ -86,18 +86,18 @@ class Reference:
         return tensors if column.part == "user" else {name: tensor[None] for name, tensor in tensors.items()}
 
 
-class Drawn:
+class RandomRequests:
     """Requests drawn at random from the vocabulary: short, full, over-long, empty and unknown histories, repeats,
     values that no one has seen, numbers that are missing.
     """
 
-    def __init__(self, dataset: Dataset, words: Words, max_history: int | None, seed: int = 0) -> None:
+    def __init__(self, dataset: Dataset, words: RawIds, max_history: int | None, seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
         self.items, self.users, self.longest = list(words.items), list(words.users), max_history or 30
-        self.columns = columns_of(dataset)
+        self.columns = read_columns(dataset)
         self.now = int(dataset.timestamps.max()) if dataset.timestamps is not None else 0
 
-    def request(self, length: int | None = None) -> Request:
+    def request(self, length: int | None = None) -> CheckRequest:
         """One request, of a history as long as asked or of any length."""
         if length is None:
             length = int(self.rng.choice([0, 1, 2, self.longest // 2, self.longest, self.longest + 7]))
@@ -105,7 +105,7 @@ class Drawn:
         history = [self._item(unknown) for _ in range(length)]
         columns = {column.input: self._value(column, length) for column in self.columns}
         deny = [self._item(0.2) for _ in range(int(self.rng.integers(4)))]
-        return Request(history, columns, bool(self.rng.integers(2)), deny)
+        return CheckRequest(history, columns, bool(self.rng.integers(2)), deny)
 
     def allowed(self) -> list[str] | None:
         """A list of allowed items, or None."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import GraphProto, TensorProto, ValueInfoProto, helper
 
-from recsys.export.nodes import MICROSOFT, Nodes
-from recsys.export.tables import outliers, quantised
+from recsys.export.nodes import MICROSOFT_DOMAIN, GraphBuilder
+from recsys.export.precision import find_outlier_columns, quantize_rows
 
 CHUNK = 256
 """items that a network scores at a time: their hidden units stay in the cache"""
@@ -17,11 +17,11 @@ CANDIDATES = 200
 """how many more than k items are scored again exactly after int8"""
 BLOCK = 64
 """dimensions of a query that share a scale in 8 bits"""
-LOWEST = np.array(-np.inf, np.float32)
+MINUS_INFINITY = np.array(-np.inf, np.float32)
 
 
 @dataclass(frozen=True)
-class Asked:
+class RankingInputs:
     """Names of what a ranking needs beside scores."""
 
     n: int
@@ -39,22 +39,22 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Product:
+class DotProductScorer:
     """Scores are the product of query vectors and the item matrix."""
 
     matrix: str
 
-    def all_items(self, g: Nodes, query: str, n: int) -> str:  # noqa: ARG002 - as the other ways are asked
+    def all_items(self, g: GraphBuilder, query: str, n: int) -> str:  # noqa: ARG002 - as the other ways are asked
         """(B I) scores."""
         return g.op("Gemm", query, self.matrix, transB=1)
 
-    def some(self, g: Nodes, query: str, items: str) -> str:
+    def some(self, g: GraphBuilder, query: str, items: str) -> str:
         """(B m) scores of some items."""
         return g.op("Gemm", query, g.op("Gather", self.matrix, items), transB=1)
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkScorer:
     """Scores are what a network makes of each pair."""
 
     matrix: str
@@ -62,10 +62,10 @@ class Network:
     """the matrix, padded to whole chunks"""
     pairs: GraphProto
 
-    def all_items(self, g: Nodes, query: str, n: int) -> str:
+    def all_items(self, g: GraphBuilder, query: str, n: int) -> str:
         """(B I) scores, a chunk of items at a time."""
         starts = g.constant(np.arange(0, n, CHUNK, dtype=np.int64)[:, None])
-        body = Nodes(g)
+        body = GraphBuilder(g)
         start = body.name("start")
         end = body.op("Add", start, g.ints(CHUNK))
         rows = body.op("Slice", self.whole, start, end, g.ints(0))
@@ -75,50 +75,54 @@ class Network:
         flat = g.op("Reshape", g.op("Transpose", chunks, perm=[1, 0, 2]), g.ints(0, -1))
         return g.op("Slice", flat, g.ints(0), g.ints(n), g.ints(1))
 
-    def some(self, g: Nodes, query: str, items: str) -> str:
+    def some(self, g: GraphBuilder, query: str, items: str) -> str:
         """(B m) scores of some items."""
         return g.insert(self.pairs, {"query": query, "items": g.op("Gather", self.matrix, items)})[0]
 
 
-def rank(g: Nodes, way: "Product | Network", query: str, asked: Asked, int8: np.ndarray | None) -> tuple[str, str]:
+def rank_queries(
+    g: GraphBuilder, way: "DotProductScorer | Network", query: str, asked: RankingInputs, int8: np.ndarray | None
+) -> tuple[str, str]:
     """(B k) scores and items, best first, by query vectors; int8: all items are first scored in 8 bits."""
-    everything = Nodes(g)
+    everything = GraphBuilder(g)
     if int8 is None:
-        best = top(everything, way.all_items(everything, query, asked.n), asked)
+        best = take_top_k(everything, way.all_items(everything, query, asked.n), asked)
     else:
         best = _coarse_then_exact(everything, way.matrix, query, asked, int8)
-    listed = Nodes(g)
+    listed = GraphBuilder(g)
     scores = way.some(listed, query, asked.allow)
     rows = listed.op("Concat", listed.op("Shape", query, start=0, end=1), g.ints(asked.n), axis=0)
     where = listed.op("Expand", listed.op("Unsqueeze", asked.allow, g.ints(0)), listed.op("Shape", scores))
-    found = listed.op("ScatterElements", listed.op("Expand", g.constant(LOWEST), rows), where, scores, axis=1)
+    found = listed.op("ScatterElements", listed.op("Expand", g.constant(MINUS_INFINITY), rows), where, scores, axis=1)
     all_asked = g.op("And", _is_zero(g, g.op("Size", asked.allow)), g.op("Greater", asked.k, g.ints(0)))
-    return _either(g, all_asked, (everything, best), (listed, top(listed, found, asked)))
+    return _either(g, all_asked, (everything, best), (listed, take_top_k(listed, found, asked)))
 
 
-def rank_scores(g: Nodes, scores: str, asked: Asked) -> tuple[str, str]:
+def rank_scores(g: GraphBuilder, scores: str, asked: RankingInputs) -> tuple[str, str]:
     """(B k) scores and items, best first, of scores (B I) of all items."""
-    everything, listed = Nodes(g), Nodes(g)
+    everything, listed = GraphBuilder(g), GraphBuilder(g)
     lowest = g.constant(np.full((1, asked.n), -np.inf, np.float32))
     where = listed.op("Unsqueeze", asked.allow, g.ints(0))
     zeros = listed.op("Expand", g.constant(np.array(0, np.float32)), listed.op("Shape", where))
     kept = listed.op("Add", scores, listed.op("ScatterElements", lowest, where, zeros, axis=1))
     all_asked = _is_zero(g, g.op("Size", asked.allow))
-    return _either(g, all_asked, (everything, top(everything, scores, asked)), (listed, top(listed, kept, asked)))
+    return _either(
+        g, all_asked, (everything, take_top_k(everything, scores, asked)), (listed, take_top_k(listed, kept, asked))
+    )
 
 
-def sum_of_rows(g: Nodes, matrix: str, history: str) -> str:
+def sum_rows(g: GraphBuilder, matrix: str, history: str) -> str:
     """(B I) the sums of the rows of the distinct items of each history, one user at a time: a row is a score of
     every item.
     """
-    body = Nodes(g)
+    body = GraphBuilder(g)
     row = body.name("row")
     total = body.op("ReduceSum", body.op("Gather", matrix, body.op("Unique", row)), g.ints(0), keepdims=0)
     given = helper.make_tensor_value_info(row, TensorProto.INT64, ["slots"])
     return g.op("Scan", history, body=body.branch([total], (TensorProto.FLOAT,), [given]), num_scan_inputs=1)
 
 
-def top(g: Nodes, scores: str, asked: Asked) -> tuple[str, str]:
+def take_top_k(g: GraphBuilder, scores: str, asked: RankingInputs) -> tuple[str, str]:
     """The best k of scores (B I), those of repeats raised and hidden ones left out."""
     if asked.extra is not None:
         scores = g.op("ScatterElements", scores, asked.history, asked.extra, axis=1, reduction="add")
@@ -127,25 +131,27 @@ def top(g: Nodes, scores: str, asked: Asked) -> tuple[str, str]:
     return best, items
 
 
-def _hidden(g: Nodes, scores: str, asked: Asked) -> str:
-    lowest = g.op("Expand", g.constant(LOWEST), g.op("Shape", asked.hide))
+def _hidden(g: GraphBuilder, scores: str, asked: RankingInputs) -> str:
+    lowest = g.op("Expand", g.constant(MINUS_INFINITY), g.op("Shape", asked.hide))
     return g.op("ScatterElements", scores, asked.hide, lowest, axis=1)
 
 
-def _coarse_then_exact(g: Nodes, matrix: str, query: str, asked: Asked, table: np.ndarray) -> tuple[str, str]:
+def _coarse_then_exact(
+    g: GraphBuilder, matrix: str, query: str, asked: RankingInputs, table: np.ndarray
+) -> tuple[str, str]:
     """The best k among those that score best in 8 bits, in which the runtime rounds each query by itself, so that
     nobody's list depends on who else is asked about. Columns far larger than the rest, such as popularity, would leave
     these few steps and stay floats.
     """
-    loud = outliers(table)
-    small, scales = quantised(table[:, ~loud])
+    loud = find_outlier_columns(table)
+    small, scales = quantize_rows(table[:, ~loud])
     width = -(-small.shape[1] // BLOCK) * BLOCK
     padded = np.pad(small, ((0, 0), (0, width - small.shape[1])))
     unsigned = (padded.astype(np.int16) + 128).astype(np.uint8).reshape(len(small), -1, BLOCK)
     weights, steps = g.constant(unsigned, "items_int8"), g.constant(scales.repeat(width // BLOCK), "items_scale")
     shape = {"K": small.shape[1], "N": len(small), "bits": 8, "block_size": BLOCK, "accuracy_level": 4}
     quiet = g.op("Gather", query, g.constant(np.flatnonzero(~loud)), axis=1)
-    coarse = g.op("MatMulNBits", quiet, weights, steps, domain=MICROSOFT, **shape)
+    coarse = g.op("MatMulNBits", quiet, weights, steps, domain=MICROSOFT_DOMAIN, **shape)
     if loud.any():
         own = g.op("Gather", query, g.constant(np.flatnonzero(loud)), axis=1)
         coarse = g.op("Gemm", own, g.constant(np.ascontiguousarray(table[:, loud]), "items_loud"), coarse, transB=1)
@@ -158,12 +164,12 @@ def _coarse_then_exact(g: Nodes, matrix: str, query: str, asked: Asked, table: n
     exact = g.op("Squeeze", exact, g.ints(2))
     if asked.extra is not None:
         exact = g.op("Add", exact, _extra_of(g, items, asked))
-    exact = g.op("Where", g.op("IsInf", found), g.constant(LOWEST), exact)
+    exact = g.op("Where", g.op("IsInf", found), g.constant(MINUS_INFINITY), exact)
     best, place = g.ops("TopK", exact, k, n=2, axis=1)
     return best, g.op("GatherElements", items, place, axis=1)
 
 
-def _extra_of(g: Nodes, items: str, asked: Asked) -> str:
+def _extra_of(g: GraphBuilder, items: str, asked: RankingInputs) -> str:
     """(B C) what is added to the scores of candidates."""
     assert asked.extra is not None
     same = g.op("Equal", g.op("Unsqueeze", items, g.ints(2)), g.op("Unsqueeze", asked.history, g.ints(1)))
@@ -171,12 +177,12 @@ def _extra_of(g: Nodes, items: str, asked: Asked) -> str:
     return g.op("ReduceSum", added, g.ints(2), keepdims=0)
 
 
-def _is_zero(g: Nodes, size: str) -> str:
+def _is_zero(g: GraphBuilder, size: str) -> str:
     return g.op("Equal", g.op("Reshape", size, g.ints(1)), g.ints(0))
 
 
 def _either(
-    g: Nodes, condition: str, yes: tuple[Nodes, tuple[str, str]], no: tuple[Nodes, tuple[str, str]]
+    g: GraphBuilder, condition: str, yes: tuple[GraphBuilder, tuple[str, str]], no: tuple[GraphBuilder, tuple[str, str]]
 ) -> tuple[str, str]:
     """One level deep: two would keep the runtime from packing the item matrix."""
     bodies = [nodes.branch(found, (TensorProto.FLOAT, TensorProto.INT64)) for nodes, found in (yes, no)]
@@ -184,6 +190,6 @@ def _either(
     return scores, items
 
 
-def typed(name: str, kind: int, dims: list[str | int]) -> ValueInfoProto:
+def make_value_info(name: str, kind: int, dims: list[str | int]) -> ValueInfoProto:
     """An input or output of the whole graph."""
     return helper.make_tensor_value_info(name, kind, dims)

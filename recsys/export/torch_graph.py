@@ -16,16 +16,16 @@ from torch.onnx import ONNXProgram
 
 from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED
-from recsys.export.inputs import EVENT, Clock, Column, Standardise
+from recsys.export.inputs import EVENT_INPUT, CalendarEncoder, Column, Standardizer
 from recsys.export.nodes import OPSET
 from recsys.models.base import Model, ModelInputs, Trainable
 
-BULKY = 2**20
+MIN_TABLE_BYTES = 2**20
 """bytes of a constant that protobuf is spared"""
 
 
 @dataclass(frozen=True)
-class Traced:
+class TracedGraph:
     """An exported graph and what is read beside `history`: names of inputs there, and their columns. The type of an
     event is always among them, for it says which items count as seen.
     """
@@ -36,7 +36,7 @@ class Traced:
     """constants that are too large for protobuf to be fast or able, by the names that the graph has for them"""
 
 
-class Question(nn.Module):
+class ModelGraph(nn.Module):
     """From a cut history (B N) and columns to scores (B I) of a closed form, or to query vectors (B E) and, where
     repeats are ranked, what is added to the score of the item in each slot (B N).
     """
@@ -45,9 +45,9 @@ class Question(nn.Module):
         super().__init__()
         self.model, self.columns = model, columns
         self.derived = [name for name in dataset.encoders["context"] if name in DERIVED]
-        self.clock = Clock(dataset.metadata["zone"]) if self.derived else None
+        self.clock = CalendarEncoder(dataset.metadata["zone"]) if self.derived else None
         self.coders = nn.ModuleList(
-            Standardise(c.encoder) if c.kind == "number" and c.encoder else nn.Identity() for c in columns
+            Standardizer(c.encoder) if c.kind == "number" and c.encoder else nn.Identity() for c in columns
         )
 
     def forward(self, history: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
@@ -78,7 +78,7 @@ class Question(nn.Module):
         return ModelInputs(user, history, events, request)
 
 
-class Pairs(nn.Module):
+class PairScorer(nn.Module):
     """Scores (B C) of query vectors (B E) and item vectors (C E)."""
 
     def __init__(self, model: Trainable) -> None:
@@ -90,32 +90,36 @@ class Pairs(nn.Module):
         return self.model.score(query, items)
 
 
-def trace(model: Model, columns: list[Column], dataset: Dataset) -> Traced:
+def trace_model(model: Model, columns: list[Column], dataset: Dataset) -> TracedGraph:
     """The graph of a model for histories of any length from 1, in batches of any size; an empty one where scores
     are sums of rows.
     """
     if model.rows() is not None:
-        return Traced(GraphProto(), {column.input: column for column in columns if column.input == EVENT}, {})
+        return TracedGraph(
+            GraphProto(), {column.input: column for column in columns if column.input == EVENT_INPUT}, {}
+        )
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     events = {0: batch, 1: length}
     shapes = [events if column.part == "events" else {0: batch} for column in columns]
     named = {f"column_{n}": column for n, column in enumerate(columns)}
     examples = torch.ones(3, 5, dtype=torch.long), *map(_example, columns)
-    program = _exported(Question(model, columns, dataset), examples, ["history", *named], (events, tuple(shapes)))
+    program = _exported(ModelGraph(model, columns, dataset), examples, ["history", *named], (events, tuple(shapes)))
     tables = _taken(program)
     proto = _checked(program.model_proto)
     read = {name for node in proto.graph.node for name in node.input}
-    return Traced(
+    return TracedGraph(
         proto.graph,
-        {name: column for name, column in named.items() if name in read or column.input == EVENT},
+        {name: column for name, column in named.items() if name in read or column.input == EVENT_INPUT},
         tables,
     )
 
 
-def trace_pairs(model: Trainable, width: int) -> GraphProto:
+def trace_pair_scorer(model: Trainable, width: int) -> GraphProto:
     """The graph of a model's `score`, inputs `query` and `items` of this width."""
     shapes = ({0: torch.export.Dim("batch")}, {0: torch.export.Dim("candidates")})
-    return to_onnx(Pairs(model), (torch.zeros(3, width), torch.zeros(5, width)), ["query", "items"], shapes).graph
+    return export_to_onnx(
+        PairScorer(model), (torch.zeros(3, width), torch.zeros(5, width)), ["query", "items"], shapes
+    ).graph
 
 
 def _example(column: Column) -> Tensor:
@@ -125,7 +129,7 @@ def _example(column: Column) -> Tensor:
     return torch.zeros(*slots, column.width, dtype=torch.long) if column.encoder else torch.ones(slots).long()
 
 
-def to_onnx(module: nn.Module, examples: tuple[Tensor, ...], names: list[str], shapes: object) -> ModelProto:
+def export_to_onnx(module: nn.Module, examples: tuple[Tensor, ...], names: list[str], shapes: object) -> ModelProto:
     """The graph of a module with all it holds."""
     return _checked(_exported(module, examples, names, shapes).model_proto)
 
@@ -156,7 +160,7 @@ def _taken(program: ONNXProgram) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for name, value in program.model.graph.initializers.items():
         held = value.const_value
-        if held is not None and held.nbytes >= BULKY:
+        if held is not None and held.nbytes >= MIN_TABLE_BYTES:
             found[name] = held.numpy()
             value.const_value = onnx_ir.tensor(np.zeros(0, found[name].dtype), name=name)
     return found

@@ -7,15 +7,15 @@ import numpy as np
 
 from recsys.data.batches.batch import ColumnReader
 from recsys.data.dataset import Dataset
-from recsys.export.inputs import columns_of
+from recsys.export.inputs import read_columns
 
 
-class Past:
+class UserHistories:
     """Questions of users of a dataset, for a file with these inputs."""
 
     def __init__(self, dataset: Dataset, inputs: Collection[str]) -> None:
         self.dataset, self.reader = dataset, ColumnReader(dataset)
-        known = [column for column in columns_of(dataset) if column.part != "request"]
+        known = [column for column in read_columns(dataset) if column.part != "request"]
         self.columns = [column for column in known if column.input in inputs]
         self.raw_items = np.array(["", *map(str, dataset.raw_items().to_pylist())], object)
         self.number = {str(raw): number for number, raw in enumerate(dataset.raw_users().to_pylist())}

@@ -25,8 +25,8 @@ from recsys.data.preparation.prepare import prepare
 from recsys.data.preparation.splits import LeaveOneOut
 from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import FrameSource
-from recsys.export.export import exported
-from recsys.export.torch_graph import to_onnx
+from recsys.export.export import build_model_file
+from recsys.export.torch_graph import export_to_onnx
 from recsys.models.base import DataSpec, ModelInputs
 from recsys.models.layers.blocks import VanillaBlock
 from recsys.models.sasrec import SASRec
@@ -58,7 +58,7 @@ def measure(n_items: int, rounds: int, check_users: int) -> list[str]:
         model = clustered(dataset)
         said, sessions = [], {"bare": session_of(_bare(model))}
         for precision in PRECISIONS:
-            proto, manifest = exported(model, dataset, precision, False, check_users, {"model": "sasrec"})
+            proto, manifest = build_model_file(model, dataset, precision, False, check_users, {"model": "sasrec"})
             path = Path(folder) / f"{precision}.onnx"
             path.write_bytes(proto.SerializeToString())
             sessions[precision] = session_of(path.read_bytes())
@@ -132,7 +132,7 @@ def asked(history: Names) -> dict[str, np.ndarray]:
 
 def _bare(model: SASRec) -> bytes:
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
-    return to_onnx(Bare(model), (torch.ones(3, 5, dtype=torch.long),), ["history"], (shape,)).SerializeToString()
+    return export_to_onnx(Bare(model), (torch.ones(3, 5, dtype=torch.long),), ["history"], (shape,)).SerializeToString()
 
 
 def session_of(content: bytes) -> onnxruntime.InferenceSession:

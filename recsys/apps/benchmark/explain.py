@@ -13,7 +13,7 @@ import numpy as np
 
 from recsys.apps.benchmark.timing import load
 from recsys.data.load import load_dataset
-from recsys.export.user_histories import Past
+from recsys.export.user_histories import UserHistories
 from recsys.run import Run
 from recsys.serving.explain import REFERENCE, THRESHOLD, Plan, Reason, drops_of, planned, reasons
 from recsys.serving.recommender import Recommender
@@ -22,7 +22,7 @@ from recsys.serving.recommender import Recommender
 def measure(run: str, users: int, k: int, seed: int) -> list[str]:
     """Lines with the share of items that have a reason, mean drops, their ratios, and the time of an explanation."""
     recommender = Recommender(Path(run) / "model.onnx")
-    past = Past(load_dataset(Run.open(run).config), recommender.describe()["inputs"])
+    past = UserHistories(load_dataset(Run.open(run).config), recommender.describe()["inputs"])
     drawn = np.random.default_rng(seed).permutation(sorted(past.number))[:users].tolist()
     newcomer = recommender.recommend(k=REFERENCE).items
     spent: list[float] = []

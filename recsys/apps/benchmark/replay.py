@@ -15,7 +15,7 @@ import torch
 
 from recsys.apps.benchmark.artefact import Names, asked, catalogue, clustered, names_of, session_of
 from recsys.apps.benchmark.timing import cpu_ms, load
-from recsys.export.export import exported
+from recsys.export.export import build_model_file
 from recsys.serving.recommender import Recommender
 
 MAX_HISTORY = 200
@@ -28,7 +28,7 @@ def measure(file: str, n_items: int, rounds: int) -> list[str]:
     with TemporaryDirectory() as folder:
         dataset = catalogue(n_items, Path(folder))
         model = clustered(dataset, MAX_HISTORY)
-        proto, _ = exported(model, dataset, "float16", False, 100, {"model": "sasrec"})
+        proto, _ = build_model_file(model, dataset, "float16", False, 100, {"model": "sasrec"})
         content, names = proto.SerializeToString(), names_of(dataset)
     session, recommender, replay = session_of(content), Recommender(content), around(Path(file), names)
     said = []

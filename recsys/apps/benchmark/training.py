@@ -130,13 +130,13 @@ def ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, flo
 
 def answered(model: Model, dataset: Dataset, times: int) -> float:
     """The median CPU time in milliseconds of `Recommender.recommend` for one history."""
-    from recsys.export.export import exported  # late: training and ranking are measured without it
-    from recsys.export.user_histories import Past
+    from recsys.export.export import build_model_file  # late: training and ranking are measured without it
+    from recsys.export.user_histories import UserHistories
     from recsys.serving.recommender import Recommender
 
-    proto, _ = exported(model, dataset, "float16", False, 100, {"model": "measured"})
+    proto, _ = build_model_file(model, dataset, "float16", False, 100, {"model": "measured"})
     file = Recommender(proto.SerializeToString())
-    taken = Past(dataset, file.describe()["inputs"]).of(str(dataset.raw_users()[0]))
+    taken = UserHistories(dataset, file.describe()["inputs"]).of(str(dataset.raw_users()[0]))
     return cpu_ms({"one": lambda: file.recommend(**taken, k=10, exclude_seen=True)}, times)["one"]
 
 

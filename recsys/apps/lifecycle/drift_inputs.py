@@ -10,7 +10,7 @@ import numpy as np
 from recsys.apps.lifecycle.drift import Input
 from recsys.data.dataset import Dataset
 from recsys.data.features import derive
-from recsys.export.user_histories import Past
+from recsys.export.user_histories import UserHistories
 from recsys.serving.recommender import Recommender
 
 LARGEST = 50
@@ -74,7 +74,7 @@ def recommended(
     dataset: Dataset, windows: Windows, champion: Recommender, until: tuple[int, int], blocks: np.ndarray, k: int = 10
 ) -> Input:
     """What the champion shows the users of some blocks at the ends of the two windows, `until`."""
-    past = Past(dataset, champion.describe()["inputs"])
+    past = UserHistories(dataset, champion.describe()["inputs"])
     raw = dataset.raw_users().take(windows.user[blocks]).to_pylist()
     number: dict[str, int] = {}
     rows = np.zeros((len(blocks), k), dtype=np.int64)

@@ -16,10 +16,10 @@ from recsys.data.batches.ranking import sample_rows
 from recsys.data.dataset import Dataset
 from recsys.evaluation.evaluate import Ranking, evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches
-from recsys.export.check import Asker, FileScorer
-from recsys.export.export import words_of
-from recsys.export.inputs import columns_of
-from recsys.export.user_histories import Past
+from recsys.export.check import FileScorer, RequestSender
+from recsys.export.export import read_raw_ids
+from recsys.export.inputs import read_columns
+from recsys.export.user_histories import UserHistories
 from recsys.serving.recommender import Question, Recommender
 
 ASKED = 200
@@ -42,10 +42,10 @@ def ranked(path: Path, dataset: Dataset, n_users: int | None, k: int = 10) -> Ra
     """A file on the test part of a dataset, on `n_users` of its users (None: all; the same for every file)."""
     recommender = Recommender(path)
     inputs = recommender.describe()["inputs"]
-    columns = [column for column in columns_of(dataset) if column.input in inputs]
-    words = words_of(dataset, "user" in inputs)
+    columns = [column for column in read_columns(dataset) if column.input in inputs]
+    words = read_raw_ids(dataset, "user" in inputs)
     k = min(k, dataset.n_items)
-    scorer = FileScorer(Asker(recommender), dataset, columns, words, min(k + 1, dataset.n_items))
+    scorer = FileScorer(RequestSender(recommender), dataset, columns, words, min(k + 1, dataset.n_items))
     rows = sample_rows(make_ranking_batches(dataset, "test", None).rows, n_users)
     batches = make_ranking_batches(dataset, "test", None, rows=rows)  # the file itself reads the newest that it knows
     lists: list[np.ndarray] = []
@@ -70,7 +70,7 @@ def milliseconds(files: list[Recommender], dataset: Dataset, users: np.ndarray) 
     """The median time of one answer of each file, asked in turns about the same users."""
     chosen = np.random.default_rng(0).permutation(users)[:ASKED]
     raw = dataset.raw_users().take(chosen).to_pylist()
-    pasts = [Past(dataset, file.describe()["inputs"]) for file in files]
+    pasts = [UserHistories(dataset, file.describe()["inputs"]) for file in files]
     times: list[list[float]] = [[] for _ in files]
     for user in raw:
         for file, past, found in zip(files, pasts, times, strict=True):

@@ -20,7 +20,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.preparation.vocabulary import FILES as VOCABULARY
 from recsys.data.run_record import check_same_dataset
 from recsys.errors import ConfigError
-from recsys.export.export import TABLES
+from recsys.export.export import TABLES_FILE
 from recsys.run import Run, write_text
 
 NEEDED = ("config.yaml", "model.pt", "model.onnx")
@@ -77,7 +77,7 @@ class Registry:
                 raise ConfigError(f"'{run.folder}' has no {name}; finish it: recsys export run={run.folder}")
         made = work / "version"
         (made / "vocabulary").mkdir(parents=True)
-        beside = [path.name for path in run.folder.glob(TABLES.format("*"))]
+        beside = [path.name for path in run.folder.glob(TABLES_FILE.format("*"))]
         for name in (*KEPT, *beside):
             if (run.folder / name).exists():
                 _linked(run.folder / name, made / name)

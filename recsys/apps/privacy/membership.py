@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from tqdm import tqdm
 
 from recsys.data.dataset import Dataset
-from recsys.export.user_histories import Past
+from recsys.export.user_histories import UserHistories
 from recsys.serving.recommender import Question, Recommender
 
 Array = np.ndarray
@@ -41,7 +41,7 @@ class Witness:
         inputs = {name: of["of"] for name, of in recommender.describe()["inputs"].items() if "of" in of}
         self.events = [name for name, of in inputs.items() if of == "event"]
         self.request = [name for name, of in inputs.items() if of == "request"]
-        self.past = Past(dataset, {*self.events, *(f"history_{name}" for name in self.request)})
+        self.past = UserHistories(dataset, {*self.events, *(f"history_{name}" for name in self.request)})
         self.raw = [str(user) for user in dataset.raw_users().to_pylist()]
         self.recommender, self.dataset, self.end, self.n_events = recommender, dataset, end, n_events
         self.n_items = recommender.describe()["n_items"]

@@ -6,15 +6,15 @@ B users, L slots as asked, N slots of the cut history, W values a cell.
 import numpy as np
 from onnx import TensorProto
 
-from recsys.export.nodes import Nodes
+from recsys.export.nodes import GraphBuilder
 
 
-class Cut:
+class HistoryCut:
     """Known items of a history, whose last slot is padding, moved up to the left and cut to the newest, and the
     same for columns beside them.
     """
 
-    def __init__(self, g: Nodes, history: str, max_history: int | None) -> None:
+    def __init__(self, g: GraphBuilder, history: str, max_history: int | None) -> None:
         self.g = g
         zero, one = g.constant(np.array(0, np.int64)), g.constant(np.array(1, np.int64))
         real = g.cast(g.op("Greater", history, g.ints(0)), TensorProto.INT64)

@@ -14,11 +14,11 @@ from recsys.models.base import Model, Trainable
 from recsys.models.layers.embedding import UserEmbedding
 
 PRECISIONS = ("float16", "float32", "int8")
-LOUD = 3.0
+OUTLIER_RATIO = 3.0
 """how many times the median column's largest number an outlier's is"""
 
 
-def is_table(shape: tuple[int, ...], n_rows: int) -> bool:
+def is_item_table(shape: tuple[int, ...], n_rows: int) -> bool:
     """Whether these are the rows of all items."""
     return len(shape) == 2 and shape[0] == n_rows and shape[1] > 1
 
@@ -29,14 +29,14 @@ def check_precision(precision: str) -> None:
         raise ConfigError(f"precision={precision} is unknown; use {', '.join(PRECISIONS)}")
 
 
-def effective(model: Model, precision: str) -> str:
+def resolve_precision(model: Model, precision: str) -> str:
     """What a precision comes to: 8 bits pay only where scores are one matrix product."""
     if precision == "int8" and not model.dot_product:
         return "float16"
     return precision
 
 
-def without_users(model: Model) -> Model:
+def drop_users(model: Model) -> Model:
     """A model that takes everybody for unknown and holds nothing of any one user: a copy, if it held something."""
     if not any(isinstance(child, UserEmbedding) for child in model.children()):
         return model.eval()
@@ -47,7 +47,7 @@ def without_users(model: Model) -> Model:
     return found
 
 
-def as_stored(model: Model, n_items: int, precision: str) -> Model:
+def round_tables(model: Model, n_items: int, precision: str) -> Model:
     """A copy of a model that reads item tables as the file stores them, item features folded in; columns of item
     vectors that are far larger than the rest, such as popularity, keep all their digits.
 
@@ -58,10 +58,10 @@ def as_stored(model: Model, n_items: int, precision: str) -> Model:
         if isinstance(found, Trainable):
             matrix = found.item_vectors().detach()
             folded = _stored(matrix, precision)
-            loud = torch.from_numpy(outliers(matrix.numpy()))
+            loud = torch.from_numpy(find_outlier_columns(matrix.numpy()))
             found.fold(torch.where(loud, matrix, folded))
         for name, tensor in found.state_dict().items():
-            if tensor.is_floating_point() and is_table(tuple(tensor.shape), n_items + 1) and ".matrix" not in name:
+            if tensor.is_floating_point() and is_item_table(tuple(tensor.shape), n_items + 1) and ".matrix" not in name:
                 tensor.copy_(_stored(tensor, precision))
     return found
 
@@ -76,7 +76,7 @@ def _stored(table: Tensor, precision: str) -> Tensor:
     return rounded
 
 
-def quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quantize_rows(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An int8 matrix (I E) and the scale (I,) of each row; of seven bits, since processors before 2019 add two
     products with eight in sixteen bits, and would cut them off.
     """
@@ -84,8 +84,8 @@ def quantised(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(matrix / scale[:, None]).astype(np.int8), scale.astype(np.float32)
 
 
-def outliers(matrix: np.ndarray) -> np.ndarray:
+def find_outlier_columns(matrix: np.ndarray) -> np.ndarray:
     """(E,) which columns hold numbers far larger than most columns do."""
     largest = np.abs(matrix).max(axis=0)
-    found: np.ndarray = largest > LOUD * np.median(largest)
+    found: np.ndarray = largest > OUTLIER_RATIO * np.median(largest)
     return found

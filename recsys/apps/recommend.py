@@ -73,7 +73,7 @@ def _reader(names: list[str], run: Run, inputs: list[str]) -> Callable[[Row], Ro
     from recsys.export.user_histories import UserHistories  # and with it torch
 
     past = UserHistories(load_dataset(run.config), inputs)
-    return lambda row: past.of(str(row["user"])) | {name: row[name] for name in own}
+    return lambda row: past.read(str(row["user"])) | {name: row[name] for name in own}
 
 
 def _question(recommender: Recommender, row: Row, asked: Row, number: int) -> Question:

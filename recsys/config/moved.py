@@ -54,7 +54,9 @@ MODULES = {
 }
 """module of 0.1 → module today; classes keep their names unless RENAMED lists them"""
 
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "recsys.export.model_card.card": "recsys.export.model_card.write_card",
+}
 """class or function in its module of today, by its old name → its new path"""
 
 

@@ -155,13 +155,13 @@ def test_unseen_views_may_be_recommended_and_purchases_not(mixed):
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_mixed_requests_are_answered_as_by_torch(seed, shop, sasrec_file):
-    words = read_raw_ids(shop, False)
+    raw_ids = read_raw_ids(shop, False)
     stored = round_tables(drop_users(made("sasrec", shop)), shop.n_items, "float16")
-    reference, drawn = TorchReference(stored, shop, words, HISTORY), RandomRequests(shop, words, HISTORY, seed)
-    asker, allow = RequestSender(Recommender(sasrec_file)), drawn.allowed()
-    requests = [drawn.request() for _ in range(int(drawn.rng.integers(1, 9)))]
-    for request, found in zip(requests, asker.ask(requests, 7, allow), strict=True):
-        _compare(found, reference.scores(request, allow), reference.number, 7, exact=True)
+    reference, drawn = TorchReference(stored, shop, raw_ids, HISTORY), RandomRequests(shop, raw_ids, HISTORY, seed)
+    sender, allow = RequestSender(Recommender(sasrec_file)), drawn.draw_allowed()
+    requests = [drawn.draw() for _ in range(int(drawn.rng.integers(1, 9)))]
+    for request, found in zip(requests, sender.send(requests, 7, allow), strict=True):
+        _compare(found, reference.scores(request, allow), reference.item_numbers, 7, exact=True)
         assert not set(found.items) & set(request.deny)
         assert allow is None or set(found.items) <= set(allow)
         assert not request.exclude_seen or not set(found.items) & set(request.history)
@@ -231,7 +231,7 @@ def test_what_fails_leaves_no_file(run, monkeypatch, fault):
 def test_a_failed_check_is_one_line_and_status_1(run, monkeypatch, capsys):
     monkeypatch.setattr("recsys.export.export.check_answers", mock.Mock(side_effect=CheckError("it is wrong")))
     monkeypatch.setattr(sys, "argv", ["recsys export", f"run={run.folder}"])
-    with pytest.raises(SystemExit, match=r"gives no model.onnx: it is wrong; try precision=float32"):
+    with pytest.raises(SystemExit, match=r"cannot be exported to model.onnx: it is wrong; try precision=float32"):
         run_command("export")
 
 
@@ -322,7 +322,7 @@ def test_what_one_file_cannot_hold_lies_beside_it(run, monkeypatch, capsys):
     too_large_for_one(monkeypatch)
     export_run(run, composed(f"run={run.folder}", name="export"))
     (first,) = run.folder.glob("model-*")
-    assert f"{first}, which has to lie beside it" in capsys.readouterr().out
+    assert f"{first}, which must lie next to model.onnx" in capsys.readouterr().out
     served = Recommender(run.folder / "model.onnx")
     assert served.recommend(["i03"]) == one
     assert served.describe()["beside"] == first.name

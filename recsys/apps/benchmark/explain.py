@@ -23,12 +23,12 @@ def measure(run: str, users: int, k: int, seed: int) -> list[str]:
     """Lines with the share of items that have a reason, mean drops, their ratios, and the time of an explanation."""
     recommender = Recommender(Path(run) / "model.onnx")
     past = UserHistories(load_dataset(Run.open(run).config), recommender.describe()["inputs"])
-    drawn = np.random.default_rng(seed).permutation(sorted(past.number))[:users].tolist()
+    drawn = np.random.default_rng(seed).permutation(sorted(past.user_numbers))[:users].tolist()
     newcomer = recommender.recommend(k=REFERENCE).items
     spent: list[float] = []
     found: list[tuple[float, ...]] = []
     for user in drawn:
-        asked = _asked(past.of(user))
+        asked = _asked(past.read(user))
         items = recommender.recommend(**asked, k=k, exclude_seen=True).items
         start = time.process_time()
         plan = planned(recommender, items, newcomer, **asked)

@@ -136,7 +136,7 @@ def answered(model: Model, dataset: Dataset, times: int) -> float:
 
     proto, _ = build_model_file(model, dataset, "float16", False, 100, {"model": "measured"})
     file = Recommender(proto.SerializeToString())
-    taken = UserHistories(dataset, file.describe()["inputs"]).of(str(dataset.raw_users()[0]))
+    taken = UserHistories(dataset, file.describe()["inputs"]).read(str(dataset.raw_users()[0]))
     return cpu_ms({"one": lambda: file.recommend(**taken, k=10, exclude_seen=True)}, times)["one"]
 
 

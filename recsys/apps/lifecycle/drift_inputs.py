@@ -79,7 +79,7 @@ def recommended(
     number: dict[str, int] = {}
     rows = np.zeros((len(blocks), k), dtype=np.int64)
     for row, (user, current) in enumerate(zip(raw, windows.current[blocks], strict=True)):
-        given = past.of(str(user), until[int(current)])
+        given = past.read(str(user), until[int(current)])
         context = {name: value for name, value in given.items() if name not in ("history", "user")}
         if "timestamp" in champion.describe()["inputs"]:
             context["timestamp"] = until[int(current)]

@@ -74,7 +74,7 @@ def milliseconds(files: list[Recommender], dataset: Dataset, users: np.ndarray) 
     times: list[list[float]] = [[] for _ in files]
     for user in raw:
         for file, past, found in zip(files, pasts, times, strict=True):
-            question = _question(file, past.of(str(user)))
+            question = _question(file, past.read(str(user)))
             start = time.perf_counter()
             file.answer([question])
             found.append(time.perf_counter() - start)

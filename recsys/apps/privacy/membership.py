@@ -66,7 +66,7 @@ class Witness:
         first, end = int(self.dataset.offsets[user]), int(self.end[user])
         targets = self.dataset.target_positions
         places = targets[np.searchsorted(targets, first) : np.searchsorted(targets, end)] - first
-        past = self.past.of(self.raw[user])
+        past = self.past.read(self.raw[user])
         for place in places[-self.n_events :].tolist():
             context: dict[str, Any] = {name: past[name][:place] for name in self.events}
             context |= {name: past[f"history_{name}"][place] for name in self.request if f"history_{name}" in past}

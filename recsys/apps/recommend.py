@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from recsys.errors import ConfigError
 from recsys.run import Run, atomic
-from recsys.serving.recommender import Question, Recommendation, Recommender, RequestError
+from recsys.serving.recommender import CheckedRequest, Recommendation, Recommender, RequestError
 
 Row = dict[str, Any]
 ANSWERS = pa.schema(
@@ -76,7 +76,7 @@ def _reader(names: list[str], run: Run, inputs: list[str]) -> Callable[[Row], Ro
     return lambda row: past.read(str(row["user"])) | {name: row[name] for name in own}
 
 
-def _question(recommender: Recommender, row: Row, asked: Row, number: int) -> Question:
+def _question(recommender: Recommender, row: Row, asked: Row, number: int) -> CheckedRequest:
     context = {name: value for name, value in row.items() if name not in ("history", "user")}
     try:
         return recommender.question(row["history"] or [], row.get("user"), context, **asked)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException
@@ -39,6 +39,7 @@ PLAIN = [
     "hydra.output_subdir=null",
 ]
 """of commands that leave no folder of Hydra's"""
+RENAMED_COMMANDS = {f"experiment {word}": f"abtest {word}" for word in ("plan", "assign", "analyze")}
 
 
 def main() -> None:
@@ -58,6 +59,8 @@ def _unknown(names: list[str], words: list[str]) -> NoReturn:
     if words in (["--help"], ["-h"]):
         _say(list_commands())
         sys.exit()
+    if new_name := RENAMED_COMMANDS.get(" ".join(words[:2])):
+        sys.exit(f"error: 'recsys {' '.join(words[:2])}' is now 'recsys {new_name}'")
     asked = [" ".join(words[:n]) for n in (1, 2)]
     near = [found for word in asked for found in difflib.get_close_matches(word.replace(" ", "_"), names, 1)]
     hint = f"did you mean 'recsys {near[0].replace('_', ' ')}'?" if near else "recsys --help lists them"
@@ -147,7 +150,9 @@ def _serve(config: DictConfig) -> None:
     with require_extra("serve"):
         from recsys.serving.serve import serve as job
 
-    job(**OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    middleware = {name: build(OmegaConf.create(part)) for name, part in settings["parts"].items()}
+    job(**settings | {"parts": middleware})
 
 
 def _recommend(config: DictConfig) -> None:

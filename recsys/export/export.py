@@ -18,7 +18,7 @@ from recsys.config.build import build
 from recsys.data.batches.batch import to_tensors
 from recsys.data.dataset import Dataset
 from recsys.data.load import load_dataset
-from recsys.data.new_items import Extended, extended
+from recsys.data.new_items import DatasetWithNewItems, add_new_items
 from recsys.errors import ConfigError
 from recsys.export.check import CheckError, FileScorer, RequestSender, check_answers, check_ranking
 from recsys.export.graph import RawIds, compose_graph
@@ -74,7 +74,7 @@ def _print_result(run: Run, dataset: Dataset, manifest: dict[str, Any], size: in
     precision = manifest["precision"]
     ndcg = next(name for name in precision["file"] if name.startswith("ndcg"))
     unknown = "; the file does not know users (users=true keeps their ids)" if ignores_users else ""
-    new = f"; {len(dataset.new)} new items" if isinstance(dataset, Extended) else ""
+    new = f"; {len(dataset.new_ids)} new items" if isinstance(dataset, DatasetWithNewItems) else ""
     print(  # noqa: T201 - the command's answer
         f"{run.folder / MODEL_FILE}: {size / 2**20:.1f} MiB, {precision['tables']}, "
         f"{precision['overlap@10']:.2%} of its top 10 are the model's, "
@@ -82,15 +82,15 @@ def _print_result(run: Run, dataset: Dataset, manifest: dict[str, Any], size: in
     )
 
 
-def _add_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> Extended:
+def _add_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> DatasetWithNewItems:
     """The dataset with the items of a table, which are appended to the model too."""
     if not isinstance(model, Trainable):
         raise ConfigError(
             f"{model_name(run.config)} knows items by their events alone and cannot take new_items; use two_tower"
         )
     settings = run.config.data
-    larger = extended(dataset, path, build(settings.columns), build(settings.features))
-    model.append(to_tensors(larger.columns))
+    larger = add_new_items(dataset, path, build(settings.columns), build(settings.features))
+    model.append(to_tensors(larger.new_features))
     return larger
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from recsys.data.dataset import Dataset
-from recsys.data.features import DERIVED, Encoder
+from recsys.data.features import TIME_FEATURES, Encoder
 from recsys.errors import ConfigError
 
 RESERVED_NAMES = {
@@ -107,7 +107,7 @@ def read_columns(dataset: Dataset) -> list[Column]:
             columns.append(Column(group, "timestamp", "time"))
         if group == "events" and dataset.event is not None:
             columns.append(Column(group, "event", "category", dataset.event, dataset.metadata["target_events"][0]))
-        context = {name: e for name, e in dataset.encoders["context"].items() if name not in DERIVED}
+        context = {name: e for name, e in dataset.encoders["context"].items() if name not in TIME_FEATURES}
         columns += [Column(group, name, e.kind, e) for name, e in context.items()]
     names = [column.input for column in columns]
     for column in columns[1:]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recsys.data.dataset import Dataset
-from recsys.data.features import DERIVED, derive
+from recsys.data.features import TIME_FEATURES, derive_time_feature
 from recsys.export.graph import RawIds
 from recsys.export.inputs import Column, read_columns
 from recsys.models.base import Model, ModelInputs
@@ -87,8 +87,8 @@ class TorchReference:
     def _encode_cells(self, column: Column, cells: list[Any]) -> dict[str, np.ndarray]:
         if column.value_type == "time":
             seconds = np.array([cell or 0 for cell in cells], np.int64)
-            derived = [name for name in self.dataset.encoders["context"] if name in DERIVED]
-            codes = {name: derive(name, seconds, self.zone)[:, None] for name in derived}
+            derived = [name for name in self.dataset.encoders["context"] if name in TIME_FEATURES]
+            codes = {name: derive_time_feature(name, seconds, self.zone)[:, None] for name in derived}
             return {"timestamp": seconds, **codes}
         assert column.encoder is not None
         texts = [SEPARATOR.join(cell) if isinstance(cell, list) else cell for cell in cells]

@@ -16,7 +16,7 @@ from torch.onnx import ONNXProgram
 from typing_extensions import override
 
 from recsys.data.dataset import Dataset
-from recsys.data.features import DERIVED
+from recsys.data.features import TIME_FEATURES
 from recsys.export.inputs import EVENT_INPUT, CalendarEncoder, Column, Standardizer
 from recsys.export.nodes import OPSET
 from recsys.models.base import Model, ModelInputs, Trainable
@@ -46,7 +46,7 @@ class ModelGraph(nn.Module):
     def __init__(self, model: Model, columns: list[Column], dataset: Dataset) -> None:
         super().__init__()
         self.model, self.columns = model, columns
-        self.derived = [name for name in dataset.encoders["context"] if name in DERIVED]
+        self.derived = [name for name in dataset.encoders["context"] if name in TIME_FEATURES]
         self.clock = CalendarEncoder(dataset.metadata["zone"]) if self.derived else None
         self.scalers = nn.ModuleList(
             Standardizer(column.encoder) if column.value_type == "number" and column.encoder else nn.Identity()

@@ -15,7 +15,15 @@ from recsys.apps.benchmark.timing import load
 from recsys.data.load import load_dataset
 from recsys.export.user_histories import UserHistories
 from recsys.run import Run
-from recsys.serving.explain import REFERENCE, THRESHOLD, Plan, Reason, drops_of, planned, reasons
+from recsys.serving.explain import (
+    REFERENCE_SIZE,
+    THRESHOLD,
+    LeaveOneOutPlan,
+    Reason,
+    compute_drops,
+    find_reasons,
+    plan_leave_one_out,
+)
 from recsys.serving.recommender import Recommender
 
 
@@ -24,15 +32,15 @@ def measure(run: str, users: int, k: int, seed: int) -> list[str]:
     recommender = Recommender(Path(run) / "model.onnx")
     past = UserHistories(load_dataset(Run.open(run).config), recommender.describe()["inputs"])
     drawn = np.random.default_rng(seed).permutation(sorted(past.user_numbers))[:users].tolist()
-    newcomer = recommender.recommend(k=REFERENCE).items
+    newcomer = recommender.recommend(k=REFERENCE_SIZE).items
     spent: list[float] = []
     found: list[tuple[float, ...]] = []
     for user in drawn:
         asked = _asked(past.read(user))
         items = recommender.recommend(**asked, k=k, exclude_seen=True).items
         start = time.process_time()
-        plan = planned(recommender, items, newcomer, **asked)
-        said = reasons(plan, recommender.answer(plan.questions, plan.allow))
+        plan = plan_leave_one_out(recommender, items, newcomer, **asked)
+        said = find_reasons(plan, recommender.answer(plan.requests, plan.allow))
         spent.append(time.process_time() - start)
         if len(plan.left_out) > 1:
             found += compared(plan, said, in_catalogue(recommender, plan))
@@ -50,13 +58,13 @@ def measure(run: str, users: int, k: int, seed: int) -> list[str]:
     ]
 
 
-def in_catalogue(recommender: Recommender, plan: Plan) -> dict[str, np.ndarray]:
+def in_catalogue(recommender: Recommender, plan: LeaveOneOutPlan) -> dict[str, np.ndarray]:
     """By item of the file, what its log-probability among all of them loses without each item of the history."""
     n_items = recommender.describe()["n_items"]
-    return drops_of(recommender.answer([question._replace(k=n_items) for question in plan.questions]))
+    return compute_drops(recommender.answer([question._replace(k=n_items) for question in plan.requests]))
 
 
-def compared(plan: Plan, said: Sequence[Reason], drops: dict[str, np.ndarray]) -> list[tuple[float, ...]]:
+def compared(plan: LeaveOneOutPlan, said: Sequence[Reason], drops: dict[str, np.ndarray]) -> list[tuple[float, ...]]:
     """For each reason the drop without the named item, without the last, the mean without another one, and the share
     of the others that clear the threshold.
     """

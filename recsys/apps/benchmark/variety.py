@@ -20,7 +20,7 @@ from recsys.extras import require_extra
 from recsys.models.build import restore
 from recsys.run import Run
 from recsys.serving.item_table import ItemTable
-from recsys.serving.middleware.rules import Candidates, Diversify, Occasion
+from recsys.serving.middleware.rules import Candidates, Diversify, RuleContext
 
 K = 10
 
@@ -70,7 +70,7 @@ def _rearranged(plain: Scorer, table: ItemTable, rule: Diversify, pool: int) -> 
         for row, (values, items) in enumerate(zip(best.values.numpy(), best.indices.numpy(), strict=True)):
             n = int(np.isfinite(values).sum())
             given = Candidates(items[:n] - 1, values[:n].astype(float), np.arange(n), np.ones(n))
-            places = rule(given, Occasion(table, K, [], 0.0, draw, {})).order
+            places = rule(given, RuleContext(table, K, [], 0.0, draw, {})).order
             ordered[row, items[places]] = torch.arange(n, 0, -1).float()
         return ordered
 

@@ -20,7 +20,7 @@ from recsys.export.check import FileScorer, RequestSender
 from recsys.export.export import read_raw_ids
 from recsys.export.inputs import read_columns
 from recsys.export.user_histories import UserHistories
-from recsys.serving.recommender import Question, Recommender
+from recsys.serving.recommender import CheckedRequest, Recommender
 
 ASKED = 200
 """users whose questions are timed"""
@@ -81,6 +81,6 @@ def milliseconds(files: list[Recommender], dataset: Dataset, users: np.ndarray) 
     return [float(np.median(found)) * 1000 for found in times]
 
 
-def _question(file: Recommender, row: dict[str, Any]) -> Question:
+def _question(file: Recommender, row: dict[str, Any]) -> CheckedRequest:
     context = {name: value for name, value in row.items() if name not in ("history", "user")}
     return file.question(row["history"], row.get("user"), context)

@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from recsys.apps.privacy.purge_files import Wanted, holders
 from recsys.run import STALE, atomic, write_text
-from recsys.serving.erasure_marks import digest, mark_path, marks
+from recsys.serving.erasure_marks import hash_file, locate_marks, read_marks
 
 WEIGHTS = ("model.pt", "last.ckpt", "validated.pt", "refit/last.ckpt")
 WHY = "it learned from somebody who was erased since"
@@ -82,23 +82,23 @@ def mark_artefact(path: Path, held: dict[str, bool], wanted: Wanted) -> str | No
     why = said and _why(json.loads(said).get("split_hash"), held)
     if not why:
         return None
-    marked: dict[str, Any] = dict(marks(path))
+    marked: dict[str, Any] = dict(read_marks(path))
     found = "learned"
     if _without_ids(proto, wanted):
         found = "held"
-        marked["refused"] = [*marked["refused"], digest(path)]
+        marked["refused"] = [*marked["refused"], hash_file(path)]
         with atomic(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
-            marked["learned"] = [*marked["learned"], digest(temporary)]
+            marked["learned"] = [*marked["learned"], hash_file(temporary)]
             _write_mark(path, marked, why)
-    elif digest(path) not in marked["learned"]:
-        marked["learned"] = [*marked["learned"], digest(path)]
+    elif hash_file(path) not in marked["learned"]:
+        marked["learned"] = [*marked["learned"], hash_file(path)]
         _write_mark(path, marked, why)
     return found
 
 
 def _write_mark(path: Path, marked: dict[str, Any], why: str) -> None:
-    write_text(mark_path(path), json.dumps({"why": why, **marked}, indent=1) + "\n")
+    write_text(locate_marks(path), json.dumps({"why": why, **marked}, indent=1) + "\n")
 
 
 def _without_ids(proto: ModelProto, wanted: Wanted) -> int:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from recsys.data.dataset import Dataset
 from recsys.export.user_histories import UserHistories
-from recsys.serving.recommender import Question, Recommender
+from recsys.serving.recommender import CheckedRequest, Recommender
 
 Array = np.ndarray
 
@@ -61,7 +61,7 @@ class Witness:
                     found.append(answer.scores[answer.items.index(item)] - logsumexp(answer.scores))
         return float(np.mean(found)) if found else np.nan
 
-    def _questions(self, user: int) -> Iterator[tuple[Question, str]]:
+    def _questions(self, user: int) -> Iterator[tuple[CheckedRequest, str]]:
         """A question before each of the events to be predicted, and its item."""
         first, end = int(self.dataset.offsets[user]), int(self.end[user])
         targets = self.dataset.target_positions

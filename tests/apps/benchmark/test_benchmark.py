@@ -22,7 +22,7 @@ from recsys.config.settings import config_dir
 from recsys.errors import ConfigError
 from recsys.export.torch_graph import export_to_onnx
 from recsys.run import own_rss_mb
-from recsys.serving.schemas import Limits
+from recsys.serving.schemas import ServerLimits
 from recsys.serving.serve import serve
 from tests.composed import composed
 from tests.planted import planted_log
@@ -193,7 +193,7 @@ def test_refused_requests_count_as_failures(artefact):
 def test_yaml_lists_every_setting_of_the_server():
     config = OmegaConf.to_container(OmegaConf.load(config_dir() / "serve.yaml"))
     assert set(inspect.signature(serve).parameters) == set(config) - {"defaults", "hydra"}
-    assert config["limits"] == asdict(Limits())
+    assert config["limits"] == asdict(ServerLimits())
 
 
 @pytest.mark.parametrize(

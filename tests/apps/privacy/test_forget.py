@@ -21,14 +21,14 @@ from recsys.apps.privacy.membership import Witness, attack, auc
 from recsys.apps.privacy.purge_files import Wanted
 from recsys.data.load import load_dataset
 from recsys.data.preparation.consent import Privacy
-from recsys.data.preparation.erased_users import FILE
+from recsys.data.preparation.erased_users import ERASED_FILE
 from recsys.errors import ConfigError
 from recsys.evaluation.run import evaluate_run
 from recsys.export.export import export_run
 from recsys.export.model_card import write_card
 from recsys.pseudonyms import pseudonym
 from recsys.run import Run
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender, RequestError
 from recsys.training.train import train_run
 from tests.composed import composed
@@ -162,7 +162,7 @@ def test_what_learned_from_them_is_stale(root):
     for use in (evaluate_run, lambda run: export_run(run, composed("run=RUN", name="export")), train_run):
         with pytest.raises(ConfigError, match=r"is stale: .* train again"):
             use(run)
-    file = Artefact(run.folder / "model.onnx", 1).recommender  # without ids it goes on
+    file = ModelFile(run.folder / "model.onnx", 1).recommender  # without ids it goes on
     assert file.recommend(k=3).items
     write_card(str(run.folder))
     assert "STALE" in (run.folder / "card.md").read_text()
@@ -260,18 +260,18 @@ def test_ids_leave_an_exported_file_and_the_old_version_is_refused(artefact, sho
     keys = [a.strings for n in onnx.load(path).graph.node for a in n.attribute if n.op_type == "LabelEncoder"]
     assert not any(b"u05" in strings for strings in keys)
     after.self_test()
-    Artefact(path, 1)
+    ModelFile(path, 1)
     shutil.copy(artefact("ncf", users=True), path)  # from a backup
     with pytest.raises(RequestError, match="was erased"):
-        Artefact(path, 1)
+        ModelFile(path, 1)
 
 
 def test_all_of_them_at_once_and_again(root):
     gone = [f"customer-u{n:02}" for n in range(20)]
     forgotten(root, gone)
-    marks = (root / "data" / FILE).read_text()
+    marks = (root / "data" / ERASED_FILE).read_text()
     forgotten(root, gone[:3])
-    assert (root / "data" / FILE).read_text() == marks
+    assert (root / "data" / ERASED_FILE).read_text() == marks
     forgotten(root, "customer-u21")
     assert load_dataset(Run.open(root / "runs" / "first").config).n_users == 39
     assert len(marks.split()) == 21

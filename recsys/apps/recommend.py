@@ -88,10 +88,10 @@ def _make_row_reader(names: list[str], run: Run, inputs: list[str]) -> Callable[
     if "user" not in names:
         raise ConfigError("users has neither a column 'history' (lists of raw ids) nor 'user' (raw ids)")
     from recsys.data.load import load_dataset
-    from recsys.export.user_histories import Past  # imports torch
+    from recsys.export.user_histories import UserHistories  # imports torch
 
-    past = Past(load_dataset(run.config), inputs)
-    return lambda row: past.of(str(row["user"])) | {name: row[name] for name in columns}
+    past = UserHistories(load_dataset(run.config), inputs)
+    return lambda row: past.read(str(row["user"])) | {name: row[name] for name in columns}
 
 
 def _make_question(recommender: Recommender, row: Row, options: Row, number: int) -> CheckedRequest:

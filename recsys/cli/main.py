@@ -172,7 +172,7 @@ def _built(config: DictConfig) -> None:
 
 
 def _write_file(run: "Run", config: DictConfig) -> None:
-    from recsys.export.export import export as job
+    from recsys.export.export import export_run as job
 
     job(run, config)
 

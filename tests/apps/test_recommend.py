@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.cli.main import run_command
-from recsys.export.export import export
+from recsys.export.export import export_run
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
 from recsys.training.train import train_run
@@ -36,7 +36,7 @@ def run(tmp_path_factory):
     )  # fmt: skip
     found = Run.create(folder / "run", config)
     train_run(found)
-    export(found, composed(f"run={found.folder}", name="export"))
+    export_run(found, composed(f"run={found.folder}", name="export"))
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from recsys.apps.benchmark.timing import describe_load
 from recsys.data.load import load_dataset
-from recsys.export.user_histories import Past
+from recsys.export.user_histories import UserHistories
 from recsys.run import Run
 from recsys.serving.explain import (
     REFERENCE_SIZE,
@@ -30,13 +30,13 @@ from recsys.serving.recommender import Recommender
 def measure(run: str, users: int, k: int, seed: int) -> list[str]:
     """Returns lines with the share of items that have a reason, mean drops, their ratios and the time per list."""
     recommender = Recommender(Path(run) / "model.onnx")
-    past = Past(load_dataset(Run.open(run).config), recommender.describe()["inputs"])
-    sample = np.random.default_rng(seed).permutation(sorted(past.number))[:users].tolist()
+    past = UserHistories(load_dataset(Run.open(run).config), recommender.describe()["inputs"])
+    sample = np.random.default_rng(seed).permutation(sorted(past.user_numbers))[:users].tolist()
     newcomer = recommender.recommend(k=REFERENCE_SIZE).items
     spent: list[float] = []
     drops: list[tuple[float, ...]] = []
     for user in sample:
-        request = _make_request(past.of(user))
+        request = _make_request(past.read(user))
         items = recommender.recommend(**request, k=k, exclude_seen=True).items
         start = time.process_time()
         plan = plan_leave_one_out(recommender, items, newcomer, **request)

@@ -78,7 +78,9 @@ def run_backtest(purchases: Purchases, horizon: int, folds: int) -> dict[str, li
                 results.setdefault(name, []).append(Fold(cut, method.predict(customers, horizon), orders))
     if not results:
         length = purchases.end - purchases.start
-        raise ConfigError(f"horizon={horizon}d needs a log of at least {2 * horizon} days, it has {length}; lower it")
+        raise ConfigError(
+            f"horizon={horizon}d needs a log of at least {2 * horizon} days, this one has {length}; lower horizon"
+        )
     n_common = min(map(len, results.values()))
     return {name: method_folds[:n_common] for name, method_folds in results.items()}
 

@@ -62,7 +62,7 @@ def fit_bgnbd(customers: OrderSummary) -> BgNbd:
     weights = counts / counts.sum()
     result = minimize(_compute_loss, np.zeros(4), (*rows.T, weights), "L-BFGS-B", bounds=[BOUNDS] * 4)
     if not np.isfinite(result.fun):
-        raise ConfigError(f"BG/NBD finds no parameters for {len(customers.numbers):,} customers; use rung=logistic")
+        raise ConfigError(f"BG/NBD could not be fitted to {len(customers.numbers):,} customers; use rung=logistic")
     return BgNbd(*map(float, np.exp(result.x)))
 
 

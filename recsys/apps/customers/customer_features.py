@@ -125,8 +125,8 @@ def choose_cut_offs(purchases: Purchases, run: Run | None, holdout: int, choosin
         return purchases.day_of(cuts[0]), purchases.day_of(cuts[1])
     length, needed = purchases.end - purchases.start, (2 if choosing_k else 1) * holdout
     if length <= needed:
-        remedy = "lower holdout, or name k" if choosing_k else "lower holdout"
-        raise ConfigError(f"holdout={holdout}d needs a log of more than {needed} days, it has {length}: {remedy}")
+        remedy = "lower holdout, or set k" if choosing_k else "lower holdout"
+        raise ConfigError(f"holdout={holdout}d needs a log of more than {needed} days, this one has {length}; {remedy}")
     return purchases.end - 2 * holdout, purchases.end - holdout
 
 
@@ -139,7 +139,7 @@ def choose_feature_builder(purchases: Purchases, run: Run | None, by: str) -> tu
     if by != "embedding":
         raise ConfigError(f"by={by} is unknown; use rfm or embedding")
     if run is None:
-        raise ConfigError("by=embedding needs a trained model; write run=runs/DATE/TIME")
+        raise ConfigError("by=embedding needs a trained model; set run=runs/DATE/TIME")
     vectors = UserVectors(run, purchases)
     return vectors, f"embedding:{vectors.space}"
 

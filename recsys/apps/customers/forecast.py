@@ -91,13 +91,13 @@ def forecast_customers(purchases: Purchases, probability_method: str, order_meth
 def _fit_and_predict(purchases: Purchases, name: str, customers: OrderSummary, horizon: int) -> CustomerForecast:
     method = FORECAST_METHODS[name]()
     if not method.fit(purchases, purchases.end, horizon):
-        raise ConfigError(f"rung={name} has too little to learn from for horizon={horizon}d; lower it")
+        raise ConfigError(f"rung={name} has too little data to learn from for horizon={horizon}d; lower horizon")
     return method.predict(customers, horizon)
 
 
 def _format_backtest(results: Mapping[str, Sequence[Fold]]) -> list[str]:
     """A Markdown table with a row for each method and fold."""
-    head = ["rung", "from", "customers", "AUC", "ECE", "log loss", "orders MAE", "orders expected ÷ real"]
+    head = ["method", "from", "customers", "AUC", "ECE", "log loss", "MAE of orders", "forecast ÷ real orders"]
     rows = [head, ["---"] * len(head)]
     for name, folds in results.items():
         for fold in folds:
@@ -108,11 +108,11 @@ def _format_backtest(results: Mapping[str, Sequence[Fold]]) -> list[str]:
 
 def _summarize(table: pd.DataFrame, methods: str, purchases: Purchases, horizon: int) -> str:
     n_inactive = int((table["p_buys"] < INACTIVE).sum())
-    spend = f" for {table['expected_spend'].sum():,.0f}" if purchases.has_money else ""
+    spend = f" worth {table['expected_spend'].sum():,.0f}" if purchases.has_money else ""
     return (
-        f"{horizon} days from {np.datetime64(purchases.end, 'D')}, by {methods}: of {len(table):,} customers "
-        f"{table['p_buys'].sum():,.0f} buy, {table['expected_orders'].sum():,.0f} orders{spend}; {n_inactive:,} are "
-        f"probably inactive (less than {INACTIVE:.0%} to buy)"
+        f"Forecast for the {horizon} days from {np.datetime64(purchases.end, 'D')}, by {methods}: "
+        f"{table['p_buys'].sum():,.0f} of {len(table):,} customers buy, with {table['expected_orders'].sum():,.0f} "
+        f"orders{spend}; {n_inactive:,} are probably inactive (probability of an order below {INACTIVE:.0%})"
     )
 
 
@@ -126,4 +126,4 @@ def _write_due_list(run: Run, table: pd.DataFrame, purchases: Purchases, folder:
         table[DUE_COLUMNS].head(n_due).to_parquet(users, index=False)
         now = purchases.midnight(purchases.end)
         recommend(run, users, out, {"k": k, "exclude_seen": None}, now, BATCH_SIZE, 1)
-    return f"due soon, probably this: {out}"
+    return f"customers due soon, with likely items: {out}"

@@ -21,7 +21,9 @@ def draw_calibration_chart(path: Path, results: Mapping[str, Sequence[Fold]]) ->
     for name, folds in results.items():
         _, means, shares = compute_calibration(folds[0].forecast.p_buys, folds[0].orders > 0)
         axes.plot(means, shares, marker="o", markersize=4, label=name)
-    axes.set(xlabel="forecast probability of an order", ylabel="share who ordered", xlim=(0, 1), ylim=(0, 1))
+    axes.set(
+        xlabel="forecast probability of an order", ylabel="share of customers who ordered", xlim=(0, 1), ylim=(0, 1)
+    )
     axes.legend()
     with atomic(path) as temporary:
         FigureCanvasAgg(figure).print_figure(temporary, format="png")

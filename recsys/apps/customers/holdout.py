@@ -52,8 +52,8 @@ class HoldoutResult:
 
     def __str__(self) -> str:
         score, since = self.score, np.datetime64(self.cut, "D")
-        figures = f"η² of later spend {score.eta:.3f}, ARI of bootstrap samples {score.ari:.3f}"
-        return f"k = {score.k}, judged from {since} on: {figures}"
+        explained = f"explain {score.eta:.1%} of later spend (η², purchases from {since} on)"
+        return f"{score.k} segments {explained}; {score.ari:.1%} agreement over resamples (ARI)"
 
 
 def evaluate_segments(
@@ -86,4 +86,4 @@ def compare_with_rfm(purchases: Purchases, result: HoldoutResult, k: int | None,
     rfm = evaluate_segments(purchases, build_features, k, windows)
     better = result.score.eta > rfm.score.eta
     verdict = "beat RFM" if better else "do NOT beat RFM; use by=rfm"
-    return f"RFM of the same customers, {rfm}: segments of the model's vectors {verdict}."
+    return f"From RFM of the same customers, {rfm}. The model's vectors {verdict}."

@@ -122,7 +122,9 @@ def load_purchases(data: dict[str, Any]) -> Purchases:
     config = OmegaConf.create({"data": data})
     check_settings(config)
     if config.data.columns.timestamp is None:
-        raise ConfigError("customers are told apart by when they buy; name the times under data.columns.timestamp")
+        raise ConfigError(
+            "segments and forecasts need the time of each purchase; name its column under data.columns.timestamp"
+        )
     node: DictConfig = config.data
     node._target_ = "recsys.apps.customers.purchases.read_purchases"
     purchases: Purchases = build(node)
@@ -155,7 +157,7 @@ def read_purchases(
         rows = _read_rows(events, columns.money, engine)
         side = side_tables(tables, columns, features, engine)
     if rows.empty:
-        raise DataError("the filters leave no purchase; relax data.filters or data.target_events")
+        raise DataError("the filters leave no purchases; relax data.filters or data.target_events")
     rows["day"] = convert_to_days(rows.pop("timestamp").to_numpy(), clock.zone, "us")
     users, items = (_number_ids(rows, name) for name in ("user", "item"))
     lines = rows.sort_values(["day", "user", "item"], kind="stable", ignore_index=True)
@@ -191,5 +193,5 @@ def parse_days(text: str, setting: str) -> int:
     """The number of days in a text such as 90d or 13w; raises ConfigError, naming the setting, for anything else."""
     match = re.fullmatch(r"([1-9]\d{0,4})([dw])", str(text))
     if not match:
-        raise ConfigError(f"{setting}={text} is no span of time; write 90d or 13w")
+        raise ConfigError(f"{setting}={text} is invalid: expected days or weeks, such as 90d or 13w")
     return int(match[1]) * {"d": 1, "w": 7}[match[2]]

@@ -40,7 +40,7 @@ def segment(
     DataError.
     """
     if k != "auto" and k not in range(2, MAX_SEGMENTS + 1):
-        raise ConfigError(f"k={k} is no number of segments; use auto, or 2 to {MAX_SEGMENTS}")
+        raise ConfigError(f"k={k} is invalid: expected auto, or a whole number from 2 to {MAX_SEGMENTS}")
     source, settings = resolve_data_settings(run, data)
     purchases = load_purchases(settings)
     build_features, space = choose_feature_builder(purchases, source, by)

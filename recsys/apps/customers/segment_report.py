@@ -103,7 +103,8 @@ def render_segment_page(
         f"- {numbered[segment][1]}: {text}" for segment in published if (text := _format_favourites(profiles[segment]))
     ]
     n_hidden = len(profiles) - len(published)
-    hidden = [f"{n_hidden} segments of fewer than {min_customers} customers are not shown."] if n_hidden else []
+    noun, verb = ("segment", "is") if n_hidden == 1 else ("segments", "are")
+    hidden = [f"{n_hidden} {noun} of fewer than {min_customers} customers {verb} not shown."] if n_hidden else []
     table = _format_table(purchases.money_label, rows)
     return ["# Segments", "", *table, "", *notes, *([""] if notes else []), *conclusions, *hidden]
 

@@ -22,7 +22,7 @@ TIME_UNITS["year"] = 365 * 86_400
 
 def draw_events_over_time(activity: Json) -> str:
     """Events per step over time, with one line per type of event."""
-    with draw_svg("days", f"events a {activity['step']} over time") as drawing:
+    with draw_svg("days", f"events per {activity['step']} over time") as drawing:
         axes = drawing.axes()
         starts = [date.fromisoformat(start) for start in activity["starts"]]
         for colour, (label, counts) in zip(SERIES, activity["events"].items(), strict=False):
@@ -30,7 +30,7 @@ def draw_events_over_time(activity: Json) -> str:
         if len(activity["events"]) > 1:
             drawing.figure.legend(loc="outside upper center", ncols=3)
         _format_dates(axes)
-        axes.set(ylim=(0, None), ylabel=f"events a {activity['step']}")
+        axes.set(ylim=(0, None), ylabel=f"events per {activity['step']}")
         axes.yaxis.set_major_formatter(lambda n, _: _abbreviate(n))
     return drawing.svg
 
@@ -42,7 +42,7 @@ def draw_long_tail(popularity: Json) -> str:
         axes = drawing.axes()
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--")
         axes.plot(popularity["curve"]["items"], popularity["curve"]["events"], color=SERIES[0])
-        axes.text(0.62, 0.55, "all alike", color=FAINT, fontsize=9.2)
+        axes.text(0.62, 0.55, "all equal", color=FAINT, fontsize=9.2)
         for top, fraction_of_events in popularity["top"].items():
             axes.plot(float(top.rstrip("%")) / 100, fraction_of_events, "o", color=SERIES[0], markersize=4)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="share of items, most popular first", ylabel="share of events")
@@ -53,10 +53,10 @@ def draw_long_tail(popularity: Json) -> str:
 
 def draw_history_lengths(history: Json) -> str:
     """A histogram of the number of events per user."""
-    with draw_svg("history", "histogram of events a user") as drawing:
+    with draw_svg("history", "histogram of events per user") as drawing:
         axes = drawing.axes()
         plot_log_histogram(axes, history["histogram"]["edges"], history["histogram"]["counts"])
-        axes.set(xlabel="events a user", ylabel="users")
+        axes.set(xlabel="events per user", ylabel="users")
         axes.xaxis.set_major_formatter(lambda n, _: _abbreviate(n))
         axes.yaxis.set_major_formatter(lambda n, _: _abbreviate(n))
     return drawing.svg
@@ -70,7 +70,7 @@ def draw_pauses(pauses: Json) -> str:
         plot_log_histogram(axes, edges, pauses["histogram"]["counts"])
         ticks = {name: seconds for name, seconds in TIME_UNITS.items() if edges[0] <= seconds <= edges[-1]}
         axes.set_xticks(list(ticks.values()), list(ticks), rotation=35, ha="right", rotation_mode="anchor")
-        axes.set(xlabel="until the user's next event", ylabel="pauses")
+        axes.set(xlabel="time until the user's next event", ylabel="pauses")
         axes.yaxis.set_major_formatter(lambda n, _: _abbreviate(n))
     return drawing.svg
 
@@ -78,14 +78,16 @@ def draw_pauses(pauses: Json) -> str:
 def draw_repeats_and_novelty(report: Json) -> str:
     """Bars of how much of the log repeats, is new in the test part, or has no order."""
     fractions = {
-        "events that repeat one of their user": report["repeats"],
-        "test targets that their user had before": report["test"]["repeated_targets"],
+        "all targets that the user had before": report["repeats"],
+        "test targets that the user had before": report["test"]["repeated_targets"],
         "test targets first seen after training": report["test"]["cold_targets"],
         "test users first seen after training": report["test"]["cold_users"],
     }
     if report["ties"] is not None:
-        fractions["events tied with another of their user"] = report["ties"]["share"]
-    return draw_percent_bars("shares", "shares of repeats, of what is new in the test, and of ties", fractions)
+        fractions["same time as another event of the user"] = report["ties"]["share"]
+    return draw_percent_bars(
+        "shares", "shares of repeats, of new items and users in the test part, and of ties", fractions
+    )
 
 
 def draw_missing_metadata(fractions: dict[str, float]) -> str:
@@ -95,7 +97,9 @@ def draw_missing_metadata(fractions: dict[str, float]) -> str:
 
 def draw_interval_width(n_users: int) -> str:
     """The half width of a 95% interval against the number of test users, with a dot at `n_users`."""
-    with draw_svg("width", f"half width of the interval by test users, of which there are {n_users}") as drawing:
+    with draw_svg(
+        "width", f"half width of the 95% interval by number of test users; this log has {n_users}"
+    ) as drawing:
         axes = drawing.axes()
         numbers = np.geomspace(10, max(100_000, 2 * n_users), 60)
         axes.plot(numbers, [compute_half_width(int(n)) for n in numbers], color=SERIES[0])
@@ -104,8 +108,8 @@ def draw_interval_width(n_users: int) -> str:
             axes.plot(n_users, half_width, "o", color=SERIES[1], markersize=7)
             alignment, shift = ("left", 1.25) if n_users < 3000 else ("right", 0.8)
             axes.text(n_users * shift, half_width * 1.15, f"{n_users:,} users", ha=alignment)
-        axes.set(xscale="log", yscale="log", xlabel="test users", ylabel="half of the 95% interval")
-        axes.set_yticks([0.002, 0.01, 0.05, 0.2], ["± .002", "± .01", "± .05", "± .2"])
+        axes.set(xscale="log", yscale="log", xlabel="test users", ylabel="half width of the 95% interval")
+        axes.set_yticks([0.002, 0.01, 0.05, 0.2], ["± 0.002", "± 0.01", "± 0.05", "± 0.2"])
         axes.minorticks_off()
         axes.xaxis.set_major_formatter(lambda n, _: _abbreviate(n))
     return drawing.svg

@@ -10,7 +10,7 @@ from recsys.document import Section
 Json = dict[str, Any]
 MAX_BARS = 10
 """bars in the chart of missing metadata; further columns are listed in a table"""
-ROWS = ["Every row that was read is kept or set aside under the name of the rule that it breaks (quarantine.parquet)."]
+ROWS = ["Rows that cannot be used go to quarantine.parquet, with the reason."]
 
 
 def lay_out_data_report(report: Json) -> list[Section]:
@@ -32,12 +32,12 @@ def lay_out_data_report(report: Json) -> list[Section]:
 def _describe_size(report: Json) -> list[str]:
     size, split = report["size"], report["split"]
     span = f" from {size['first_day']} to {size['last_day']}" if "first_day" in size else ", without times"
-    targets = "" if size["targets"] == size["events"] else f", {size['targets']:,} of them to be predicted"
-    repeats = "items already had are left out of rankings" if report["exclude_seen"] else "repeats are ranked"
+    targets = "" if size["targets"] == size["events"] else f" ({size['targets']:,} of them targets)"
+    repeats = "are left out of its" if report["exclude_seen"] else "stay in its"
     return [
-        f"{size['events']:,} events{targets}, of {size['users']:,} users with {size['items']:,} items{span}; "
-        f"{100 * size['density']:,.3g} events for 100 pairs of a user and an item.",
-        f"Split {split['name']} {split['hash'][:12]}; {repeats}.",
+        f"{size['events']:,} events{targets} by {size['users']:,} users on {size['items']:,} items{span}; "
+        f"{100 * size['density']:,.3g} events per 100 user-item pairs.",
+        f"Split {split['name']} {split['hash'][:12]}. Items that a user already had {repeats} rankings.",
     ]
 
 
@@ -53,7 +53,7 @@ def _list_rules(rules: list[Json]) -> list[list[str]]:
         ]
         for rule in rules
     ]
-    return [["asked", "found", "needed", "enough", "by", "why"], *rows]
+    return [["requirement", "this log", "needed", "met", "needed by", "reason"], *rows]
 
 
 def _format_number(number: float) -> str:
@@ -61,29 +61,33 @@ def _format_number(number: float) -> str:
 
 
 def _lay_out_activity(days: Json) -> Section:
-    empty = f"{days['days_without_events']:,} of {days['days']:,} days" if days["days_without_events"] else "no day"
+    n_empty = days["days_without_events"]
+    empty = f"{n_empty:,} of {days['days']:,} days have none" if n_empty else "every day has some"
     sentence = (
-        f"{days['median_a_day']:,.0f} events on the median day, at most {days['most_on_a_day']:,} "
-        f"({days['busiest_day']}); {empty} without any."
+        f"The median day has {days['median_a_day']:,.0f} events, the busiest ({days['busiest_day']}) has "
+        f"{days['most_on_a_day']:,}; {empty}."
     )
     return Section("Events over time", [sentence], pictures=[data_charts.draw_events_over_time(days)])
 
 
 def _lay_out_long_tail(popularity: Json) -> Section:
-    top = ", ".join(f"{fraction:.0%} on the top {items}" for items, fraction in popularity["top"].items())
-    sentence = (
-        f"Gini {popularity['gini']:.2f} (0: all items alike, near 1: one has all). Of the events, {top} of the items; "
-        f"of the items, {popularity['items_of_under_5_events']:.0%} have fewer than five events, "
-        f"{popularity['items_of_one_event']:.0%} one."
-    )
-    return Section("The long tail", [sentence], pictures=[data_charts.draw_long_tail(popularity)])
+    (fewest, fraction), *others = popularity["top"].items()
+    top = f"The most popular {fewest} of items have {fraction:.0%} of the events"
+    top += "".join(f", the top {items} have {fraction:.0%}" for items, fraction in others)
+    sentences = [
+        f"The Gini coefficient is {popularity['gini']:.2f} (0: all items are equally popular; near 1: one item has "
+        "almost all events).",
+        f"{top}. {popularity['items_of_under_5_events']:.0%} of items have fewer than five events, "
+        f"{popularity['items_of_one_event']:.0%} have only one.",
+    ]
+    return Section("The long tail", sentences, pictures=[data_charts.draw_long_tail(popularity)])
 
 
 def _lay_out_histories(history: Json) -> Section:
     quantiles = history["quantiles"]
     sentence = (
-        f"{quantiles['50%']:,.0f} events on the median user, {quantiles['10%']:,.0f} or fewer on one in ten, "
-        f"{quantiles['90%']:,.0f} or more on one in ten; {history['users_of_under_3']:.0%} have fewer than three."
+        f"The median user has {quantiles['50%']:,.0f} events. One user in ten has {quantiles['10%']:,.0f} or fewer, "
+        f"one in ten has {quantiles['90%']:,.0f} or more, and {history['users_of_under_3']:.0%} have fewer than three."
     )
     return Section("Histories", [sentence], pictures=[data_charts.draw_history_lengths(history)])
 
@@ -91,45 +95,57 @@ def _lay_out_histories(history: Json) -> Section:
 def _lay_out_pauses(pauses: Json) -> Section:
     quantiles = pauses["quantiles"]
     sentence = (
-        f"Half of the pauses between two moments of a user are shorter than {_format_duration(quantiles['50%'])}, one "
-        f"in ten is longer than {_format_duration(quantiles['90%'])}. Events of one moment have no pause."
+        f"Half of the pauses between events of a user are shorter than {_format_duration(quantiles['50%'])}; one "
+        f"in ten is longer than {_format_duration(quantiles['90%'])}. Events with the same time have no pause between them."
     )
     return Section("Pauses", [sentence], pictures=[data_charts.draw_pauses(pauses)])
 
 
 def _lay_out_repeats(report: Json) -> Section:
     chart = data_charts.draw_repeats_and_novelty(report)
-    return Section("What comes again, and what is new", _describe_ties(report["ties"]), pictures=[chart])
+    return Section("Repeats, new items and ties", _describe_ties(report["ties"]), pictures=[chart])
 
 
 def _describe_ties(ties: Json | None) -> list[str]:
     if ties is None:
-        return ["The log has no times: nothing is known of ties, and the order is that of its rows."]
-    sentences = [f"{ties['share']:.1%} of the events share their moment with another of their user."]
-    if ties["outside_baskets"] is not None:
-        sentences[0] = f"{sentences[0][:-1]}, {ties['outside_baskets']:.1%} without a basket that says so."
+        return ["The log has no times: ties are unknown, and the order of events is that of the rows."]
+    sentences = [f"{_describe_tied_events(ties)}."]
     if ties["whole_days"]:
-        sentences.append("All times are of one time of day: the log knows days, no hours.")
+        sentences.append("All events have the same time of day: the log records days, but not hours.")
     return sentences
+
+
+def _describe_tied_events(ties: Json) -> str:
+    if not ties["share"]:
+        return "No event has the same time as another event of its user"
+    tied = f"{ties['share']:.1%} of events have the same time as another event of their user"
+    if ties["outside_baskets"] is None:
+        return tied
+    if ties["outside_baskets"]:
+        return f"{tied}; {ties['outside_baskets']:.1%} do so without a common order number, in arbitrary order"
+    return f"{tied}; all have an order number, nothing to do"
 
 
 def _lay_out_test(test: Json) -> Section:
     sentence = (
-        f"{test['users']:,} users and {test['targets']:,} targets are asked about. Between users ndcg@10 has a "
-        f"deviation of at most about {DEVIATION}: its 95% interval over n users is "
-        f"± 1.96 × {DEVIATION} / √n."
+        f"The test part has {test['targets']:,} targets of {test['users']:,} users. The standard deviation of ndcg@10 "
+        f"between users is at most about {DEVIATION}, so its 95% interval with n users is ± 1.96 × {DEVIATION} / √n."
     )
-    return Section("The test", [sentence], pictures=[data_charts.draw_interval_width(test["users"])])
+    return Section("The test part", [sentence], pictures=[data_charts.draw_interval_width(test["users"])])
 
 
 def _lay_out_missing(missing: dict[str, dict[str, float]]) -> Section:
     if not missing:
-        return Section("Metadata", ["There is no table of items or users: name them under data.source.items, .users."])
+        return Section(
+            "Metadata", ["There are no item and user tables; name them in data.source.items and data.source.users."]
+        )
     rows = [(fraction, table, column) for table, columns in missing.items() for column, fraction in columns.items()]
     incomplete = sorted((row for row in rows if row[0] > 0), reverse=True)
-    sentences = ["A share of the items and users of the log; whoever lacks the whole row lacks every column."]
+    sentences = [
+        "Share of items and users of the log with an empty cell. A missing row counts as missing in every column."
+    ]
     if len(incomplete) < len(rows):
-        sentences.append(f"{len(rows) - len(incomplete)} of {len(rows)} columns lack nothing.")
+        sentences.append(f"{len(rows) - len(incomplete)} of {len(rows)} columns are complete.")
     if not incomplete:
         return Section("Missing metadata", sentences[1:])
     bars = {f"{table}: {column}": fraction for fraction, table, column in incomplete[:MAX_BARS]}

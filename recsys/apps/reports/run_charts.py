@@ -72,7 +72,7 @@ def draw_coverage(rows: Sequence[Json], k: int) -> str:
             low, high = row["ndcg"] - row["low"], row["high"] - row["ndcg"]
             axes.errorbar(row["coverage"], row["ndcg"], [[low], [high]], linestyle="none", markersize=7,
                           label=row["name"], elinewidth=1.2, **style)  # fmt: skip
-        axes.set(xlabel=f"share of the catalogue on lists of {k}", ylabel=f"ndcg@{k}", ylim=(0, None))
+        axes.set(xlabel=f"share of the catalogue in lists of {k}", ylabel=f"ndcg@{k}", ylim=(0, None))
         axes.margins(x=0.08)
         axes.set_xlim(max(axes.get_xlim()[0], -0.02), min(axes.get_xlim()[1], 1.02))
         format_axis_as_percent(axes.xaxis)

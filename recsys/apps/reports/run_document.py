@@ -21,15 +21,17 @@ def lay_out_run_report(report: Json) -> list[Section]:
         *(_lay_out_segments(column, segments, k) for column, segments in report["segments"].items()),
         _lay_out_context(report["context"]),
         _lay_out_map(report["map"]),
-        Section("Settings that are not the defaults", CHANGED, _list_settings(report["settings"])),
-        Section("Made with", _describe_timing(report["timing"]), _list_environment(report["environment"])),
+        Section("Settings that differ from the defaults", CHANGED, _list_settings(report["settings"])),
+        Section(
+            "Training and environment", _describe_timing(report["timing"]), _list_environment(report["environment"])
+        ),
         _lay_out_examples(report["examples"]),
     ]
     return [section for section in sections if section is not None]
 
 
 ABLATIONS = ("unknown", "shuffled")
-CHANGED = ["Beside those of recsys train with the same model and data."]
+CHANGED = ["The defaults are those of recsys train with the same model and data."]
 
 
 def _describe_run(report: Json) -> list[str]:
@@ -37,12 +39,12 @@ def _describe_run(report: Json) -> list[str]:
     sentences = [report["verdict"], f"Split {report['split']['name']} {report['split']['hash'][:12]}."]
     if test:
         sentences[1] += (
-            f" {test['n_users']:,} test users with {test['n_targets']:,} targets, of which {test['n_cold_targets']:,} "
-            "were first seen after training and count as misses."
+            f" The test part has {test['n_targets']:,} targets of {test['n_users']:,} users; "
+            f"{test['n_cold_targets']:,} targets were unknown in training (they count as misses)."
         )
         if report["ranked_users"] < test["n_users"]:
             sentences.append(
-                f"Verdict and segments are of {report['ranked_users']:,} of them, drawn by the seed (n_users)."
+                f"The verdict and the segments are from a random sample of {report['ranked_users']:,} users (n_users)."
             )
     return sentences
 
@@ -50,23 +52,27 @@ def _describe_run(report: Json) -> list[str]:
 def _lay_out_figures(report: Json) -> Section:
     rows, k = report["figures"], report["k"]
     if not rows:
-        return Section("Model and baselines", ["The run was not ranked: it has no metrics.json."])
+        return Section("Model and baselines", ["The run was not evaluated: it has no metrics.json."])
     metrics = [metric for metric in METRICS if all(metric in row for row in rows)]
-    head = ["", *(f"{metric.replace('_', ' ')}@{k}" for metric in metrics), "95% of ndcg"]
+    head = ["", *(f"{metric.replace('_', ' ')}@{k}" for metric in metrics), "95% interval of ndcg"]
     table = [
         [row["name"], *(f"{row[metric]:.4f}" for metric in metrics), f"{row['low']:.4f}-{row['high']:.4f}"]
         for row in rows
     ]
-    sentences = ["Test figures; intervals are bootstraps over the users.", *report["not_run"]]
+    sentences = ["Metrics on the test part, with bootstrap intervals over the users.", *report["not_run"]]
     chart = run_charts.draw_ndcg_intervals(rows, k)
     return Section("Model and baselines", sentences, [head, *table], [chart], wide=True)
 
 
 def _lay_out_curves(report: Json) -> Section:
     if not report["curves"]:
-        return Section("Learning curves", ["There are none: the model is of closed form, or ran with logger=none."])
+        return Section(
+            "Learning curves", ["There are no curves: the model is fitted in closed form, or the run used logger=none."]
+        )
     best = report["training"].get("epoch")
-    sentences = [] if best is None else [f"The weights are those of epoch {best + 1}, the best on validation."]
+    sentences = (
+        [] if best is None else [f"The weights are from epoch {best + 1}, the best on validation (dashed line)."]
+    )
     return Section("Learning curves", sentences, pictures=[run_charts.draw_learning_curves(report["curves"], best)])
 
 
@@ -74,13 +80,13 @@ def _lay_out_coverage(report: Json) -> Section | None:
     rows = [row for row in report["figures"] if "coverage" in row]
     if not rows:
         return None
-    sentence = "Up: what people took stands high. Right: more of the catalogue is shown to somebody."
-    return Section("Coverage against accuracy", [sentence], pictures=[run_charts.draw_coverage(rows, report["k"])])
+    sentence = "Higher: better rankings. Further right: more of the catalogue is recommended to someone."
+    return Section("Accuracy and coverage", [sentence], pictures=[run_charts.draw_coverage(rows, report["k"])])
 
 
 GROUPINGS = {
-    "popularity of the target": "Targets by thirds of the training events; each third of the items has as many.",
-    "history length": "Test users by quarters of their events before the test.",
+    "popularity of the target": "Targets by popularity of the item; each third has a third of all training events.",
+    "history length": "Test users in quarters by their number of events before the test part.",
 }
 
 
@@ -89,7 +95,7 @@ def _lay_out_groups(grouping: str, rankings: dict[str, list[Json]], k: int) -> S
         [group["segment"], _format_count(group["users"]), *map(_format_interval, (group, *others))]
         for group, *others in zip(*rankings.values(), strict=True)
     ]
-    sentence = f"{GROUPINGS[grouping]} ndcg@{k} with 95% bootstrap intervals."
+    sentence = f"{GROUPINGS[grouping]} The figures are ndcg@{k} with 95% bootstrap intervals."
     has_figures = any("ndcg" in group for groups in rankings.values() for group in groups)
     charts = [run_charts.draw_segment_ndcg(grouping.replace(" ", "-"), rankings, k)] if has_figures else []
     return Section(f"By {grouping}", [sentence], [["", "users", *rankings], *rows], charts)
@@ -105,7 +111,7 @@ def _format_count(users: int | str) -> str:
 
 def _lay_out_segments(column: str, segments: Json, k: int) -> Section:
     rows = [[value, f"{figures['users']:,}", f"{figures['ndcg']:.4f}"] for value, figures in segments.items()]
-    sentence = "Values with too few users to be published are left out."
+    sentence = "Values with too few users to publish are left out."
     return Section(f"By {column}", [sentence], [["", "users", f"ndcg@{k}"], *rows])
 
 
@@ -119,10 +125,10 @@ def _lay_out_context(context: Json | None) -> Section | None:
         for name, figures in fields.items()
     ]
     sentence = (
-        f"Validation {metric} is {value:.4f} with all context. It falls by what a field brings where the field is "
-        "unknown, or is another moment's (shuffled)."
+        f"Validation {metric} is {value:.4f} with all context. The table shows it, and the change, where a field is "
+        "unknown, or has the value of another query (shuffled)."
     )
-    return Section("What context brings", [sentence], [["", *ABLATIONS], *rows])
+    return Section("What context contributes", [sentence], [["", *ABLATIONS], *rows])
 
 
 def _format_loss(value: float | None, with_context: float) -> str:
@@ -131,12 +137,13 @@ def _format_loss(value: float | None, with_context: float) -> str:
 
 def _lay_out_map(item_map: Json | None) -> Section:
     if item_map is None:
-        return Section("Map of items", ["A model of closed form has no vectors of items to draw."])
+        return Section("Map of items", ["This model has no item vectors to draw."])
     sentence = (
-        f"The {len(item_map['items']):,} most popular items, on the two directions in which their vectors differ most "
-        f"({sum(item_map['share']):.0%} of the differences): near each other means alike only as far as these two tell."
+        f"The {len(item_map['items']):,} most popular items on the first two principal components of their vectors, "
+        f"which explain {sum(item_map['share']):.0%} of the variance. Items that are close here may still differ in "
+        "the other components."
     )
-    colours = [f"Colours: the {item_map['category']} of an item."] if item_map["category"] else []
+    colours = [f"The colours show the column {item_map['category']}."] if item_map["category"] else []
     return Section("Map of items", [sentence, *colours], pictures=[run_charts.draw_item_map(item_map)])
 
 
@@ -144,21 +151,21 @@ def _lay_out_examples(examples: list[Json]) -> Section | None:
     if not examples:
         return None
     sentence = (
-        "Users drawn by chance, without their ids; what the list has in common with what came is marked. Histories can "
-        "tell who somebody is: leave them out of what is published (n_examples=0)."
+        "Randomly drawn users, without their ids; items that are both recommended and targets are marked. A history "
+        "can identify a person: leave the examples out of a page that you publish (n_examples=0)."
     )
-    return Section("Histories and lists", [sentence], lists=[*map(_lay_out_example, examples)], wide=True)
+    return Section("Examples", [sentence], lists=[*map(_lay_out_example, examples)], wide=True)
 
 
 def _lay_out_example(example: Json) -> Lists:
     return Lists(
         f"Example {example['number']}",
         {
-            f"Newest of {example['events_before']:,} events before, latest last": [
+            f"History, latest last ({example['events_before']:,} events)": [
                 Entry(title) for title in example["history"]
             ],
             "Recommended": [Entry(item["title"], item["hit"]) for item in example["list"]],
-            f"What came ({example['targets']:,})": [Entry(item["title"], item["hit"]) for item in example["came"]],
+            f"Targets ({example['targets']:,})": [Entry(item["title"], item["hit"]) for item in example["came"]],
         },
     )
 
@@ -170,11 +177,11 @@ def _list_settings(settings: dict[str, list[Any]]) -> list[list[str]]:
 
 def _describe_timing(timing: Json) -> list[str]:
     if not timing:
-        return ["No training was timed."]
+        return ["No training time was recorded."]
     threads = "1 thread" if timing["threads"] == 1 else f"{timing['threads']} threads"
     return [
-        f"{timing['epochs']} epochs in {timing['cpu_s_train']:,.0f} CPU-seconds of training on {threads}, "
-        f"{timing['tokens_per_cpu_s']:,} events a CPU-second, {timing['peak_rss_mb']:,} MiB at most."
+        f"{timing['epochs']} epochs took {timing['cpu_s_train']:,.0f} CPU seconds on {threads} "
+        f"({timing['tokens_per_cpu_s']:,} events per CPU second) and at most {timing['peak_rss_mb']:,} MiB of memory."
     ]
 
 

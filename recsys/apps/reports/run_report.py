@@ -48,7 +48,9 @@ def report_run(
     source = Run.open(run)
     path = Path(out) if out else source.folder / "report.html"
     if n_users < 1 or n_examples < 0:
-        raise ConfigError(f"n_users={n_users}, n_examples={n_examples}: give at least 1 user, and 0 examples or more")
+        raise ConfigError(
+            f"n_users={n_users}, n_examples={n_examples} is invalid: expected n_users ≥ 1 and n_examples ≥ 0"
+        )
     report = _compute_run_report(source, title, category, n_users, n_examples, fewest, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_page(lay_out_run_report(report)))
@@ -139,15 +141,16 @@ def _judge_model(targets: dict[str, TargetRanks], k: int) -> str:
     values = {name: compute_user_ndcg(ranks.users, ranks.ranks, k) for name, ranks in targets.items()}
     name, *baselines = values
     if not baselines:
-        return f"{name} has no baseline beside it: train with baselines=default."
+        return f"{name} has no baseline to compare with; train with baselines=default."
     best = baselines[0]
     difference = paired_difference(values[name], values[best])
-    by = f"ndcg@{k} differs by {difference.difference:+.4f} (95% {difference.low:+.4f} to {difference.high:+.4f})"
+    interval = f"95% interval {difference.low:+.4f} to {difference.high:+.4f}"
+    by = f"ndcg@{k} differs by {difference.difference:+.4f} ({interval})"
     if difference.low > 0:
         return f"{name} beats the best baseline, {best}: {by}."
     if difference.high < 0:
-        return f"{name} does not beat the best baseline, {best}: {by}; use {best}."
-    return f"{name} and the best baseline, {best}, cannot be told apart: {by}; prefer the simpler {best}."
+        return f"{name} does NOT beat the best baseline, {best}: {by}; use {best}."
+    return f"{name} does not clearly beat the best baseline, {best}: {by}; prefer the simpler {best}."
 
 
 def _select_published(segments: Json, k: int, min_users: int) -> Json:

@@ -98,10 +98,10 @@ def _looks_categorical(values: pd.Series) -> bool:
 
 def _get_column(table: pd.DataFrame | None, name: str, setting: str) -> pd.Series:
     if table is None:
-        raise ConfigError(f"{setting}={name}: the data have no table of items; name one under data.source.items")
+        raise ConfigError(f"{setting}={name}: the data have no item table; name one under data.source.items")
     if name not in table.columns:
         available = ", ".join(str(column) for column in table.columns if column != "_row")
-        raise ConfigError(f"{setting}={name}: the table of items has no such column; there are: {available}")
+        raise ConfigError(f"{setting}={name}: the item table has no such column; it has: {available}")
     return table[name]
 
 

@@ -29,14 +29,15 @@ class SufficiencyRule:
         return self.value >= self.threshold
 
 
-SHARE_PRECISION = "a share of 10% is then known to ± 2 points"
-REPEATS = "a list of what one has had helps where things come again"
-PAIRS = "what goes together is counted over pairs, and a user with one event has none"
-EVENTS_PER_ITEM = "with fewer events on an item, one customer decides what it goes with"
+SHARE_PRECISION = "a share of 10% can then be estimated to ± 2 percentage points"
+REPEATS = "a list of a user's earlier items helps only where people buy the same items again"
+PAIRS = "items that go together are counted in pairs, and a user with one event has no pair"
+EVENTS_PER_ITEM = "with fewer events per item, single customers decide which items go together"
 LEARNED_MODELS = (
-    "on MovieLens 100K (about 98,000) every learned model loses to counting, on Amazon Beauty (154,000) SASRec wins"
+    "on MovieLens 100K (about 98,000) every learned model loses to counting models; on Amazon Beauty (154,000) SASRec "
+    "wins"
 )
-SEQUENCES = "a sequence teaches what follows what: a user of two events shows that once"
+SEQUENCES = "sequence models learn what follows what, and a user with two events shows that only once"
 
 
 def check_sufficiency(training: Json, test: Json, exclude_seen: bool, has_order: bool) -> list[SufficiencyRule]:
@@ -49,12 +50,15 @@ def check_sufficiency(training: Json, test: Json, exclude_seen: bool, has_order:
     users_of_3 = training["users_of_3"] if has_order else 0
     repeated = test["repeated_targets"]
     return [
-        SufficiencyRule("events to learn from", training["targets"], 1000, SHARE_PRECISION, everything),
-        *(SufficiencyRule("share of repeats in the test", repeated, 0.05, REPEATS, (model,)) for model in personal),
-        SufficiencyRule("users with two events or more", training["users_of_2"], 500, PAIRS, pairs),
-        SufficiencyRule("events an item", training["targets_an_item"], 5, EVENTS_PER_ITEM, pairs),
-        SufficiencyRule("events to learn from", training["targets"], 150_000, LEARNED_MODELS, learned),
-        SufficiencyRule("users with three events or more", users_of_3, 1000, SEQUENCES, ("sasrec",)),
+        SufficiencyRule("training events", training["targets"], 1000, SHARE_PRECISION, everything),
+        *(
+            SufficiencyRule("share of repeats among test targets", repeated, 0.05, REPEATS, (model,))
+            for model in personal
+        ),
+        SufficiencyRule("users with at least two training events", training["users_of_2"], 500, PAIRS, pairs),
+        SufficiencyRule("training events per item", training["targets_an_item"], 5, EVENTS_PER_ITEM, pairs),
+        SufficiencyRule("training events", training["targets"], 150_000, LEARNED_MODELS, learned),
+        SufficiencyRule("users with at least three training events", users_of_3, 1000, SEQUENCES, ("sasrec",)),
     ]
 
 
@@ -78,34 +82,33 @@ def group_models_by_verdict(rules: Sequence[SufficiencyRule]) -> dict[str, list[
 def explain_sufficiency(rules: Sequence[SufficiencyRule], test: Json, ties: Json | None) -> list[str]:
     """The verdict as sentences, with advice; `test` is of `describe_test_targets`, `ties` of `describe_ties`."""
     verdict = "; ".join(
-        f"{word} for {_join_names(models)}" for word, models in group_models_by_verdict(rules).items() if models
+        f"{word} data for {_join_names(models)}" for word, models in group_models_by_verdict(rules).items() if models
     )
     return [f"{verdict.capitalize()}.", _explain_interval(test["users"]), *_advise(test, ties)]
 
 
 def _explain_interval(n_users: int) -> str:
     if not n_users:
-        return "Nothing can be judged: no user has a target in the test part; choose another split."
+        return "Models cannot be compared: no user has a target in the test part; choose another split."
     half_width = compute_half_width(n_users)
-    sentence = f"{n_users:,} test users: the 95% interval of ndcg@10 will be about ± {half_width:.3f}"
+    sentence = f"With {n_users:,} test users, the 95% interval of ndcg@10 will be about ± {half_width:.3f}"
     if half_width <= 0.01:
         return f"{sentence}."
     fine, coarse = count_users_for_half_width(0.01), count_users_for_half_width(0.02)
-    return f"{sentence}; ± .01 takes {fine:,} of them, ± .02 {coarse:,}."
+    return f"{sentence}; ± 0.02 takes {coarse:,} users, ± 0.01 takes {fine:,}."
 
 
 def _advise(test: Json, ties: Json | None) -> list[str]:
     advice = []
     if test["cold_targets"] > 0.1:
         advice.append(
-            f"{test['cold_targets']:.0%} of what is asked in the test was first seen after training, and no model "
-            "that knows items by their id alone can recommend it: train more often, or give it features of items."
+            f"{test['cold_targets']:.0%} of the test targets were first seen after training, and models that know "
+            "items only by their id cannot recommend them: train more often, or add features of items."
         )
     if ties is not None and (ties["outside_baskets"] or 0) > 0.1:
         advice.append(
-            f"{ties['outside_baskets']:.0%} of the events share their moment with another event of their user and no "
-            "basket says that they belong together: their order is that of the rows. Name data.columns.basket, or give "
-            "finer times."
+            f"{ties['outside_baskets']:.0%} of events have the same time as another event of their user, but no common "
+            "order number, so their order is that of the rows: set data.columns.basket, or provide finer times."
         )
     return advice
 

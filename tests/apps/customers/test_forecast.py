@@ -151,7 +151,7 @@ def test_the_command(customers_log, tmp_path, capsys):
 @pytest.mark.slow
 def test_the_list_of_who_is_due_and_what(customers_run, tmp_path, capsys):
     run_recsys("forecast", f"run={customers_run.folder}", "horizon=45d", "due=7", "k=2", f"out={tmp_path}")
-    assert "due soon, probably this: " in capsys.readouterr().out
+    assert "customers due soon, with likely items: " in capsys.readouterr().out
     due = pd.read_parquet(tmp_path / "due.parquet")
     table = pd.read_parquet(tmp_path / "forecast.parquet")
     assert due["user"].tolist() == table["user"].head(7).tolist()

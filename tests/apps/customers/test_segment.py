@@ -147,7 +147,7 @@ def test_favourites_are_lifts_of_what_enough_customers_have():
 
 def test_the_command_keeps_numbers_and_names(customers_log, tmp_path, capsys):
     first = segments_of(customers_log, tmp_path / "a", "k=3")
-    assert "η² of later spend" in capsys.readouterr().out
+    assert "of later spend (η², purchases from " in capsys.readouterr().out
     again = segments_of(customers_log, tmp_path / "a", "k=3", "seed=5")
     pd.testing.assert_frame_equal(first, again)
     events = planted_customers(seed=0)
@@ -168,12 +168,12 @@ def test_small_segments_are_in_the_file_but_not_published(customers_log, tmp_pat
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["k=9"], "k=9 is no number of segments"),
+        (["k=9"], "k=9 is invalid: expected auto, or a whole number from 2 to 8"),
         (["by=age"], "by=age is unknown"),
-        (["by=embedding"], "by=embedding needs a trained model; write run="),
+        (["by=embedding"], "by=embedding needs a trained model; set run="),
         (["holdout=200d"], "holdout=200d needs a log of more than 400 days"),
-        (["holdout=soon"], "holdout=soon is no span of time"),
-        (["data.columns.timestamp=null"], "name the times under data.columns.timestamp"),
+        (["holdout=soon"], "holdout=soon is invalid: expected days or weeks, such as 90d or 13w"),
+        (["data.columns.timestamp=null"], "name its column under data.columns.timestamp"),
     ],
 )
 def test_what_cannot_be_is_named(customers_log, tmp_path, words, complaint):
@@ -184,7 +184,7 @@ def test_what_cannot_be_is_named(customers_log, tmp_path, words, complaint):
 
 def test_spans():
     assert parse_days("13w", "horizon") == 91 and parse_days("90d", "horizon") == 90
-    with pytest.raises(ConfigError, match="horizon=0d is no span"):
+    with pytest.raises(ConfigError, match="horizon=0d is invalid: expected days or weeks"):
         parse_days("0d", "horizon")
 
 
@@ -205,7 +205,7 @@ def test_profiles_are_of_the_columns_that_features_name(tmp_path, capsys):
 def test_a_runs_vectors_are_judged_beside_rfm(customers_run, tmp_path, capsys):
     run_recsys("segment", f"run={customers_run.folder}", "by=embedding", "k=3", f"out={tmp_path}")
     said = capsys.readouterr().out
-    assert "RFM of the same customers, k = 3, judged from" in said and "beat RFM" in said
+    assert "From RFM of the same customers, 3 segments explain" in said and "beat RFM" in said
     found = pd.read_parquet(tmp_path / "segments.parquet")
     assert found["segment"].nunique() == 3 and len(found) == 120
 

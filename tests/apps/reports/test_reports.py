@@ -143,7 +143,7 @@ def test_titles_and_categories_are_found_by_name_or_by_kind():
     assert choose_item_categories(table, None, [], "|").fillna("").tolist() == ["a", "b", ""]
     assert choose_item_categories(table, "code", [], "|").tolist() == ["1", "2", "1"]
     assert choose_item_categories(None, None, [], "|") is None
-    with pytest.raises(ConfigError, match="title=nmae: the table of items has no such column; there are: code, kind"):
+    with pytest.raises(ConfigError, match="title=nmae: the item table has no such column; it has: code, kind"):
         choose_item_titles(table, "nmae", [7, 8, 9])
     with pytest.raises(ConfigError, match=r"category=kind: .* name one under data\.source\.items"):
         choose_item_categories(None, "kind", [], "|")
@@ -269,7 +269,8 @@ def test_context_is_a_table_where_it_was_measured(reported):
     assert "0.4500 (-0.0500)" in text
     assert "0.4000 (-0.1000)" in text
     assert "all of them" in text
-    assert "What context brings" not in reported[0]
+    assert "What context contributes" in text
+    assert "What context contributes" not in reported[0]
 
 
 def test_a_run_of_few_users_shows_no_segment(reported):
@@ -306,8 +307,8 @@ def test_a_run_without_test_users_metrics_or_curves_has_a_page(tmp_path):
     assert said[0] == "Not ranked: no user has a target in the test part."
     text = (tmp_path / "out/page.html").read_text()
     assert "it has no metrics.json" in text
-    assert "of closed form has no vectors" in text
-    with pytest.raises(ConfigError, match="n_users=0, n_examples=3: give at least 1 user"):
+    assert "This model has no item vectors to draw." in text
+    with pytest.raises(ConfigError, match="n_users=0, n_examples=3 is invalid: expected n_users ≥ 1"):
         report_run(str(run.folder), None, None, None, 0, 3, 20, 0)
 
 

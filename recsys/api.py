@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsys.config.settings import check_command_settings, check_required_settings, check_settings, compose_settings
 from recsys.export.export import export as export_job
 from recsys.run import Run
-from recsys.training.train import train as train_job
+from recsys.training.train import train_run as train_job
 
 
 def train(*words: str, folder: str | Path | None = None) -> Run:

@@ -30,6 +30,8 @@ PACKAGES = (
     "narwhals",
 )
 STALE = "stale.json"
+VALIDATED = "validated"
+"""weights of the model that validation chose, where the model was then retrained with validation's events"""
 
 
 class Run:
@@ -48,7 +50,7 @@ class Run:
             raise ConfigError(f"'{folder}' already holds a run; continue it with resume={folder} or choose another")
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder)
-        write_text(folder / "config.yaml", without_passwords(OmegaConf.to_yaml(config, resolve=True)))
+        run.write_config(config)
         run.write_json("environment", environment())
         return run
 
@@ -78,6 +80,10 @@ class Run:
         config = OmegaConf.load(self.folder / "config.yaml")
         assert isinstance(config, DictConfig)
         return config
+
+    def write_config(self, config: DictConfig) -> None:
+        """Write config.yaml, without passwords."""
+        write_text(self.folder / "config.yaml", without_passwords(OmegaConf.to_yaml(config, resolve=True)))
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write `name`.json."""

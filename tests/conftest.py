@@ -21,7 +21,7 @@ from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
 from recsys.export.export import export, exported
 from recsys.run import Run
-from recsys.training.train import train
+from recsys.training.train import train_run
 from tests.composed import composed
 from tests.contracts.test_models import made
 from tests.customers import planted_customers
@@ -72,7 +72,7 @@ def artefact(shop: Dataset, tmp_path_factory: pytest.TempPathFactory, worker_id:
         path = folder / f"{name}_{users}.onnx"
         with FileLock(f"{path}.lock"):
             if not path.exists():
-                proto, _ = exported(made(name, shop), shop, 20, "float16", users, None, about)
+                proto, _ = exported(made(name, shop), shop, "float16", users, None, about)
                 path.write_bytes(proto.SerializeToString())
         return path
 
@@ -97,7 +97,7 @@ def customers_run(customers_log: Path) -> Run:
         "trainer=debug", "trainer.enable_progress_bar=false",
     )  # fmt: skip
     found = Run.create(customers_log.parent / "run", config)
-    train(found)
+    train_run(found)
     export(found, composed(f"run={found.folder}", name="export"))
     return found
 

@@ -14,12 +14,13 @@ from recsys.apps.lifecycle.commands import register
 from recsys.apps.lifecycle.rank_files import ranked
 from recsys.apps.lifecycle.refresh import challenge, refreshed
 from recsys.apps.lifecycle.registry import Registry, trained_until
-from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
+from recsys.data.load import load_dataset
+from recsys.evaluation.evaluate import Ranking, evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches, score_batch
 from recsys.export.export import export
 from recsys.run import Run
-from recsys.training.fit import fit, load_dataset
-from recsys.training.module import score
-from recsys.training.train import train
+from recsys.training.fit import fit_model
+from recsys.training.train import train_run
 from tests.composed import composed
 
 THEN = "1998-03-31T22:11:12Z"
@@ -37,7 +38,7 @@ def champion_of(folder: Path, seed: int, words: list[str]) -> Registry:
             f"seed={seed}", *words,
         )  # fmt: skip
         run = Run.create(folder / f"champion-{seed}", config)
-        train(run)
+        train_run(run)
         export(run, composed(f"run={run.folder}", name="export"))
         list(register(str(run.folder), str(shelf.folder), promote=True))
     return shelf
@@ -60,7 +61,7 @@ def compared(
         model = (
             challenge(run, champion, dataset, since, epochs, ratio, rate)
             if name == "refresh"
-            else fit(config, dataset, run)
+            else fit_model(config, dataset, run)
         )
         found[f"{name} CPU-s"] = time.process_time() - start
         found[name] = on_test(model, dataset).metrics["ndcg@10"]
@@ -69,8 +70,8 @@ def compared(
 
 
 def on_test(model, dataset) -> Ranking:
-    batches = ranking_batches(dataset, "test", 200)
-    return evaluate(lambda batch: score(model, batch), dataset, batches, (10,))
+    batches = make_ranking_batches(dataset, "test", 200)
+    return evaluate_scorer(lambda batch: score_batch(model, batch), dataset, batches, (10,))
 
 
 def main(folder: Path, words: list[str]) -> None:

@@ -22,7 +22,7 @@ NOW = 1_700_000_000
 
 def planted_file(folder, name, data, *words, users=False):
     """The path of the exported file of an untrained model."""
-    proto, _ = exported(made(name, data, *words), data, 20, "float16", users, None, {"model": name})
+    proto, _ = exported(made(name, data, *words), data, "float16", users, None, {"model": name})
     path = folder / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     return path

@@ -11,7 +11,7 @@ from recsys.errors import ConfigError, DataError
 from tests.composed import EXPERIMENTS, MODELS, composed
 
 COMMANDS = [path.stem for path in sorted(config_dir().glob("*.yaml")) if "\n_target_: " in "\n" + path.read_text()]
-INJECTED = {"facts", "dataset", "split", "seed", "share", "params"}
+INJECTED = {"spec", "dataset", "split", "seed", "shard", "params"}
 OWN = [path for path in sorted(config_dir().glob("*/*.yaml")) if "_target_: recsys." in path.read_text()]
 
 
@@ -40,7 +40,7 @@ def test_yaml_lists_every_setting_and_no_other(words, monkeypatch):
     for node in own_nodes(config):
         settings = {key for key in node if not key.startswith("_")} - INJECTED - {"path"}
         expected = set(parameters(node["_target_"])) - INJECTED - {"path"}
-        partial = {"dim", "short"} if node.get("_partial_") else set()
+        partial = {"dim"} if node.get("_partial_") else set()
         assert settings == expected - partial, node["_target_"]
 
 

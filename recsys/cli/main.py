@@ -98,10 +98,10 @@ def _say(text: str) -> None:
 def _train(config: DictConfig) -> None:
     from recsys.errors import DataError
     from recsys.run import Run
-    from recsys.training.distributed import rank
-    from recsys.training.train import train as job
+    from recsys.training.distributed import process_rank
+    from recsys.training.train import train_run as job
 
-    if rank() > 0:
+    if process_rank() > 0:
         _help_training(config)
         return
     run = Run.create(_output_dir(), config) if config.resume is None else Run.open(config.resume)
@@ -119,7 +119,7 @@ def _train(config: DictConfig) -> None:
 def _help_training(config: DictConfig) -> None:
     """Train beside the first process, which alone leaves anything behind."""
     from recsys.run import Run
-    from recsys.training.train import train as job
+    from recsys.training.train import train_run as job
 
     if config.resume is not None:
         job(Run.open(config.resume))
@@ -131,8 +131,8 @@ def _help_training(config: DictConfig) -> None:
 
 
 def _evaluate(config: DictConfig) -> None:
+    from recsys.evaluation.run import evaluate_run as job
     from recsys.run import Run
-    from recsys.training.train import evaluate as job
 
     job(Run.open(config.run), config.segments)
 

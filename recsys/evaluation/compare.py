@@ -7,42 +7,46 @@ from omegaconf import DictConfig
 
 from recsys.data.dataset import Dataset
 from recsys.errors import TooLargeError
-from recsys.evaluation.context_ablation import context_table, context_worth
-from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
-from recsys.evaluation.tables import as_json, segment_tables, table, verdict
-from recsys.models.base import ClosedForm, Model
-from recsys.training.fit import make_model
-from recsys.training.module import scorer
+from recsys.evaluation.context_ablation import format_context, measure_context
+from recsys.evaluation.evaluate import Ranking, evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches, make_scorer
+from recsys.evaluation.tables import compare_to_best, format_rankings, format_segments, ranking_to_json
+from recsys.models.base import Model
+from recsys.models.build import make_model, model_name
 
 log = logging.getLogger(__name__)
 PARTS = ("validation", "test")
-Parts = dict[str, Ranking]
+PartRankings = dict[str, Ranking]
 
 
-def compare(
+def compare_with_baselines(
     model: Model, dataset: Dataset, config: DictConfig, validated: Model | None = None
 ) -> tuple[dict[str, Any], str]:
-    """What metrics.json holds (the model and every baseline on validation and test), and the test figures as
-    text; with what the context is worth to a model that takes any. `validated` is the model before it was trained anew
-    on validation's events.
+    """The content of metrics.json (the model and every baseline on validation and test) and the test figures as text.
+
+    Both include what the context of requests is worth to a model that reads any. `validated` is the model before it
+    was retrained with validation's events (None: the same model).
     """
     name, validated = model_name(config), validated or model
     log.info("ranking %s for every user, on validation and test", name)
-    own = {"validation": rank(validated, dataset, config, "validation"), "test": rank(model, dataset, config, "test")}
-    ran, not_run = _rank_baselines(dataset, config)
-    tests = {other: parts["test"] for other, parts in ran.items()}
-    lines = [_heading(dataset, own["test"]), table({name: own["test"], **tests})]
-    lines += [f"\n{found}" for found in segment_tables(name, own["test"], tests)]
-    lines += not_run.values()
-    if ran:
-        lines.append(verdict(name, own["test"], tests))
-    worth = context_worth(validated, dataset, config)
-    if worth is not None:
-        lines.append(context_table(worth, dataset))
+    rankings = {
+        "validation": rank_part(validated, dataset, config, "validation"),
+        "test": rank_part(model, dataset, config, "test"),
+    }
+    baselines, skipped = _rank_baselines(dataset, config)
+    tests = {baseline: parts["test"] for baseline, parts in baselines.items()}
+    lines = [_heading(dataset, rankings["test"]), format_rankings({name: rankings["test"], **tests})]
+    lines += [f"\n{segment_table}" for segment_table in format_segments(name, rankings["test"], tests)]
+    lines += skipped.values()
+    if tests:
+        lines.append(compare_to_best(name, rankings["test"], tests))
+    context = measure_context(validated, dataset, config)
+    if context is not None:
+        lines.append(format_context(context, dataset))
     metrics = {
-        **{part: as_json(ranking) for part, ranking in own.items()},
-        "baselines": {**{other: _json(parts) for other, parts in ran.items()}, **not_run},
-        **({} if worth is None else {"context": worth}),
+        **_parts_to_json(rankings),
+        "baselines": {**{baseline: _parts_to_json(parts) for baseline, parts in baselines.items()}, **skipped},
+        **({} if context is None else {"context": context}),
         "split_hash": dataset.split_hash,
         "n_users": dataset.n_users,
         "n_items": dataset.n_items,
@@ -50,43 +54,35 @@ def compare(
     return metrics, "\n".join(lines)
 
 
-def model_name(config: DictConfig) -> str:
-    """The name of the model's file, which is that of its config too."""
-    return str(config.model._target_).split(".")[-2]
+def rank_part(model: Model, dataset: Dataset, config: DictConfig, part: str) -> Ranking:
+    """The ranking on one part; a closed form is first fitted to all events before it."""
+    model.fit(dataset, part)
+    batches = make_ranking_batches(dataset, part, model.max_history)
+    return evaluate_scorer(make_scorer(model), dataset, batches, tuple(config.ks))
 
 
-def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, Parts], dict[str, str]]:
-    """The rankings of the baselines that ran, and why the others did not."""
-    ran, not_run = {}, {}
+def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, PartRankings], dict[str, str]]:
+    """The rankings of the baselines that ran, and the reasons why the others did not."""
+    rankings, skipped = {}, {}
     for name, node in config.baselines.items():
         log.info("ranking the baseline %s", name)
         try:
             model = make_model(node, dataset, config.batches.max_history)
-            ran[str(name)] = {part: rank(model, dataset, config, part) for part in PARTS}
+            rankings[str(name)] = {part: rank_part(model, dataset, config, part) for part in PARTS}
         except TooLargeError as reason:
-            not_run[str(name)] = f"{name}: not run: {reason}"
-    return ran, not_run
-
-
-def rank(model: Model, dataset: Dataset, config: DictConfig, part: str) -> Ranking:
-    """The ranking on one part; a closed form is fitted to all that comes before it."""
-    max_history = config.batches.max_history
-    if isinstance(model, ClosedForm):
-        max_history = None
-        model.fit(dataset, part)
-    batches = ranking_batches(dataset, part, max_history)
-    return evaluate(scorer(model), dataset, batches, tuple(config.ks))
+            skipped[str(name)] = f"{name}: not run: {reason}"
+    return rankings, skipped
 
 
 def _heading(dataset: Dataset, test: Ranking) -> str:
     seen = "seen items left out" if dataset.exclude_seen else "repeats ranked"
-    asked = ", each asked in its own moment" if dataset.ask == "event" else ""
+    per_event = ", each asked in its own moment" if dataset.ask == "event" else ""
     return (
         f"\ntest: {dataset.metadata['name']}, {test.n_users:,} users, {test.n_targets:,} targets "
-        f"({test.n_cold_targets:,} cold, counted as misses){asked}, {dataset.n_items:,} items, all ranked, {seen}; "
+        f"({test.n_cold_targets:,} cold, counted as misses){per_event}, {dataset.n_items:,} items, all ranked, {seen}; "
         f"split {dataset.metadata['split']['name']} {dataset.split_hash[:12]}"
     )
 
 
-def _json(parts: Parts) -> dict[str, dict[str, Any]]:
-    return {part: as_json(ranking) for part, ranking in parts.items()}
+def _parts_to_json(parts: PartRankings) -> dict[str, dict[str, Any]]:
+    return {part: ranking_to_json(ranking) for part, ranking in parts.items()}

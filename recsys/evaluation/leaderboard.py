@@ -32,7 +32,7 @@ def leaderboard(runs: str, metric: str, out: str | None) -> list[str]:
         table = pd.DataFrame([_row(run, Path(runs), metric) for run in found])
     except json.JSONDecodeError as error:
         raise ConfigError(f"a metrics.json or timing.json below '{runs}' is no JSON: {error}") from error
-    settings = {name: settings_of(run.config) for name, run in zip(table["run"], found, strict=True)}
+    settings = {name: comparable_settings(run.config) for name, run in zip(table["run"], found, strict=True)}
     parts = [_ranked(part, settings) for _, part in table.groupby("split", sort=False)]
     if out is not None:
         pd.concat(parts).to_csv(out, index=False)
@@ -70,17 +70,17 @@ def _row(run: Run, root: Path, metric: str) -> dict[str, Any]:
     }
 
 
-def settings_of(config: DictConfig) -> dict[str, Any]:
+def comparable_settings(config: DictConfig) -> dict[str, Any]:
     """The settings of a run that tell its metrics, by their dotted names."""
-    every = flat(OmegaConf.to_container(config), "")
+    every = flatten_settings(OmegaConf.to_container(config), "")
     return {name: value for name, value in every.items() if not name.startswith(ASIDE) and "_target_" not in name}
 
 
-def flat(node: Any, path: str) -> dict[str, Any]:
+def flatten_settings(node: Any, path: str) -> dict[str, Any]:
     """Every setting below a node by its dotted name."""
     if not isinstance(node, Mapping):
         return {path: node}
-    inner = [flat(child, f"{path}.{name}".lstrip(".")) for name, child in node.items()]
+    inner = [flatten_settings(child, f"{path}.{name}".lstrip(".")) for name, child in node.items()]
     return {name: value for each in inner for name, value in each.items()}
 
 

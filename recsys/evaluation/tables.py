@@ -12,7 +12,7 @@ COLUMNS = ("ndcg", "hr", "recall", "mrr", "coverage", "diversity", "popularity_l
 SEGMENT_COLUMNS = ("ndcg", "hr")
 
 
-def table(rankings: Mapping[str, Ranking]) -> str:
+def format_rankings(rankings: Mapping[str, Ranking]) -> str:
     """One line a model, the best NDCG first; diversity where items have categories."""
     rows = {}
     for name, ranking in rankings.items():
@@ -25,7 +25,7 @@ def table(rankings: Mapping[str, Ranking]) -> str:
     return frame.sort_values(frame.columns[0], ascending=False, kind="stable").to_string()
 
 
-def verdict(name: str, model: Ranking, baselines: Mapping[str, Ranking]) -> str:
+def compare_to_best(name: str, model: Ranking, baselines: Mapping[str, Ranking]) -> str:
     """A sentence on whether the model beats the best baseline on NDCG, by a paired bootstrap over users."""
     ndcg = f"ndcg@{model.k}"
     best = _best(baselines)
@@ -38,7 +38,7 @@ def verdict(name: str, model: Ranking, baselines: Mapping[str, Ranking]) -> str:
     return f"{name} does not clearly beat the best baseline, {best}: {ndcg} differs {how}; prefer the simpler {best}."
 
 
-def segment_tables(name: str, model: Ranking, baselines: Mapping[str, Ranking]) -> list[str]:
+def format_segments(name: str, model: Ranking, baselines: Mapping[str, Ranking]) -> list[str]:
     """For each segment column the model beside the best baseline over all, one line a value."""
     shown = {name: model}
     if baselines:
@@ -62,7 +62,7 @@ def _best(rankings: Mapping[str, Ranking]) -> str:
     return max(rankings, key=lambda name: rankings[name].metrics[f"ndcg@{rankings[name].k}"])
 
 
-def as_json(ranking: Ranking) -> dict[str, Any]:
+def ranking_to_json(ranking: Ranking) -> dict[str, Any]:
     """All metrics, those on warm targets under `warm/`, the ends of the intervals, and `segments` if there are any."""
     return {
         **ranking.metrics,

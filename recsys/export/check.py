@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from recsys.data.batches.batch import Batch
+from recsys.data.batches.ranking import sample_rows
 from recsys.data.dataset import Dataset
-from recsys.evaluation.evaluate import evaluate, hide_seen, ranking_batches
+from recsys.evaluation.evaluate import evaluate_scorer
+from recsys.evaluation.scoring import hide_seen, make_ranking_batches
 from recsys.export.graph import Words
 from recsys.export.inputs import Column
 from recsys.export.reference import Drawn, Reference, Request
@@ -141,19 +143,17 @@ class FileScorer:
 
 
 def check_ranking(
-    scorer: FileScorer, model: Model, dataset: Dataset, max_history: int | None, precision: str, n_users: int | None
+    scorer: FileScorer, model: Model, dataset: Dataset, precision: str, n_users: int | None
 ) -> dict[str, Any]:
     """What the manifest says of the file beside the unrounded model on test users (None: all): the overlap of their
     ten best items, and the metrics by either; CheckError where they are too far apart.
     """
-    batches = ranking_batches(dataset, "test", max_history)
-    if n_users is not None and n_users < len(batches.users):
-        chosen = np.random.default_rng(0).choice(len(batches.users), n_users, replace=False)
-        batches.users = batches.users[np.sort(chosen)]
+    rows = sample_rows(make_ranking_batches(dataset, "test", model.max_history).rows, n_users)
+    batches = make_ranking_batches(dataset, "test", model.max_history, rows=rows)
     k, shared = min(10, dataset.n_items), [0, 0]
 
     def both(batch: Batch) -> Tensor:
-        own, file = model(batch.user, batch.history, batch.events, batch.request), scorer(batch)
+        own, file = model(batch.inputs), scorer(batch)
         hide_seen(own, batch)
         tenth = own.topk(k, dim=1).values[:, -1:]
         ten = file.topk(k, dim=1)
@@ -163,8 +163,8 @@ def check_ranking(
         shared[1] += int(listed.sum())
         return file
 
-    file = evaluate(both, dataset, batches, (k,))
-    own = evaluate(lambda b: model(b.user, b.history, b.events, b.request), dataset, batches, (k,))
+    file = evaluate_scorer(both, dataset, batches, (k,))
+    own = evaluate_scorer(lambda batch: model(batch.inputs), dataset, batches, (k,))
     overlap = shared[0] / max(shared[1], 1)
     ndcg, wanted = file.metrics[f"ndcg@{k}"], own.metrics[f"ndcg@{k}"]
     if shared[1] - shared[0] > max((1 - OVERLAP[precision]) * shared[1], 2):  # a swap is much among few users

@@ -15,11 +15,11 @@ from omegaconf import DictConfig
 from onnx import ModelProto
 
 from recsys.config.build import build
-from recsys.data.batches.batch import tensors
+from recsys.data.batches.batch import to_tensors
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.data.new_items import Extended, extended
 from recsys.errors import ConfigError
-from recsys.evaluation.compare import model_name
 from recsys.export.check import Asker, CheckError, FileScorer, check_answers, check_ranking
 from recsys.export.graph import Words, compose
 from recsys.export.inputs import Column, columns_of
@@ -28,11 +28,11 @@ from recsys.export.model_card import described, markdown
 from recsys.export.reference import Drawn, Reference
 from recsys.export.tables import as_stored, check_precision, effective, without_users
 from recsys.export.torch_graph import trace
-from recsys.models.base import ClosedForm, Model, Trainable
-from recsys.models.layers.embedding import UserRow
+from recsys.models.base import Model, Trainable
+from recsys.models.build import model_name, restore
+from recsys.models.layers.embedding import UserEmbedding
 from recsys.run import Run, atomic
 from recsys.serving.recommender import Recommender
-from recsys.training.fit import load_dataset, restore
 
 log = logging.getLogger(__name__)
 FILE = "model.onnx"
@@ -46,16 +46,13 @@ def export(run: Run, config: DictConfig) -> None:
     log.info("writing %s, and checking it against the model", run.folder / FILE)
     dataset = load_dataset(run.config)
     model = restore(run.config, dataset, run)
-    if isinstance(model, ClosedForm):
-        model.load_state_dict(run.load_weights())
     if config.get("new_items"):
         dataset = _with_new_items(model, dataset, run, config.new_items)
-    max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
     about = {"model": model_name(run.config), "licence": config.licence, "metrics": _metrics(run), "card": _card(run)}
     settings = config.precision, config.users, config.check_users
     with _tables_beside(run.folder) as beside, atomic(run.folder / FILE) as path:
         try:
-            proto, manifest = exported(model, dataset, max_history, *settings, about, beside)
+            proto, manifest = exported(model, dataset, *settings, about, beside)
         except CheckError as error:
             raise ConfigError(f"'{run.folder}' gives no {FILE}: {error}; try precision=float32") from error
         path.write_bytes(proto.SerializeToString())
@@ -65,7 +62,7 @@ def export(run: Run, config: DictConfig) -> None:
         print(f"its tables are in {run.folder / manifest['beside']}, which has to lie beside it")  # noqa: T201
     said = manifest["precision"]
     ndcg = next(name for name in said["file"] if name.startswith("ndcg"))
-    rows = any(isinstance(child, UserRow) for child in model.children())
+    rows = any(isinstance(child, UserEmbedding) for child in model.children())
     new = f", {len(dataset.new)} new items" if isinstance(dataset, Extended) else ""
     unknown = ", whom it does not know: users=true keeps their ids" if rows and not config.users else ""
     print(  # noqa: T201 - the command's answer
@@ -76,19 +73,17 @@ def export(run: Run, config: DictConfig) -> None:
 
 def _with_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> Extended:
     """The dataset with the items of a table, which the model takes too."""
-    if isinstance(model, ClosedForm):
+    if not isinstance(model, Trainable):
         raise ConfigError(f"{model_name(run.config)} knows items by their events alone and can take no new_items")
     settings = run.config.data
     found = extended(dataset, path, build(settings.columns), build(settings.features))
-    assert isinstance(model, Trainable)
-    model.append(tensors(found.columns))
+    model.append(to_tensors(found.columns))
     return found
 
 
 def exported(
     model: Model,
     dataset: Dataset,
-    max_history: int | None,
     precision: str,
     users: bool,
     check_users: int | None,
@@ -100,7 +95,7 @@ def exported(
 
     Raises CheckError where it does not answer as the model does.
     """
-    own = model.eval() if users else without_users(model)
+    own, max_history = model.eval() if users else without_users(model), model.max_history
     tables = effective(own, precision)
     stored = as_stored(own, dataset.n_items, tables)
     every = columns_of(dataset)
@@ -115,7 +110,7 @@ def exported(
         asker, Reference(stored, dataset, words, max_history), Drawn(dataset, words, max_history), tables != "int8"
     )
     scorer = FileScorer(asker, dataset, used, words, k=min(11, dataset.n_items))
-    ranked = check_ranking(scorer, own, dataset, max_history, tables, check_users)
+    ranked = check_ranking(scorer, own, dataset, tables, check_users)
     manifest["precision"] = {"asked": precision, "tables": tables, "requests_checked": n, **ranked}
     manifest["golden"] = _golden(asker.recommender, dataset, used, words)
     return written(proto, manifest), manifest

@@ -19,7 +19,7 @@ from recsys.export.nodes import MICROSOFT, ML, ML_OPSET, OPSET, Nodes
 from recsys.export.scoring import CHUNK, Asked, Network, Product, rank, rank_scores, sum_of_rows, typed
 from recsys.export.tables import is_table
 from recsys.export.torch_graph import Traced, trace_pairs
-from recsys.models.base import ClosedForm, Model, Trainable
+from recsys.models.base import Model, Trainable
 
 IR = 10
 SMALLER: dict[np.dtype, type] = {np.dtype(np.float32): np.float16, np.dtype(np.int64): np.int32}
@@ -56,25 +56,25 @@ def compose(
     k = g.op("Max", "k", g.ints(0))
     extra = answer[1] if len(answer) > 1 else None
     asked = Asked(n, k, _hide(g, history, deny, words), allow, cut.items, extra)
+    outputs = output_values()
     if isinstance(model, Trainable):
         table = model.item_vectors().detach().numpy()
         scores, items = rank(g, _way(g, model, table), answer[0], asked, table if int8 else None)
+        if model.dot_product:
+            g.named("user_vector", "Identity", answer[0])
+            outputs.append(typed("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
     else:
         scores, items = rank_scores(g, answer[0], asked)
     _name_results(g, scores, items, k, words.items)
     g.named("recognised", "Greater", history, g.ints(0))
     g.named("known", "Squeeze", cut.known, g.ints(1))
-    outputs = output_values()
-    if isinstance(model, Trainable) and model.dot_product:
-        g.named("user_vector", "Identity", answer[0])
-        outputs.append(typed("user_vector", TensorProto.FLOAT, ["batch", table.shape[1]]))
     _store_tables(g, n)
     return _model(g, list(traced.columns.values()), outputs, beside)
 
 
 def _answer(g: Nodes, model: Model, traced: Traced, cut: Cut, words: Words) -> list[str]:
     """What the traced graph answers, or the sums of rows: query vectors and what repeats add, or scores."""
-    rows = model.rows() if isinstance(model, ClosedForm) else None
+    rows = model.rows()
     if rows is not None:
         return [sum_of_rows(g, g.constant(rows.numpy(), "items.rows"), cut.items)]
     inputs = {"history": cut.items}

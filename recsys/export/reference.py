@@ -12,7 +12,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED, derive
 from recsys.export.graph import Words
 from recsys.export.inputs import Column, columns_of
-from recsys.models.base import Model
+from recsys.models.base import Model, ModelInputs
 
 SEPARATOR = "\x1f"
 """between the values of a cell, here only"""
@@ -51,7 +51,8 @@ class Reference:
         parts: dict[str, dict[str, Tensor]] = {"user": {}, "events": {}, "request": {}}
         for column in self.columns:
             parts[column.part] |= self._values(column, request.columns, kept)
-        found = self.model(parts["user"], history, parts["events"], parts["request"])[0].numpy().copy()
+        inputs = ModelInputs(parts["user"], history, parts["events"], parts["request"])
+        found = self.model(inputs)[0].numpy().copy()
         hidden = [0, *(self.number.get(raw, 0) for raw in request.deny)]
         if request.exclude_seen:
             types = request.columns.get("history_event", [None] * len(numbers))

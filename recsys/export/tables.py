@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recsys.errors import ConfigError
 from recsys.models.base import Model, Trainable
-from recsys.models.layers.embedding import UserRow
+from recsys.models.layers.embedding import UserEmbedding
 
 PRECISIONS = ("float16", "float32", "int8")
 LOUD = 3.0
@@ -31,18 +31,18 @@ def check_precision(precision: str) -> None:
 
 def effective(model: Model, precision: str) -> str:
     """What a precision comes to: 8 bits pay only where scores are one matrix product."""
-    if precision == "int8" and not (isinstance(model, Trainable) and model.dot_product):
+    if precision == "int8" and not model.dot_product:
         return "float16"
     return precision
 
 
 def without_users(model: Model) -> Model:
     """A model that takes everybody for unknown and holds nothing of any one user: a copy, if it held something."""
-    if not any(isinstance(child, UserRow) for child in model.children()):
+    if not any(isinstance(child, UserEmbedding) for child in model.children()):
         return model.eval()
     found = copy.deepcopy(model).eval()
     for name, child in list(found.named_children()):
-        if isinstance(child, UserRow):
+        if isinstance(child, UserEmbedding):
             setattr(found, name, child.unknown())
     return found
 

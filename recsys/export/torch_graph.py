@@ -18,7 +18,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.features import DERIVED
 from recsys.export.inputs import EVENT, Clock, Column, Standardise
 from recsys.export.nodes import OPSET
-from recsys.models.base import ClosedForm, Model, Trainable
+from recsys.models.base import Model, ModelInputs, Trainable
 
 BULKY = 2**20
 """bytes of a constant that protobuf is spared"""
@@ -52,15 +52,15 @@ class Question(nn.Module):
 
     def forward(self, history: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
         """The answer."""
-        user, events, request = self._parts(values)
+        inputs = self._read_inputs(history, values)
         if not isinstance(self.model, Trainable):
-            return (self.model(user, history, events, request),)
-        ask = (history > 0).sum(dim=1, keepdim=True)
-        query = self.model.encode(user, history, events, request, ask)
-        extra = self.model.slot_scores(query, history, events, request, ask)
-        return (query[:, 0],) if extra is None else (query[:, 0], extra[:, 0])
+            return (self.model(inputs),)
+        inputs = inputs.at_end()
+        query = self.model.encode(inputs)
+        bonus = self.model.slot_scores(query, inputs)
+        return (query[:, 0],) if bonus is None else (query[:, 0], bonus[:, 0])
 
-    def _parts(self, values: tuple[Tensor, ...]) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    def _read_inputs(self, history: Tensor, values: tuple[Tensor, ...]) -> ModelInputs:
         user: dict[str, Tensor] = {}
         events: dict[str, Tensor] = {}
         request: dict[str, Tensor] = {}
@@ -75,7 +75,7 @@ class Question(nn.Module):
                 self.clock(name, events["timestamp"]),
                 self.clock(name, request["timestamp"]),
             )
-        return user, events, request
+        return ModelInputs(user, history, events, request)
 
 
 class Pairs(nn.Module):
@@ -94,7 +94,7 @@ def trace(model: Model, columns: list[Column], dataset: Dataset) -> Traced:
     """The graph of a model for histories of any length from 1, in batches of any size; an empty one where scores
     are sums of rows.
     """
-    if isinstance(model, ClosedForm) and model.rows() is not None:
+    if model.rows() is not None:
         return Traced(GraphProto(), {column.input: column for column in columns if column.input == EVENT}, {})
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
     events = {0: batch, 1: length}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys.data.batches.batch import Reader
+from recsys.data.batches.batch import ColumnReader
 from recsys.data.dataset import Dataset
 from recsys.export.inputs import columns_of
 
@@ -14,7 +14,7 @@ class Past:
     """Questions of users of a dataset, for a file with these inputs."""
 
     def __init__(self, dataset: Dataset, inputs: Collection[str]) -> None:
-        self.dataset, self.reader = dataset, Reader(dataset)
+        self.dataset, self.reader = dataset, ColumnReader(dataset)
         known = [column for column in columns_of(dataset) if column.part != "request"]
         self.columns = [column for column in known if column.input in inputs]
         self.raw_items = np.array(["", *map(str, dataset.raw_items().to_pylist())], object)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @runtime_checkable
-class Scorer(Protocol):
+class ItemScorer(Protocol):
     """The part of a trainable model that losses call."""
 
     dot_product: ClassVar[bool]
@@ -29,42 +29,42 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Question:
-    """`target_query` says which query a target answers; `slots` are items of each query's history and what is
-    added to their scores.
-    """
+class LossInputs:
+    """The queries of a batch, their targets, and the model that scores items for them."""
 
-    scorer: Scorer
+    scorer: ItemScorer
     queries: Float[Tensor, "M D"]
-    target: Int[Tensor, " T"]
+    targets: Int[Tensor, " T"]
     target_query: Int[Tensor, " T"]
+    """the query of each target, in ascending order"""
     item_counts: Int[Tensor, " I"]
     """training events of each item, 0 for padding"""
-    weight: Float[Tensor, " T"] | None = None
+    weights: Float[Tensor, " T"] | None = None
+    """the weight of each target; None: 1"""
     slots: tuple[Int[Tensor, "M L"], Float[Tensor, "M L"]] | None = None
-    starts: np.ndarray | None = None
-    """(M+1,) where the targets of each query start and end, if the batch says it"""
+    """the items of each query's history and what is added to their scores"""
+    target_starts: np.ndarray | None = None
+    """(M+1,) where the targets of each query start and end, if the batch knows it"""
 
-    def edges(self, chunk: int) -> list[int]:
+    def chunk_edges(self, chunk: int) -> list[int]:
         """Where the targets of every `chunk` queries start, and where the last end."""
         n = len(self.queries)
         at = [*range(0, n, chunk), n]
-        if self.starts is not None:
-            return [int(start) for start in self.starts[at]]
-        return torch.searchsorted(self.target_query, torch.tensor(at, device=self.target.device)).tolist()
+        if self.target_starts is not None:
+            return [int(start) for start in self.target_starts[at]]
+        return torch.searchsorted(self.target_query, torch.tensor(at, device=self.targets.device)).tolist()
 
-    @property
-    def weights(self) -> Float[Tensor, " T"]:
+    def target_weights(self) -> Float[Tensor, " T"]:
         """The weight of each target, 1 by default."""
-        return torch.ones_like(self.target, dtype=self.queries.dtype) if self.weight is None else self.weight
+        return torch.ones_like(self.targets, dtype=self.queries.dtype) if self.weights is None else self.weights
 
     def target_scores(self) -> Float[Tensor, " T"]:
         """The score of each target for its query."""
-        queries, vectors = self.queries[self.target_query], self.scorer.item_vectors(self.target)
+        queries, vectors = self.queries[self.target_query], self.scorer.item_vectors(self.targets)
         scores = self.scorer.score(queries[:, None], vectors[:, None])[:, 0, 0]
         if self.slots is None:
             return scores
-        same = self.slots[0][self.target_query] == self.target[:, None]
+        same = self.slots[0][self.target_query] == self.targets[:, None]
         return scores + (self.slots[1][self.target_query] * same).sum(dim=1)
 
     def candidate_scores(self, items: Int[Tensor, " C"]) -> Float[Tensor, "M C"]:
@@ -72,5 +72,5 @@ class Question:
         scores = self.scorer.score(self.queries, self.scorer.item_vectors(items))
         if self.slots is None:
             return scores
-        place = torch.searchsorted(items, self.slots[0]).clamp(max=len(items) - 1)
-        return scores.scatter_add(1, place, (self.slots[1] * (items[place] == self.slots[0])).to(scores.dtype))
+        column = torch.searchsorted(items, self.slots[0]).clamp(max=len(items) - 1)
+        return scores.scatter_add(1, column, (self.slots[1] * (items[column] == self.slots[0])).to(scores.dtype))

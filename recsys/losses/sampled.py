@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys.config.types import Positive
-from recsys.losses.inputs import Question
+from recsys.losses.inputs import LossInputs
 
 
 class Negatives(NamedTuple):
@@ -25,26 +25,26 @@ class Negatives(NamedTuple):
     log_weight: Float[Tensor, " C"]
 
 
-class Sampled(nn.Module, ABC):
+class SampledLoss(nn.Module, ABC):
     """The sum over targets of weight × `compare`; targets of a query are never its negatives."""
 
     def __init__(self, n_negatives: Positive) -> None:
         super().__init__()
         self.n_negatives = n_negatives
 
-    def forward(self, question: Question) -> Float[Tensor, ""]:
+    def forward(self, inputs: LossInputs) -> Float[Tensor, ""]:
         """The loss, a sum."""
-        negatives = self.draw(question)
-        scores = question.candidate_scores(negatives.items).float()
-        log_weight = torch.where(answered(question, negatives.items), -torch.inf, negatives.log_weight)
-        rows, n_items = question.target_query, len(question.item_counts) - 1
-        losses = self.compare(question.target_scores().float(), scores[rows], log_weight[rows], n_items)
-        return (question.weights * losses).sum()
+        negatives = self.draw(inputs)
+        scores = inputs.candidate_scores(negatives.items).float()
+        log_weight = torch.where(mask_targets(inputs, negatives.items), -torch.inf, negatives.log_weight)
+        rows, n_items = inputs.target_query, len(inputs.item_counts) - 1
+        losses = self.compare(inputs.target_scores().float(), scores[rows], log_weight[rows], n_items)
+        return (inputs.target_weights() * losses).sum()
 
-    def draw(self, question: Question) -> Negatives:
+    def draw(self, inputs: LossInputs) -> Negatives:
         """Items drawn evenly from the catalogue; each stands for itself."""
-        items = uniform(question, self.n_negatives)
-        return Negatives(items, multiplicity(items).log())
+        items = draw_uniform(inputs, self.n_negatives)
+        return Negatives(items, count_draws(items).log())
 
     @abstractmethod
     def compare(
@@ -57,7 +57,7 @@ class Sampled(nn.Module, ABC):
         """The loss of each target."""
 
 
-class SampledSoftmax(Sampled):
+class SampledSoftmax(SampledLoss):
     """Cross-entropy over the target and the negatives; with `log_q` each negative counts for as many items as it
     stands for, so that the sum estimates the full softmax's. A share `in_batch` of the negatives are targets of the
     batch, hence drawn by popularity, the rest drawn evenly. Yi et al. (2019).
@@ -65,16 +65,16 @@ class SampledSoftmax(Sampled):
 
     def __init__(self, n_negatives: Positive = 512, in_batch: float = 0.0, log_q: bool = True) -> None:
         super().__init__(n_negatives)
-        self.in_batch, self.log_q = checked_share("in_batch", in_batch), log_q
+        self.in_batch, self.log_q = check_fraction("in_batch", in_batch), log_q
 
-    def draw(self, question: Question) -> Negatives:
+    def draw(self, inputs: LossInputs) -> Negatives:
         """Items drawn from the mixture, with their weights."""
-        n_popular = round(self.n_negatives * self.in_batch) if len(question.target) else 0
-        popular = question.target[_integers(question.target, 0, len(question.target), n_popular)]
-        items = torch.cat([uniform(question, self.n_negatives - n_popular), popular]).sort().values
-        weight = multiplicity(items)
+        n_popular = round(self.n_negatives * self.in_batch) if len(inputs.targets) else 0
+        popular = inputs.targets[_integers(inputs.targets, 0, len(inputs.targets), n_popular)]
+        items = torch.cat([draw_uniform(inputs, self.n_negatives - n_popular), popular]).sort().values
+        weight = count_draws(items)
         if self.log_q:
-            counts = question.item_counts
+            counts = inputs.item_counts
             share = n_popular / self.n_negatives
             q = (1 - share) / (len(counts) - 1) + share * counts[items] / counts.sum()
             weight = weight / (self.n_negatives * q)
@@ -91,7 +91,7 @@ class SampledSoftmax(Sampled):
         return torch.cat([positive[:, None], negative + log_weight], dim=1).logsumexp(dim=1) - positive
 
 
-class BCE(Sampled):
+class BCE(SampledLoss):
     """Binary cross-entropy: targets are to score high, negatives low. Kang & McAuley (2018) with one negative.
 
     The score adds to the log odds that an item has when nothing is known: otherwise all vectors would have to learn
@@ -126,7 +126,7 @@ class GBCE(BCE):
 
     def __init__(self, n_negatives: Positive = 256, calibration: float = 0.75) -> None:
         super().__init__(n_negatives)
-        self.calibration = checked_share("calibration", calibration)
+        self.calibration = check_fraction("calibration", calibration)
 
     def power(self, n_items: int) -> float:
         """The exponent β of the target's probability."""
@@ -134,7 +134,7 @@ class GBCE(BCE):
         return share * (self.calibration * (1 - 1 / share) + 1 / share)
 
 
-class BPR(Sampled):
+class BPR(SampledLoss):
     """Bayesian personalised ranking: targets are to score above negatives. Rendle et al. (2009)."""
 
     def __init__(self, n_negatives: Positive = 256) -> None:
@@ -151,31 +151,31 @@ class BPR(Sampled):
         return (F.softplus(negative - positive[:, None]) * log_weight.exp()).sum(dim=1) / self.n_negatives
 
 
-def checked_share(name: str, value: float) -> float:
+def check_fraction(name: str, value: float) -> float:
     """The value of a setting that is a share; raises ValueError for what is none."""
     if not 0 <= value <= 1:
         raise ValueError(f"loss.{name}={value} is a share; give a number from 0 to 1")
     return value
 
 
-def uniform(question: Question, n: int) -> Int[Tensor, " C"]:
+def draw_uniform(inputs: LossInputs, n: int) -> Int[Tensor, " C"]:
     """Items drawn evenly with repetition, sorted."""
-    return _integers(question.target, 1, len(question.item_counts), n).sort().values
+    return _integers(inputs.targets, 1, len(inputs.item_counts), n).sort().values
 
 
-def multiplicity(items: Int[Tensor, " C"]) -> Float[Tensor, " C"]:
+def count_draws(items: Int[Tensor, " C"]) -> Float[Tensor, " C"]:
     """How often each sorted item comes, said at its first place; 0 at the others."""
     first = torch.searchsorted(items, items)
     counts = torch.searchsorted(items, items, right=True) - first
     return torch.where(first == torch.arange(len(items), device=items.device), counts, 0).float()
 
 
-def answered(question: Question, items: Int[Tensor, " C"]) -> Bool[Tensor, "M C"]:
+def mask_targets(inputs: LossInputs, items: Int[Tensor, " C"]) -> Bool[Tensor, "M C"]:
     """Which candidates, sorted by item, are targets of the query."""
-    place = torch.searchsorted(items, question.target).clamp(max=len(items) - 1)
-    hit = (items[place] == question.target).float()
-    found = hit.new_zeros(len(question.queries), len(items))
-    return found.index_put_((question.target_query, place), hit, accumulate=True) > 0
+    place = torch.searchsorted(items, inputs.targets).clamp(max=len(items) - 1)
+    hit = (items[place] == inputs.targets).float()
+    found = hit.new_zeros(len(inputs.queries), len(items))
+    return found.index_put_((inputs.target_query, place), hit, accumulate=True) > 0
 
 
 def _integers(like: Tensor, low: int, high: int, n: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys.config.types import Positive
-from recsys.losses.inputs import Question
+from recsys.losses.inputs import LossInputs
 
 ROWS = 32
 """Queries are filled up to a multiple of it: oneDNN keeps code of its own for every size that it has met."""
@@ -27,22 +27,22 @@ class Softmax(nn.Module):
         self.chunk = chunk
         self.products_in_bfloat16 = bfloat16
 
-    def forward(self, question: Question) -> Float[Tensor, ""]:
+    def forward(self, inputs: LossInputs) -> Float[Tensor, ""]:
         """The sum over targets of weight × −log softmax, padding left out."""
-        if not question.scorer.dot_product:
-            return self._plain(question)
-        slot_items, slot_scores = question.slots or (None, None)
+        if not inputs.scorer.dot_product:
+            return self._plain(inputs)
+        slot_items, slot_scores = inputs.slots or (None, None)
         return _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call]
-            question.queries,
-            question.scorer.item_vectors(),
+            inputs.queries,
+            inputs.scorer.item_vectors(),
             slot_scores,
             slot_items,
-            question.target,
-            question.target_query,
-            question.weights,
+            inputs.targets,
+            inputs.target_query,
+            inputs.target_weights(),
             self.chunk,
-            question.edges(self.chunk),
-            self._kind(question.queries),
+            inputs.chunk_edges(self.chunk),
+            self._kind(inputs.queries),
         )
 
     def _kind(self, queries: Tensor) -> torch.dtype:
@@ -52,15 +52,15 @@ class Softmax(nn.Module):
             return torch.get_autocast_dtype(device)
         rounded = self.products_in_bfloat16
         if rounded is None:
-            rounded = device == "cpu" and queries.dtype == torch.float32 and multiplies_bfloat16()
+            rounded = device == "cpu" and queries.dtype == torch.float32 and has_bfloat16_products()
         return torch.bfloat16 if rounded else queries.dtype
 
     @staticmethod
-    def _plain(question: Question) -> Float[Tensor, ""]:
+    def _plain(inputs: LossInputs) -> Float[Tensor, ""]:
         """The same for any scorer, all logits at once."""
-        items = torch.arange(1, len(question.item_counts), device=question.target.device)
-        log_p = question.candidate_scores(items).float().log_softmax(dim=1)
-        return -(question.weights * log_p[question.target_query, question.target - 1]).sum()
+        items = torch.arange(1, len(inputs.item_counts), device=inputs.targets.device)
+        log_p = inputs.candidate_scores(items).float().log_softmax(dim=1)
+        return -(inputs.target_weights() * log_p[inputs.target_query, inputs.targets - 1]).sum()
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
@@ -125,6 +125,6 @@ def _filled(queries: Tensor) -> Tensor:
     return F.pad(queries, (0, 0, 0, -len(queries) % ROWS))
 
 
-def multiplies_bfloat16() -> bool:
+def has_bfloat16_products() -> bool:
     """Whether this processor has instructions for products of bfloat16, which then take less than half the time."""
     return bool(torch.cpu._is_avx512_bf16_supported())

@@ -15,11 +15,11 @@ from torch.utils.checkpoint import checkpoint
 
 from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
-from recsys.models.base import Columns, Facts, Trainable
+from recsys.models.base import DataSpec, ModelInputs, Trainable
 from recsys.models.layers.dropout import Dropout
-from recsys.models.layers.embedding import Rows, UserRow, initialised, log_popularity, vectors
+from recsys.models.layers.embedding import MatrixRows, UserEmbedding, log_popularity, make_embedding, read_vectors
 from recsys.models.layers.pooling import make_pooling
-from recsys.models.repeat import Repeat
+from recsys.models.repeat import RepeatBonus
 
 BUDGET = 2**20
 """hidden units of a chunk of pairs in training: 4 MiB stay in the cache"""
@@ -38,7 +38,7 @@ class NCF(Trainable):
 
     def __init__(
         self,
-        facts: Facts,
+        spec: DataSpec,
         dim: Positive = 64,
         hidden: Sequence[int] = (64, 32),
         dropout: float = 0.3,
@@ -55,19 +55,19 @@ class NCF(Trainable):
         if not (user_id or history):
             raise ValueError("model.user_id and model.history are both false: nothing tells users apart; set one true")
         self.dim = dim
-        self.folded: Rows | None = None
-        self.item = initialised(facts.n_items + 1, 2 * dim, std=0.1, sparse=sparse)
-        self.popularity = initialised(facts.n_items + 1, 1, sparse=sparse)
-        self.user = UserRow(facts.n_users, 2 * dim, id_dropout, sparse) if user_id else None
-        self.pooling = make_pooling(facts, 2 * dim, False, recency, time_bias) if history else None
+        self.folded: MatrixRows | None = None
+        self.item = make_embedding(spec.n_items + 1, 2 * dim, std=0.1, sparse=sparse)
+        self.popularity = make_embedding(spec.n_items + 1, 1, sparse=sparse)
+        self.user = UserEmbedding(spec.n_users, 2 * dim, id_dropout, sparse) if user_id else None
+        self.pooling = make_pooling(spec, 2 * dim, False, recency, time_bias) if history else None
         self.product = nn.Parameter(torch.ones(dim))
         self.user_side = nn.Linear(dim, hidden[0])
         self.item_side = nn.Linear(dim, hidden[0], bias=False)
         self.dropout = Dropout(dropout)  # of users: for each pair it would cost five times the rest
         deeper = [layer for i, o in itertools.pairwise(hidden) for layer in (nn.Linear(i, o), nn.ReLU(inplace=True))]
         self.network = nn.Sequential(nn.ReLU(inplace=True), *deeper, nn.Linear(hidden[-1], 1, bias=False))
-        repeats = facts.repeats if repeat is None else repeat
-        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, facts.n_types, sparse) if repeats else None
+        repeats = spec.repeats if repeat is None else repeat
+        self.repeat = RepeatBonus(spec.n_items, half_lives, spec.has_time, spec.n_types, sparse) if repeats else None
         self.width = sum(hidden)
 
     def prepare(self, dataset: Dataset) -> None:
@@ -78,59 +78,61 @@ class NCF(Trainable):
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... E"]:
         """Popularity and the vector of the product, then the item's part of the first layer."""
         if self.folded is not None:
-            return vectors(self.folded, items)
-        product, network = vectors(self.item, items).chunk(2, dim=-1)
-        return torch.cat([vectors(self.popularity, items), product, self.item_side(network)], dim=-1)
+            return read_vectors(self.folded, items)
+        product, network = read_vectors(self.item, items).chunk(2, dim=-1)
+        return torch.cat([read_vectors(self.popularity, items), product, self.item_side(network)], dim=-1)
 
     def fold(self, matrix: Float[Tensor, "I E"]) -> None:
         """Read item vectors from `matrix` alone; a history is read from the table still."""
-        self.folded = Rows(matrix)
+        self.folded = MatrixRows(matrix)
 
-    def encode(
-        self,
-        user: Columns,
-        history: Int[Tensor, "B L"],
-        events: Columns,
-        request: Columns,
-        ask: Int[Tensor, "B Q"],
-    ) -> Float[Tensor, "B Q E"]:
+    def encode(self, inputs: ModelInputs) -> Float[Tensor, "B Q E"]:
         """1 and the weighted vector of the product, then the user's part of the first layer."""
-        person = torch.zeros(*ask.shape, 2 * self.dim, device=ask.device)
+        # (B Q 2D) the user's vector: a learned row, the pooled history, or both
+        positions = inputs.query_positions
+        user = torch.zeros(*positions.shape, 2 * self.dim, device=positions.device)
         if self.user is not None:
-            person = person + self.user(user["id"])[:, None]
+            user = user + self.user(inputs.user["id"])[:, None]
         if self.pooling is not None:
-            person = person + self.pooling(self.item(history), events, request, ask)
-        product, network = self.dropout(person).chunk(2, dim=-1)
-        return torch.cat([torch.ones_like(person[..., :1]), product * self.product, self.user_side(network)], dim=-1)
+            user = user + self.pooling(self.item(inputs.history), inputs)
+        # (B Q D) for the product, (B Q D) for the network, whose first layer's user part (B Q H) is computed here
+        product, network = self.dropout(user).chunk(2, dim=-1)
+        return torch.cat([torch.ones_like(user[..., :1]), product * self.product, self.user_side(network)], dim=-1)
 
     def score(self, queries: Float[Tensor, "*N Q E"], items: Float[Tensor, "*N C E"]) -> Float[Tensor, "*N Q C"]:
         """Scores of all pairs, some at a time; for the gradient what is between is computed again."""
-        known = 1 + self.dim
-        scores = queries[..., :known] @ items[..., :known].transpose(-1, -2)
-        people, things = queries[..., known:], items[..., known:]
+        # the popularity and the product: (… Q 1+D) @ (… 1+D C) -> (… Q C)
+        width = 1 + self.dim
+        scores = queries[..., :width] @ items[..., :width].transpose(-1, -2)
+        # the two parts of the network's first layer: (… Q H) of the users, (… C H) of the items
+        user_side, item_side = queries[..., width:], items[..., width:]
         if torch.compiler.is_exporting():  # the exported graph cuts the items instead
-            return scores + self._pairs(people, things)
+            return scores + self._score_pairs(user_side, item_side)
         if not torch.is_grad_enabled():
-            return self._add_tiles(scores, people, things)
-        a_query = math.prod(things.shape[:-1]) * self.width
-        parts = torch.split(people, max(BUDGET // max(a_query, 1), 1), -2)
-        return scores + torch.cat([self._chunk(part, things) for part in parts], dim=-2)
+            return self._add_tiles(scores, user_side, item_side)
+        # the network on all pairs, as many queries at a time as fit the budget
+        per_query = math.prod(item_side.shape[:-1]) * self.width
+        chunks = torch.split(user_side, max(BUDGET // max(per_query, 1), 1), -2)
+        return scores + torch.cat([self._score_chunk(chunk, item_side) for chunk in chunks], dim=-2)
 
     def _add_tiles(
-        self, scores: Float[Tensor, "*N Q C"], people: Float[Tensor, "*N Q H"], things: Float[Tensor, "*N C H"]
+        self, scores: Float[Tensor, "*N Q C"], user_side: Float[Tensor, "*N Q H"], item_side: Float[Tensor, "*N C H"]
     ) -> Float[Tensor, "*N Q C"]:
         """The scores, with those of the network added in place: memory is what one tile takes."""
-        a_query = math.prod(things.shape[:-2]) * min(TILE, things.shape[-2]) * self.width
-        step = max(BUDGET // 4 // max(a_query, 1), 1)
-        for query, item in itertools.product(range(0, people.shape[-2], step), range(0, things.shape[-2], TILE)):
-            tile = ..., slice(query, query + step), slice(item, item + TILE)
-            scores[tile] += self._pairs(people[..., tile[1], :], things[..., tile[2], :])
+        per_query = math.prod(item_side.shape[:-2]) * min(TILE, item_side.shape[-2]) * self.width
+        step = max(BUDGET // 4 // max(per_query, 1), 1)
+        for query, item in itertools.product(range(0, user_side.shape[-2], step), range(0, item_side.shape[-2], TILE)):
+            queries, items = slice(query, query + step), slice(item, item + TILE)
+            scores[..., queries, items] += self._score_pairs(user_side[..., queries, :], item_side[..., items, :])
         return scores
 
-    def _chunk(self, people: Tensor, things: Tensor) -> Tensor:
-        scores: Tensor = checkpoint(self._pairs, people, things, use_reentrant=False)
+    def _score_chunk(self, user_side: Tensor, item_side: Tensor) -> Tensor:
+        scores: Tensor = checkpoint(self._score_pairs, user_side, item_side, use_reentrant=False)
         return scores
 
-    def _pairs(self, people: Float[Tensor, "*N Q H"], things: Float[Tensor, "*N C H"]) -> Float[Tensor, "*N Q C"]:
-        scores: Tensor = self.network(people[..., :, None, :] + things[..., None, :, :])
+    def _score_pairs(
+        self, user_side: Float[Tensor, "*N Q H"], item_side: Float[Tensor, "*N C H"]
+    ) -> Float[Tensor, "*N Q C"]:
+        """The network's score of every pair: (… Q 1 H) + (… 1 C H) -> (… Q C H) -> (… Q C 1)."""
+        scores: Tensor = self.network(user_side[..., :, None, :] + item_side[..., None, :, :])
         return scores[..., 0]

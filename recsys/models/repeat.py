@@ -6,14 +6,16 @@ B users, L history slots, Q queries a user, H half-lives.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from recsys.data.batches.batch import ModelInputs
 
 DAY = 86_400.0
 
 
-class Repeat(nn.Module):
+class RepeatBonus(nn.Module):
     """A mixture of the model and the user's own past: P(i) ∝ exp(s_i) + ρ_i · (Σ_h β_h c_ih)^γ.
 
     s is the model's score; c_ih counts the item's events in the history, each halved in weight every
@@ -35,26 +37,25 @@ class Repeat(nn.Module):
         nn.init.zeros_(self.propensity.weight)
         self.type_weight = nn.Parameter(torch.zeros(n_types)) if n_types else None
 
-    def forward(
-        self,
-        scores: Float[Tensor, "B Q L"],
-        history: Int[Tensor, "B L"],
-        events: dict[str, Tensor],
-        request: dict[str, Tensor],
-        ask: Int[Tensor, "B Q"],
-    ) -> Float[Tensor, "B Q L"]:
+    def forward(self, scores: Float[Tensor, "B Q L"], inputs: ModelInputs) -> Float[Tensor, "B Q L"]:
         """What is added at the first slot of each item that the query sees; 0 at all other slots."""
-        place = torch.arange(history.shape[1], device=history.device)
-        visible = (place < ask[:, :, None]) & (history > 0)[:, None]
+        history, positions = inputs.history, inputs.query_positions
+        slot = torch.arange(history.shape[1], device=history.device)
+        # (B Q L) which slots each query sees
+        visible = (slot < positions[:, :, None]) & (history > 0)[:, None]
+        # (B Q L) how old each event is for each query, in days or events
         if self.has_time:
-            age = (request["timestamp"][:, :, None] - events["timestamp"][:, None]).clamp(min=0) / DAY
+            age = (inputs.request["timestamp"][:, :, None] - inputs.events["timestamp"][:, None]).clamp(min=0) / DAY
         else:
-            age = (ask[:, :, None] - 1 - place).clamp(min=0).float()
+            age = (positions[:, :, None] - 1 - slot).clamp(min=0).float()
+        # (B L L) which slots hold the same item, (B L) the first slot of each item
         same = history[:, :, None] == history[:, None]
-        first = ~(same & (place[:, None] > place)).any(dim=2)
+        first = ~(same & (slot[:, None] > slot)).any(dim=2)
+        # (B L L) how much an event of one slot counts for the item of another
         counts = same.to(age.dtype)
         if self.type_weight is not None:
-            counts = counts * self.type_weight[events["event"]].exp()
+            counts = counts * self.type_weight[inputs.events["event"]].exp()
+        # (B Q L) the item's decayed count, then its logarithm plus the item's propensity
         past = (self._weights(age) * visible) @ counts
         log_past = self.level + self.power * past.clamp(min=1e-3).log() + self.propensity(history)[:, None, :, 0]
         return F.softplus(log_past - scores) * (visible & first[:, None])

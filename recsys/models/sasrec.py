@@ -4,20 +4,21 @@ B users, L history slots, Q queries a user, I items with padding, D dimensions. 
 with full softmax as in Klenitskiy & Vasilev (2023).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recsys.config.types import Positive
-from recsys.models.base import Columns, Facts, Trainable
-from recsys.models.layers.attention_bias import N_BUCKETS, AttentionBias, after_start, check_times, pauses
-from recsys.models.layers.blocks import usual_dropout
+from recsys.models.base import DataSpec, ModelInputs, Trainable
+from recsys.models.layers.attention_bias import N_BUCKETS, AttentionBias, check_time_bias, pause_buckets, prepend_start
 from recsys.models.layers.dropout import Dropout
-from recsys.models.layers.embedding import Context, FeatureEmbedding, Rows, initialised, vectors
-from recsys.models.layers.positions import gather
-from recsys.models.repeat import Repeat
+from recsys.models.layers.embedding import ContextEmbedding, FeatureEmbedding, MatrixRows, make_embedding, read_vectors
+from recsys.models.layers.positions import gather_positions
+from recsys.models.repeat import RepeatBonus
+from recsys.models.sasrec_defaults import default_settings, resolve_defaults
 
 
 class SASRec(Trainable):
@@ -36,7 +37,7 @@ class SASRec(Trainable):
 
     def __init__(
         self,
-        facts: Facts,
+        spec: DataSpec,
         block: Callable[..., nn.Module],
         dim: Positive | None = None,
         n_blocks: Positive = 2,
@@ -53,68 +54,79 @@ class SASRec(Trainable):
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        dim = (64 if facts.short else 128) if dim is None else dim
-        relative_position = _either(relative_position, not facts.short)
-        self.blocks = nn.ModuleList(block(dim, short=facts.short) for _ in range(n_blocks))
-        pre_norm = bool(getattr(self.blocks[-1], "pre_norm", True))
-        self.scale = dim**0.5 if _either(scale, pre_norm) else 1.0
-        self.item: nn.Embedding | Rows = initialised(facts.n_items + 1, dim, sparse=sparse)
-        self.output: nn.Embedding | Rows = self.item if tied else initialised(facts.n_items + 1, dim, sparse=sparse)
-        self.position = nn.Embedding(facts.max_history + 1, dim)
+        dim = default_settings(spec.short_histories, pre_norm=True)["dim"] if dim is None else dim
+        self.blocks = nn.ModuleList(block(dim) for _ in range(n_blocks))
+        defaults = default_settings(spec.short_histories, bool(getattr(self.blocks[-1], "pre_norm", True)))
+        dropout = defaults["dropout"] if dropout is None else dropout
+        relative_position = defaults["relative_position"] if relative_position is None else relative_position
+        scale = defaults["scale"] if scale is None else scale
+        embedding_norm = defaults["embedding_norm"] if embedding_norm is None else embedding_norm
+        final_norm = defaults["final_norm"] if final_norm is None else final_norm
+        self.scale = dim**0.5 if scale else 1.0
+        self.item: nn.Embedding | MatrixRows = make_embedding(spec.n_items + 1, dim, sparse=sparse)
+        self.output: nn.Embedding | MatrixRows = (
+            self.item if tied else make_embedding(spec.n_items + 1, dim, sparse=sparse)
+        )
+        self.position = nn.Embedding(spec.max_history + 1, dim)
         nn.init.normal_(self.position.weight, std=0.02)
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
-        self.context = Context(facts.context, dim, context_dropout)
-        self.event = FeatureEmbedding({"event": facts.event} if facts.event else {}, dim)
-        self.dropout = Dropout(usual_dropout(dropout, facts.short))
-        self.embedding_norm = nn.LayerNorm(dim) if _either(embedding_norm, not pre_norm) else nn.Identity()
-        check_times(facts, time_bias)
-        self.pause = initialised(N_BUCKETS, dim) if time_bias else None
+        self.context = ContextEmbedding(spec.context, dim, context_dropout)
+        self.event = FeatureEmbedding({"event": spec.event} if spec.event else {}, dim)
+        self.dropout = Dropout(dropout)
+        self.embedding_norm = nn.LayerNorm(dim) if embedding_norm else nn.Identity()
+        check_time_bias(spec, time_bias)
+        self.pause = make_embedding(N_BUCKETS, dim) if time_bias else None
         self.biases = nn.ModuleList(
-            AttentionBias(block.attention.n_heads, facts.max_history + 1, relative_position, time_bias)  # type: ignore[union-attr, arg-type]
+            AttentionBias(block.attention.n_heads, spec.max_history + 1, relative_position, time_bias)  # type: ignore[union-attr, arg-type]
             for block in self.blocks
             if relative_position or time_bias
         )
-        self.final_norm = nn.LayerNorm(dim) if _either(final_norm, pre_norm) else nn.Identity()
-        repeats = facts.repeats if repeat is None else repeat
-        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, facts.n_types, sparse) if repeats else None
+        self.final_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
+        repeats = spec.repeats if repeat is None else repeat
+        self.repeat = RepeatBonus(spec.n_items, half_lives, spec.has_time, spec.n_types, sparse) if repeats else None
+
+    @staticmethod
+    def resolve_defaults(settings: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
+        """The settings with every null replaced that the length of histories decides."""
+        return resolve_defaults(settings, spec.short_histories)
 
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
         """The vectors of some items, or (I, D) of all, padding first."""
-        return vectors(self.output, items)
+        return read_vectors(self.output, items)
 
     def fold(self, matrix: Float[Tensor, "I D"]) -> None:
         """Read item vectors from `matrix` alone."""
         tied = self.output is self.item
-        self.output = Rows(matrix)
+        self.output = MatrixRows(matrix)
         self.item = self.output if tied else self.item
 
-    def encode(
-        self,
-        user: Columns,  # noqa: ARG002 - a sequence speaks for its user
-        history: Int[Tensor, "B L"],
-        events: Columns,
-        request: Columns,
-        ask: Int[Tensor, "B Q"],
-    ) -> Float[Tensor, "B Q D"]:
-        """The query vectors: the output at each asked position, plus the context of its request."""
-        items = self.item(history) * self.scale + self.event(events)
-        x = torch.cat([self.start.expand(history.shape[0], 1, -1), items], dim=1)
-        times, now = after_start(events.get("timestamp")), request.get("timestamp")
+    def encode(self, inputs: ModelInputs) -> Float[Tensor, "B Q D"]:
+        """The query vectors: the output at each query position, plus the context of its request."""
+        history, positions = inputs.history, inputs.query_positions
+        # (B L D) the events: the item's vector and its type's
+        events = self.item(history) * self.scale + self.event(inputs.events)
+        # (B N D) with the start token in front, N = L + 1
+        x = torch.cat([self.start.expand(history.shape[0], 1, -1), events], dim=1)
+        # (B N) seconds of each position, (B Q) seconds of each request
+        times, now = prepend_start(inputs.events.get("timestamp")), inputs.request.get("timestamp")
+        # (B N D) how long until the next event
         if self.pause is not None:
             assert times is not None and now is not None
-            x = x + self.pause(pauses(times, now, ask)) * self.scale
-        x = self.dropout(self.embedding_norm(x + self.position(places_from_end(history))))
-        x = self._with_biases(x, times, now, ask) if self.biases else self._plain(x, ask)
-        return self.final_norm(x) + self.context(request)
+            x = x + self.pause(pause_buckets(times, now, positions)) * self.scale
+        # (B N D) how many events ago, counted from the newest
+        x = self.dropout(self.embedding_norm(x + self.position(positions_from_end(history))))
+        # (B Q D) the blocks; the last one computes the query positions alone
+        x = self._apply_biased_blocks(x, times, now, positions) if self.biases else self._apply_blocks(x, positions)
+        return self.final_norm(x) + self.context(inputs.request)
 
-    def _plain(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
+    def _apply_blocks(self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         for block in self.blocks[:-1]:
             x = block(x)
-        everywhere = ask.shape[1] == x.shape[1]  # as in training without baskets: no need to gather
-        return gather(self.blocks[-1](x), ask) if everywhere else self.blocks[-1](x, ask)
+        everywhere = positions.shape[1] == x.shape[1]  # as in training without baskets: no need to gather
+        return gather_positions(self.blocks[-1](x), positions) if everywhere else self.blocks[-1](x, positions)
 
-    def _with_biases(
-        self, x: Float[Tensor, "B N D"], times: Tensor | None, now: Tensor | None, ask: Int[Tensor, "B Q"]
+    def _apply_biased_blocks(
+        self, x: Float[Tensor, "B N D"], times: Tensor | None, now: Tensor | None, positions: Int[Tensor, "B Q"]
     ) -> Float[Tensor, "B Q D"]:
         """A position looks back from its own event; only in the last block, where nobody looks at it, from the moment
         of the request, which earlier queries must not know.
@@ -123,15 +135,11 @@ class SASRec(Trainable):
         everywhere = torch.arange(n, device=x.device)[None]
         for block, bias in zip(self.blocks[:-1], self.biases[:-1], strict=True):
             x = block(x, None, bias(everywhere, times, times, n))
-        return self.blocks[-1](x, ask, self.biases[-1](ask, now, times, n))
+        return self.blocks[-1](x, positions, self.biases[-1](positions, now, times, n))
 
 
-def _either(given: bool | None, usual: bool) -> bool:
-    return usual if given is None else given
-
-
-def places_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:
+def positions_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:
     """0 for the newest event, 1 for the one before, …; the start token comes before the oldest."""
     length = (history > 0).sum(dim=1, keepdim=True)
-    place = torch.arange(history.shape[1] + 1, device=history.device)
-    return (length - place).clamp(min=0)
+    position = torch.arange(history.shape[1] + 1, device=history.device)
+    return (length - position).clamp(min=0)

@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
 from recsys.errors import DataError
-from recsys.models.base import Columns, Facts, Trainable
+from recsys.models.base import DataSpec, FeatureColumns, ModelInputs, Trainable
 from recsys.models.layers.dropout import Dropout
 from recsys.models.layers.embedding import (
-    Context,
+    ContextEmbedding,
     FeatureEmbedding,
-    Rows,
-    UserRow,
-    initialised,
+    MatrixRows,
+    UserEmbedding,
+    extend_embedding,
     log_popularity,
-    longer,
-    vectors,
+    make_embedding,
+    read_vectors,
 )
 from recsys.models.layers.pooling import make_pooling
-from recsys.models.repeat import Repeat
+from recsys.models.repeat import RepeatBonus
 
 
 class TwoTower(Trainable):
@@ -43,7 +43,7 @@ class TwoTower(Trainable):
 
     def __init__(
         self,
-        facts: Facts,
+        spec: DataSpec,
         dim: Positive = 64,
         hidden: Sequence[int] = (128,),
         dropout: float = 0.3,
@@ -60,14 +60,14 @@ class TwoTower(Trainable):
     ) -> None:
         super().__init__()
         self.item_dropout = item_dropout
-        self.item: nn.Embedding | Rows = initialised(facts.n_items + 1, dim, sparse=sparse)
-        self.popularity: nn.Embedding | Rows = initialised(facts.n_items + 1, 1, sparse=sparse)
-        self.item_features = FeatureEmbedding(facts.item, dim)
-        self.popularity_features = FeatureEmbedding(facts.item if item_dropout > 0 else {}, 1)
-        self.user = UserRow(facts.n_users, dim, id_dropout, sparse) if user_id else None
-        self.user_features = FeatureEmbedding(facts.user, dim)
-        self.context = Context(facts.context, dim, context_dropout)
-        self.pooling = make_pooling(facts, dim, attention, recency, time_bias)
+        self.item: nn.Embedding | MatrixRows = make_embedding(spec.n_items + 1, dim, sparse=sparse)
+        self.popularity: nn.Embedding | MatrixRows = make_embedding(spec.n_items + 1, 1, sparse=sparse)
+        self.item_features = FeatureEmbedding(spec.item, dim)
+        self.popularity_features = FeatureEmbedding(spec.item if item_dropout > 0 else {}, 1)
+        self.user = UserEmbedding(spec.n_users, dim, id_dropout, sparse) if user_id else None
+        self.user_features = FeatureEmbedding(spec.user, dim)
+        self.context = ContextEmbedding(spec.context, dim, context_dropout)
+        self.pooling = make_pooling(spec, dim, attention, recency, time_bias)
         widths = [3 * dim, *hidden]
         between = [
             layer
@@ -75,11 +75,11 @@ class TwoTower(Trainable):
             for layer in (nn.Linear(inside, outside), nn.GELU(), Dropout(dropout))
         ]
         self.tower = nn.Sequential(*between, nn.Linear(widths[-1], dim))
-        repeats = facts.repeats if repeat is None else repeat
-        self.repeat = Repeat(facts.n_items, half_lives, facts.has_time, facts.n_types, sparse) if repeats else None
-        for name, encoder in facts.item.items():
-            kind = torch.long if encoder.kind == "category" else torch.float32
-            self.register_buffer(f"item_{name}", torch.zeros(facts.n_items + 1, encoder.width, dtype=kind))
+        repeats = spec.repeats if repeat is None else repeat
+        self.repeat = RepeatBonus(spec.n_items, half_lives, spec.has_time, spec.n_types, sparse) if repeats else None
+        for name, encoder in spec.item.items():
+            dtype = torch.long if encoder.kind == "category" else torch.float32
+            self.register_buffer(f"item_{name}", torch.zeros(spec.n_items + 1, encoder.width, dtype=dtype))
 
     def prepare(self, dataset: Dataset) -> None:
         """Take the item features and start popularity at the log of the counts."""
@@ -91,52 +91,51 @@ class TwoTower(Trainable):
 
     def content(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
         """Item vectors without the popularity column."""
-        return vectors(self.item, items) + self.item_features(self._columns(items))
+        return read_vectors(self.item, items) + self.item_features(self._columns(items))
 
-    def _columns(self, items: Int[Tensor, "*N"] | None) -> Columns:
+    def _columns(self, items: Int[Tensor, "*N"] | None) -> FeatureColumns:
         columns = {name: getattr(self, f"item_{name}") for name in self.item_features.tables}
         return columns if items is None else {name: column[items] for name, column in columns.items()}
 
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... E"]:
         """Item vectors with the popularity as last column."""
-        own = torch.cat([vectors(self.item, items), vectors(self.popularity, items)], dim=-1)
+        # (… D + 1) what is learned for the id: a vector and the popularity
+        by_id = torch.cat([read_vectors(self.item, items), read_vectors(self.popularity, items)], dim=-1)
         if self.training and self.item_dropout > 0:
-            own = own * (torch.rand(own.shape[:-1], device=own.device) >= self.item_dropout)[..., None]
+            by_id = by_id * (torch.rand(by_id.shape[:-1], device=by_id.device) >= self.item_dropout)[..., None]
+        # (… D) and (… 1) what the features add to both
         columns = self._columns(items)
-        told = torch.zeros_like(own[..., :-1]) + self.item_features(columns)
-        return own + torch.cat([told, torch.zeros_like(own[..., -1:]) + self.popularity_features(columns)], dim=-1)
+        vector = torch.zeros_like(by_id[..., :-1]) + self.item_features(columns)
+        popularity = torch.zeros_like(by_id[..., -1:]) + self.popularity_features(columns)
+        return by_id + torch.cat([vector, popularity], dim=-1)
 
-    def append(self, columns: Columns) -> None:
+    def append(self, columns: FeatureColumns) -> None:
         """Take new items by their features: an id and a popularity that are unknown, or those of the mean item."""
         if not columns:
             raise DataError("the model has no item features to tell new items by; name data.features.item or .text")
         assert isinstance(self.item, nn.Embedding) and isinstance(self.popularity, nn.Embedding)
-        n, unknown = len(next(iter(columns.values()))), self.item_dropout > 0
-        self.item, self.popularity = longer(self.item, n, unknown), longer(self.popularity, n, unknown)
+        n_new, unknown = len(next(iter(columns.values()))), self.item_dropout > 0
+        self.item = extend_embedding(self.item, n_new, unknown)
+        self.popularity = extend_embedding(self.popularity, n_new, unknown)
         if self.repeat is not None:
-            self.repeat.propensity = longer(self.repeat.propensity, n, unknown=False)
+            self.repeat.propensity = extend_embedding(self.repeat.propensity, n_new, unknown=False)
         for name, column in columns.items():
             setattr(self, f"item_{name}", torch.cat([getattr(self, f"item_{name}"), column]))
 
     def fold(self, matrix: Float[Tensor, "I E"]) -> None:
         """Read item vectors from `matrix` alone."""
-        self.item, self.popularity = Rows(matrix, 0, -1), Rows(matrix, -1)
+        self.item, self.popularity = MatrixRows(matrix, 0, -1), MatrixRows(matrix, -1)
         self.item_features = self.popularity_features = FeatureEmbedding({}, 0)
 
-    def encode(
-        self,
-        user: Columns,
-        history: Int[Tensor, "B L"],
-        events: Columns,
-        request: Columns,
-        ask: Int[Tensor, "B Q"],
-    ) -> Float[Tensor, "B Q E"]:
+    def encode(self, inputs: ModelInputs) -> Float[Tensor, "B Q E"]:
         """The query vectors, with 1 as last column."""
-        pooled = self.pooling(self.content(history), events, request, ask)
-        person = self.user_features(user)
+        # (B Q D) what the history says, (B D) what the user's features say, (B Q D) what the request says
+        pooled = self.pooling(self.content(inputs.history), inputs)
+        user = self.user_features(inputs.user)
         if self.user is not None:
-            person = person + self.user(user["id"])
-        person = torch.zeros_like(pooled[:, 0]) + person
-        moment = torch.zeros_like(pooled) + self.context(request)
-        query = pooled + self.tower(torch.cat([pooled, person[:, None].expand_as(pooled), moment], dim=-1))
+            user = user + self.user(inputs.user["id"])
+        user = torch.zeros_like(pooled[:, 0]) + user
+        context = torch.zeros_like(pooled) + self.context(inputs.request)
+        # the tower (B Q 3D) -> (B Q D) corrects the pooled history
+        query = pooled + self.tower(torch.cat([pooled, user[:, None].expand_as(pooled), context], dim=-1))
         return torch.cat([query, torch.ones_like(query[..., :1])], dim=-1)

@@ -7,12 +7,12 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from recsys.config.build import build
 from recsys.data.batches.batch import Batch
-from recsys.data.batches.loader import Share
+from recsys.data.batches.loader import Shard
 from recsys.data.dataset import Dataset
-from recsys.evaluation.evaluate import ranking_batches
+from recsys.evaluation.scoring import make_ranking_batches
 
 
-class Loaders(pl.LightningDataModule):
+class BatchDataModule(pl.LightningDataModule):
     """Training batches as configured, and the validation part."""
 
     def __init__(self, config: DictConfig, dataset: Dataset, seed: int) -> None:
@@ -20,18 +20,18 @@ class Loaders(pl.LightningDataModule):
         self.config, self.dataset, self.seed = config, dataset, seed
 
     @property
-    def share(self) -> Share:
+    def shard(self) -> Shard:
         """What of the batches this process gets."""
         assert self.trainer is not None
-        return Share(self.trainer.global_rank, self.trainer.world_size, self.trainer.accumulate_grad_batches)
+        return Shard(self.trainer.global_rank, self.trainer.world_size, self.trainer.accumulate_grad_batches)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches to learn from."""
-        return _loader(build(self.config, dataset=self.dataset, seed=self.seed, share=self.share))
+        return _loader(build(self.config, dataset=self.dataset, seed=self.seed, shard=self.shard))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Users to rank for."""
-        return _loader(ranking_batches(self.dataset, "validation", self.config.max_history, self.share))
+        return _loader(make_ranking_batches(self.dataset, "validation", self.config.max_history, self.shard))
 
 
 def _loader(batches: IterableDataset[Batch]) -> DataLoader[Batch]:

@@ -6,12 +6,12 @@ from typing import Any
 from torch import distributed
 
 
-def rank() -> int:
+def process_rank() -> int:
     """This process's number, 0 for the one that writes the run, and for one that is alone."""
-    return int(os.environ.get("RANK", 0)) if launched() else 0
+    return int(os.environ.get("RANK", 0)) if launcher_settings() else 0
 
 
-def launched() -> dict[str, Any]:
+def launcher_settings() -> dict[str, Any]:
     """What torchrun has decided of the trainer's settings; nothing where it did not start this process."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return {}
@@ -19,7 +19,7 @@ def launched() -> dict[str, Any]:
     return {"strategy": "ddp", "devices": here, "num_nodes": world // here}
 
 
-def part() -> None:
+def leave_process_group() -> None:
     """Leave the others, who would else be waited for by every metric that follows."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

@@ -12,15 +12,15 @@ from recsys.errors import ConfigError
 USUAL = 0.997
 
 
-def averaging(decay: float | None, sparse: bool) -> list[Callback]:
+def make_ema_callbacks(decay: float | None, sparse: bool) -> list[Callback]:
     """The callback that averages, none for a `decay` of 0. None is the usual decay, but 0 where gradients are `sparse`:
     an average reads whole tables in every step.
     """
     decay = (0 if sparse else USUAL) if decay is None else decay
-    return [Averaged(decay)] if decay else []
+    return [WeightEMA(decay)] if decay else []
 
 
-class Averaged(WeightAveraging):
+class WeightEMA(WeightAveraging):
     """Validates, and ends with, an exponential moving average of the weights: each step replaces a share 1 − `decay` of
     it, and a larger one in the first steps, which lead away from the random start. Raises ConfigError for a decay that
     is none.

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pytorch_lightning as pl
@@ -12,9 +11,9 @@ from torch.optim import Optimizer
 
 from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
-from recsys.evaluation.evaluate import Scorer, hide_seen, target_ranks
 from recsys.evaluation.metrics.ranking import NDCG, HitRate
-from recsys.losses.inputs import Question
+from recsys.evaluation.scoring import hide_seen, make_scorer, rank_targets
+from recsys.losses.inputs import LossInputs
 from recsys.models.base import Trainable
 
 HARMLESS = (
@@ -27,7 +26,7 @@ HARMLESS = (
 )
 
 
-class Training(pl.LightningModule):
+class TrainingModule(pl.LightningModule):
     """Steps a model down a loss; validates by ranking the full catalogue."""
 
     def __init__(
@@ -52,93 +51,79 @@ class Training(pl.LightningModule):
     def setup(self, stage: str) -> None:  # noqa: ARG002
         """Other processes of a run start with warnings of their own."""
         if self.trainer.world_size > 1:
-            quieten()
+            silence_warnings()
 
     def on_train_epoch_start(self) -> None:
         """Start every random stream anew, so that a resumed epoch draws what the cut one drew."""
         self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch)  # type: ignore[union-attr]
-        torch.manual_seed(hash_seed(self.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(combine_seeds(self.seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The batch's part of the mean over all targets of the step, on every rank and in every accumulated batch;
         scaled up by what Lightning divides by.
         """
-        loss = self.loss(self.question(batch)) * self._scale(batch.mass)
+        loss = self.loss(self.make_loss_inputs(batch)) * self._scale(batch.total_weight)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True,
                  batch_size=1)  # parts count alike: their mean is the step's loss  # fmt: skip
         return loss
 
-    def _scale(self, own: float) -> float | Tensor:
-        """Parts of the step over the weight of all its targets; over several ranks it stays on the device."""
-        parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
+    def _scale(self, total_weight: float) -> float | Tensor:
+        """Batches of the step over the weight of all its targets; over several ranks it stays on the device."""
+        n_batches = self.trainer.world_size * self.trainer.accumulate_grad_batches
         if self.trainer.world_size == 1:
-            return parts / max(own, 1e-9)  # a window may hold no target
-        total = torch.full((), own, dtype=torch.float64, device=self.device)
+            return n_batches / max(total_weight, 1e-9)  # a window may hold no target
+        total = torch.full((), total_weight, dtype=torch.float64, device=self.device)
         total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        return (parts / total.clamp(min=1e-9)).float()
+        return (n_batches / total.clamp(min=1e-9)).float()
 
-    def question(self, batch: Batch) -> Question:
-        """What a loss takes: the real queries of a batch and their targets."""
-        vectors = self.model.encode(batch.user, batch.history, batch.events, batch.request, batch.ask)
-        extra = self.model.slot_scores(vectors, batch.history, batch.events, batch.request, batch.ask)
+    def make_loss_inputs(self, batch: Batch) -> LossInputs:
+        """The inputs of a loss: the real queries of a batch and their targets."""
+        inputs = batch.inputs
+        # (B Q D) a vector for each query position, (B Q L) the bonus of each history slot
+        vectors = self.model.encode(inputs)
+        bonus = self.model.slot_scores(vectors, inputs)
+        # (M D) the real queries, (M L) the items of their slots and the bonus of each
         slots = None
-        if extra is not None:
-            slots = batch.history[batch.query // batch.ask.shape[1]], extra.flatten(0, 1)[batch.query]
-        queries = vectors.flatten(0, 1)[batch.query]
-        targets = batch.target, batch.target_query
-        return Question(self.model, queries, *targets, self.item_counts, batch.weight, slots, batch.starts)
+        if bonus is not None:
+            user = batch.queries // inputs.query_positions.shape[1]
+            slots = batch.history[user], bonus.flatten(0, 1)[batch.queries]
+        return LossInputs(
+            self.model,
+            vectors.flatten(0, 1)[batch.queries],
+            batch.targets,
+            batch.target_query,
+            self.item_counts,
+            batch.weights,
+            slots,
+            batch.target_starts,
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Compute the vectors of the items."""
-        self.scorer = scorer(self.model)
+        self.score = make_scorer(self.model)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Rank the batch's targets."""
-        scores = self.scorer(batch)
+        scores = self.score(batch)
         hide_seen(scores, batch)
-        ranks = target_ranks(scores, batch, self.n_items)
+        ranks = rank_targets(scores, batch, self.n_items)
         self.ndcg.update(ranks)
         self.hr.update(ranks)
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics that stop training and choose the checkpoint."""
-        del self.scorer
+        del self.score
         for metric in (self.ndcg, self.hr):
             self.log(f"val/{metric.name}", metric.compute(), prog_bar=True)
             metric.reset()
 
 
-def quieten() -> None:
+def silence_warnings() -> None:
     """Ignore what Lightning warns of without need."""
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message)
 
 
-def score(model: nn.Module, batch: Batch) -> Tensor:
-    """Scores (B, I) of a batch on the model's own device, never in bfloat16, whose ties would cost ranks."""
-    return scorer(model)(batch)
-
-
-def scorer(model: nn.Module) -> Scorer:
-    """A function that scores batches as `score` does while the model stays as it is: the vectors of its items are
-    computed once.
-    """
-    of_batch: Callable[..., Tensor] = model
-    if isinstance(model, Trainable):
-        with torch.no_grad(), torch.autocast(_device(model), enabled=False):
-            of_batch = partial(model.scores, model.item_vectors())
-
-    def scored(batch: Batch) -> Tensor:
-        with torch.autocast(batch.history.device.type, enabled=False):
-            return of_batch(batch.user, batch.history, batch.events, batch.request)
-
-    return scored
-
-
-def _device(model: nn.Module) -> str:
-    return next(model.parameters()).device.type
-
-
-def hash_seed(*numbers: int) -> int:
+def combine_seeds(*numbers: int) -> int:
     """One seed of several numbers, the same on every machine."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

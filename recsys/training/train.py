@@ -1,46 +1,49 @@
-"""The jobs behind the commands: train a run, rank it again."""
+"""`recsys train`: train a run's model and rank it beside the baselines."""
 
 import time
-from pathlib import Path
 
-from recsys.data.preparation.segments import joined
-from recsys.evaluation.compare import compare
-from recsys.models.base import ClosedForm
+from omegaconf import DictConfig, OmegaConf
+
+from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
+from recsys.data.run_record import record_dataset
+from recsys.evaluation.compare import compare_with_baselines
+from recsys.models.base import DataSpec
+from recsys.models.build import resolve_model_settings
 from recsys.run import Run, peak_rss_mb
-from recsys.training.dataset import remember
-from recsys.training.distributed import rank
-from recsys.training.fit import fit, load_dataset, restore
-from recsys.training.refit import VALIDATED, refitted
+from recsys.training.distributed import process_rank
+from recsys.training.fit import fit_model
+from recsys.training.refit import fit_and_refit
 
 
-def train(run: Run) -> None:
-    """Train the run's model, or go on where it stopped, and rank it beside the baselines. Of several processes that
-    torchrun started, the first one ranks.
+def train_run(run: Run) -> None:
+    """Train the run's model, or continue where training stopped, and rank it beside the baselines.
+
+    Of several processes that torchrun started, the first one ranks.
     """
     started = time.perf_counter()
     run.refuse_stale()
     dataset = load_dataset(run.config)
-    remember(run, dataset)
-    validated, model = refitted(run.config, dataset, run) if run.config.refit else (None, fit(run.config, dataset, run))
-    if rank() > 0:
+    record_dataset(run, dataset)
+    config = resolve_run_settings(run.config, dataset)
+    run.write_config(config)
+    if config.refit:
+        validated, model = fit_and_refit(config, dataset, run)
+    else:
+        validated, model = None, fit_model(config, dataset, run)
+    if process_rank() > 0:
         return
-    metrics, text = compare(model, dataset, run.config, validated)
-    if isinstance(model, ClosedForm):  # fitted to all that came before the test
+    metrics, text = compare_with_baselines(model, dataset, config, validated)
+    if not run.has_weights():  # a closed form, now fitted to all events before the test
         run.save_weights(model.state_dict())
     run.write_json("metrics", metrics)
     print(text)  # noqa: T201 - the command's answer
     print(f"run: {run.folder}  ({time.perf_counter() - started:.0f} s, {peak_rss_mb():,} MiB at most)")  # noqa: T201
 
 
-def evaluate(run: Run, segments: str | None = None) -> None:
-    """Rank the run's model and the baselines again, also by `segments`, a file of `recsys segment`; leaves
-    evaluation.json in the run.
-    """
-    dataset = load_dataset(run.config)
-    if segments is not None:
-        users = [str(raw) for raw in dataset.raw_users().to_pylist()]
-        dataset.joined["user.segment"] = joined(users, Path(segments))
-    validated = restore(run.config, dataset, run, VALIDATED) if run.has_weights(VALIDATED) else None
-    metrics, text = compare(restore(run.config, dataset, run), dataset, run.config, validated)
-    run.write_json("evaluation", metrics)
-    print(text)  # noqa: T201 - the command's answer
+def resolve_run_settings(config: DictConfig, dataset: Dataset) -> DictConfig:
+    """The run's settings with the model's nulls replaced by the values that the data decide."""
+    spec = DataSpec.from_dataset(dataset, config.batches.max_history)
+    resolved = OmegaConf.merge(config, {"model": resolve_model_settings(config.model, spec)})
+    assert isinstance(resolved, DictConfig)
+    return resolved

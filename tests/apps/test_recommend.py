@@ -11,7 +11,7 @@ from recsys.cli.main import run_command
 from recsys.export.export import export
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
-from recsys.training.train import train
+from recsys.training.train import train_run
 from tests.composed import composed
 from tests.planted import planted_baskets, planted_items, planted_users
 
@@ -35,7 +35,7 @@ def run(tmp_path_factory):
         "baselines=none", "trainer=debug", "trainer.enable_progress_bar=false",
     )  # fmt: skip
     found = Run.create(folder / "run", config)
-    train(found)
+    train_run(found)
     export(found, composed(f"run={found.folder}", name="export"))
     return found
 

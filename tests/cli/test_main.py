@@ -21,9 +21,10 @@ from recsys.cli.main import main
 from recsys.cli.signals import resumable
 from recsys.config.settings import config_dir
 from recsys.config.types import Natural, Positive, type_mismatch
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
 from recsys.run import Run
-from recsys.training.fit import fit, load_dataset
+from recsys.training.fit import fit_model
 from tests.composed import composed
 from tests.planted import planted_log
 
@@ -48,7 +49,7 @@ def trained(log_file, folder, stream):
     """Training with `stream` for stderr."""
     config = composed(*words(log_file, folder)[:-1], f"trainer.max_epochs={EPOCHS}")
     with contextlib.redirect_stderr(stream):
-        fit(config, load_dataset(config), Run.create(folder, config))
+        fit_model(config, load_dataset(config), Run.create(folder, config))
 
 
 def everything(terminal):
@@ -92,7 +93,7 @@ def test_no_bar_where_it_is_switched_off(log_file, tmp_path):
         *words(log_file, tmp_path)[:-1], f"trainer.max_epochs={EPOCHS}", "trainer.enable_progress_bar=false"
     )
     with contextlib.redirect_stderr(io.StringIO()) as stream:
-        fit(config, load_dataset(config), Run.create(tmp_path / "run", config))
+        fit_model(config, load_dataset(config), Run.create(tmp_path / "run", config))
     assert stream.getvalue() == ""
 
 
@@ -223,7 +224,7 @@ def test_a_bound_changes_nothing_for_other_kinds():
 def test_what_a_class_refuses_is_told_as_a_setting(log_file, tmp_path, word):
     config = composed(*words(log_file, tmp_path)[:-1], *word.split())
     with pytest.raises(ConfigError):
-        fit(config, load_dataset(config), Run.create(tmp_path, config))
+        fit_model(config, load_dataset(config), Run.create(tmp_path, config))
 
 
 @pytest.mark.parametrize("value", [1, 1.5, "u1", ["u1", 2], {"a": 1}, True, None])

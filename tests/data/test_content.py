@@ -9,6 +9,7 @@ import torch
 
 from recsys.apps.benchmark import cold_items
 from recsys.data.features import Features
+from recsys.data.load import load_dataset
 from recsys.data.new_items import Extended, extended
 from recsys.data.preparation.splits import ColdItems, Random
 from recsys.data.schema import Columns
@@ -16,10 +17,10 @@ from recsys.data.sources.files import FrameSource
 from recsys.data.text import TextEncoder, fit_text, joined
 from recsys.errors import DataError
 from recsys.export.export import export
+from recsys.models.build import make_model, restore
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
-from recsys.training.fit import load_dataset, make_model, restore
-from recsys.training.train import train
+from recsys.training.train import train_run
 from tests.composed import composed
 from tests.planted import DAY, START, prepared
 
@@ -76,7 +77,7 @@ def run(films):
     texts = "data.features.text=[title]", "data.features.item=[kind]", "data.features.text_dim=8"
     config = composed(*words(films, "split=random", "split.validation=0.1", *texts))
     found = Run.create(films / "run", config)
-    train(found)
+    train_run(found)
     return found
 
 
@@ -160,23 +161,23 @@ def test_hidden_items_occur_in_the_test_alone(tmp_path):
 
 
 def test_batches_ask_for_the_rest(tmp_path):
-    from recsys.data.batches.held_out import RestBatches
+    from recsys.data.batches.held_out import HeldOutBatches
 
     events, _ = planted_films()
     found = prepared(tmp_path, events, Random(test=0.2, validation=0.1))
-    batches = RestBatches(found, 7, 20, seed=0, n_queries=3)
+    batches = HeldOutBatches(found, 7, 20, seed=0, n_queries=3)
     for batch in batches:
-        for query in range(len(batch.query)):
-            row, asked = divmod(int(batch.query[query]), batch.ask.shape[1])
-            seen = batch.history[row, : batch.ask[row, asked]].tolist()
-            answer = batch.target[batch.target_query == query].tolist()
+        for query in range(len(batch.queries)):
+            row, asked = divmod(int(batch.queries[query]), batch.positions.shape[1])
+            seen = batch.history[row, : batch.positions[row, asked]].tolist()
+            answer = batch.targets[batch.target_query == query].tolist()
             start, end = found.offsets[batch.user["id"][row] - 1], found.bounds[batch.user["id"][row] - 1, 0]
             assert sorted(seen + answer) == sorted(found.items[start:end].tolist())
-            assert np.isclose(batch.weight[batch.target_query == query].sum(), 1)
+            assert np.isclose(batch.weights[batch.target_query == query].sum(), 1)
     assert not torch.equal(batches.gather(np.arange(5), np.random.default_rng(0)).history,
                            batches.gather(np.arange(5), np.random.default_rng(1)).history)  # fmt: skip
     with pytest.raises(DataError, match="batches=rest"):
-        RestBatches(prepared(tmp_path, events), 7, 20, seed=0)
+        HeldOutBatches(prepared(tmp_path, events), 7, 20, seed=0)
 
 
 def test_hidden_items_are_ranked_for_those_who_like_their_kind(films):

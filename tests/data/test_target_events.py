@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from recsys.config.settings import config_dir
-from recsys.data.batches.one_row_per_user import TrainingBatches
+from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.batches.window import WindowBatches
 from recsys.data.preparation.splits import GlobalTime
 from recsys.data.schema import Columns
 from recsys.errors import DataError
-from recsys.models.baselines.training_events import decayed_counts, events_before
+from recsys.models.baselines.training_events import decay_counts, read_events_before
 from tests.planted import planted_log, planted_mixed, prepared
 
 
@@ -42,10 +42,10 @@ def test_leave_one_out_holds_out_the_last_two_purchases(mixed):
 
 def test_ranking_asks_for_purchases_after_a_history_of_all_events(mixed):
     for batch in RankingBatches(mixed, "test", 8):
-        assert len(batch.target) == len(batch.history)
+        assert len(batch.targets) == len(batch.history)
         n = (batch.history > 0).sum(dim=1)
         cart = batch.history.gather(1, n[:, None] - 1)[:, 0]
-        assert batch.target.tolist() == cart.tolist()
+        assert batch.targets.tolist() == cart.tolist()
         code = 1 + mixed.event.values.index("cart")
         assert (batch.events["event"].gather(1, n[:, None, None] - 1) == code).all()
         assert "event" not in batch.request
@@ -55,15 +55,15 @@ def test_only_bought_items_count_as_seen(tmp_path):
     data = prepared(tmp_path, planted_mixed(), columns=Columns(event="event"), target_events=["purchase"])
     batches = RankingBatches(data, "test", 8)
     batch = next(iter(batches))
-    lengths = (batches.start - data.offsets[:-1])[batches.users]
-    for row, user in enumerate(batches.users[np.argsort(lengths, kind="stable")][:8]):
+    lengths = (batches.start - data.offsets[:-1])[batches.rows]
+    for row, user in enumerate(batches.rows[np.argsort(lengths, kind="stable")][:8]):
         own = slice(int(data.offsets[user]), int(data.bounds[user, 1]))
         seen = batch.seen[1][batch.seen[0] == row].tolist()
         assert set(seen) == set(data.items[own][data.is_target[own]].tolist())
 
 
 def test_training_takes_the_loss_at_purchases_alone(mixed):
-    n = sum(len(batch.target) for batch in TrainingBatches(mixed, 8, 1000, seed=0))
+    n = sum(len(batch.targets) for batch in UserRowBatches(mixed, 8, 1000, seed=0))
     owner = np.repeat(np.arange(mixed.n_users), np.diff(mixed.offsets))
     training = np.arange(len(owner)) < mixed.bounds[owner, 0]
     assert n == (training & mixed.is_target).sum()
@@ -75,16 +75,16 @@ def test_windows_hold_purchases_alone(tmp_path):
     bought = {(int(u), int(i)) for u, i in zip(owner[data.is_target], data.items[data.is_target], strict=True)}
     found = 0
     for batch in WindowBatches(data, 8, 100, seed=0, days=3, n_queries=4):
-        user = (batch.user["id"][batch.query // 4] - 1)[batch.target_query]
-        assert set(zip(user.tolist(), batch.target.tolist(), strict=True)) <= bought
-        found += len(batch.target)
+        user = (batch.user["id"][batch.queries // 4] - 1)[batch.target_query]
+        assert set(zip(user.tolist(), batch.targets.tolist(), strict=True)) <= bought
+        found += len(batch.targets)
     assert found > 50
 
 
 def test_popularity_counts_purchases_weighed(tmp_path):
     frame = planted_mixed().assign(amount=2.0)
     data = prepared(tmp_path, frame, columns=Columns(event="event", weight="amount"), target_events=["purchase"])
-    counts = decayed_counts(events_before(data, "validation"), data.n_items, None)
+    counts = decay_counts(read_events_before(data, "validation"), data.n_items, None)
     assert counts.tolist() == (2.0 * data.item_counts).tolist()
 
 

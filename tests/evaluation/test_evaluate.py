@@ -5,20 +5,21 @@ import pytest
 import torch
 
 from recsys.data.batches.batch import Batch
-from recsys.evaluation.evaluate import UNREACHABLE, evaluate, hide_seen, ranking_batches, target_ranks
+from recsys.evaluation.evaluate import evaluate_scorer
+from recsys.evaluation.scoring import UNREACHABLE, hide_seen, make_ranking_batches, rank_targets
 
 
 def batch(target, row, n_users, seen=None):
     none = torch.zeros(n_users, 1, dtype=torch.long)
     return Batch(
-        user={"id": none[:, 0]}, history=none, events={}, request={}, ask=none, query=torch.arange(n_users),
-        target=torch.tensor(target), target_query=torch.tensor(row), seen=seen,
+        user={"id": none[:, 0]}, history=none, events={}, request={}, positions=none, queries=torch.arange(n_users),
+        targets=torch.tensor(target), target_query=torch.tensor(row), seen=seen,
     )  # fmt: skip
 
 
 def test_rank_counts_items_that_score_at_least_as_high():
     scores = torch.tensor([[-torch.inf, 0.5, 0.9, 0.5, 0.1], [-torch.inf, 0.0, 0.0, 0.0, 0.0]])
-    ranks = target_ranks(scores, batch([1, 4, 2], [0, 0, 1], 2), n_items=4)
+    ranks = rank_targets(scores, batch([1, 4, 2], [0, 0, 1], 2), n_items=4)
     assert ranks.tolist() == [[3, 4], [4, 0]]  # a tie counts against the model
 
 
@@ -26,14 +27,14 @@ def test_seen_and_cold_targets_are_out_of_reach():
     scores = torch.tensor([[-torch.inf, 3.0, 2.0, 1.0]])
     asked = batch([1, 2, 9], [0, 0, 0], 1, seen=(torch.tensor([0]), torch.tensor([1])))
     hide_seen(scores, asked)
-    assert target_ranks(scores, asked, n_items=3).tolist() == [[UNREACHABLE, 1, UNREACHABLE]]
+    assert rank_targets(scores, asked, n_items=3).tolist() == [[UNREACHABLE, 1, UNREACHABLE]]
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 1024])
 def test_ranks_do_not_depend_on_the_chunk(chunk):
     scores = torch.rand(3, 50)
     asked = batch([3, 4, 49, 7, 9], [0, 0, 1, 2, 2], 3)
-    assert torch.equal(target_ranks(scores, asked, 49, chunk), target_ranks(scores, asked, 49))
+    assert torch.equal(rank_targets(scores, asked, 49, chunk), rank_targets(scores, asked, 49))
 
 
 def test_nan_scores_are_refused():
@@ -46,12 +47,12 @@ def oracle(dataset, part):
 
     def scorer(asked):
         scores = torch.zeros(len(asked.history), dataset.n_items + 1)
-        known = asked.target <= dataset.n_items
-        scores[asked.target_query[known], asked.target[known]] = 1 + torch.rand(int(known.sum()))
+        known = asked.targets <= dataset.n_items
+        scores[asked.target_query[known], asked.targets[known]] = 1 + torch.rand(int(known.sum()))
         scores[:, 0] = -torch.inf
         return scores
 
-    return evaluate(scorer, dataset, ranking_batches(dataset, part, None), (5, 10))
+    return evaluate_scorer(scorer, dataset, make_ranking_batches(dataset, part, None), (5, 10))
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
@@ -64,10 +65,10 @@ def test_an_oracle_is_perfect_on_warm_targets_that_were_not_seen(shop, part):
 
 
 def test_constant_scores_are_the_worst_of_ties(shop):
-    found = evaluate(
+    found = evaluate_scorer(
         lambda asked: torch.zeros(len(asked.history), shop.n_items + 1),
         shop,
-        ranking_batches(shop, "test", None),
+        make_ranking_batches(shop, "test", None),
         (5,),
     )
     assert found.metrics["hr@5"] == 0.0
@@ -76,7 +77,7 @@ def test_constant_scores_are_the_worst_of_ties(shop):
 
 def test_every_user_with_a_target_is_ranked_once(dataset):
     users = int((np.diff(dataset.bounds, axis=1)[:, 0] > 0).sum())
-    assert sum(len(asked.history) for asked in ranking_batches(dataset, "validation", 10, budget=100)) == users
+    assert sum(len(asked.history) for asked in make_ranking_batches(dataset, "validation", 10, budget=100)) == users
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
@@ -87,9 +88,9 @@ def test_figures_do_not_depend_on_how_many_users_wait(shop, part, monkeypatch):
 
     found = {}
     for waiting in (1, 10, 10_000):
-        monkeypatch.setattr("recsys.evaluation.evaluate.WAITING", waiting)
-        batches = ranking_batches(shop, part, None, budget=3 * shop.n_items)
-        found[waiting] = evaluate(scorer, shop, batches, (5, 10))
+        monkeypatch.setattr("recsys.evaluation.evaluate.BLOCK", waiting)
+        batches = make_ranking_batches(shop, part, None, budget=3 * shop.n_items)
+        found[waiting] = evaluate_scorer(scorer, shop, batches, (5, 10))
     one = found.pop(1)
     assert len(one.per_user["ndcg@10"]) == one.n_users
     for other in found.values():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recsys.evaluation.evaluate import Ranking
-from recsys.evaluation.tables import as_json, segment_tables, table, verdict
+from recsys.evaluation.tables import compare_to_best, format_rankings, format_segments, ranking_to_json
 
 METRICS = ("ndcg", "hr", "recall", "mrr", "coverage", "popularity_lift")
 
@@ -17,14 +17,14 @@ def ranking(values, k=10):
 
 
 def test_the_best_stands_first():
-    lines = table({"poor": ranking([0.1, 0.2]), "good": ranking([0.5, 0.7])}).splitlines()
+    lines = format_rankings({"poor": ranking([0.1, 0.2]), "good": ranking([0.5, 0.7])}).splitlines()
     assert "ndcg@10" in lines[0]
     assert lines[1].startswith("good")
     assert "0.5000-0.7000" in lines[1]
 
 
 def test_other_list_lengths_name_themselves():
-    assert "ndcg@2" in table({"model": ranking([0.1, 0.2], k=2)})
+    assert "ndcg@2" in format_rankings({"model": ranking([0.1, 0.2], k=2)})
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def test_the_sentence_says_who_is_better(shift, expected):
     base = np.random.default_rng(0).random(200)
     noise = np.random.default_rng(1).normal(0, 0.05, 200)
     weak = ranking(base * 0)
-    assert expected in verdict(
+    assert expected in compare_to_best(
         "model", ranking(base + shift + noise - noise.mean()), {"weak": weak, "best": ranking(base)}
     )
 
 
 def test_json_holds_intervals_and_counts():
-    found = as_json(ranking([0.5, 0.7]))
+    found = ranking_to_json(ranking([0.5, 0.7]))
     assert found["ndcg@10/low"] == 0.5
     assert found["n_users"] == 2
 
@@ -48,8 +48,8 @@ def test_json_holds_intervals_and_counts():
 def test_diversity_is_shown_where_it_was_measured():
     varied = ranking([0.5, 0.7])
     varied.metrics["diversity@10"] = 0.25
-    assert "diversity@10" in table({"model": varied}) and "0.2500" in table({"model": varied})
-    assert "diversity" not in table({"model": ranking([0.5, 0.7])})
+    assert "diversity@10" in format_rankings({"model": varied}) and "0.2500" in format_rankings({"model": varied})
+    assert "diversity" not in format_rankings({"model": ranking([0.5, 0.7])})
 
 
 def by_age(values, young, old):
@@ -66,12 +66,12 @@ def by_age(values, young, old):
 
 def test_segments_stand_beside_the_best_baseline():
     model, best, weak = by_age([0.5, 0.7], 0.1, 0.2), by_age([0.4, 0.6], 0.3, 0.4), by_age([0.1, 0.1], 0.6, 0.7)
-    (text,) = segment_tables("model", model, {"weak": weak, "best": best})
+    (text,) = format_segments("model", model, {"weak": weak, "best": best})
     head, young, old = (line.split() for line in text.splitlines())
     assert " ".join(head) == "user.age users targets model ndcg@10 model hr@10 best ndcg@10 best hr@10"
     assert young == ["20-30", "1,200", "3", "0.1000", "0.5000", "0.3000", "0.5000"]
     assert old == ["30-60", "1,200", "3", "0.2000", "1.0000", "0.4000", "1.0000"]
-    assert "best" not in segment_tables("model", model, {})[0]
-    assert segment_tables("model", ranking([0.5, 0.7]), {}) == []
-    assert as_json(model)["segments"]["user.age"]["30-60"]["n_users"] == 1200
-    assert "segments" not in as_json(ranking([0.5, 0.7]))
+    assert "best" not in format_segments("model", model, {})[0]
+    assert format_segments("model", ranking([0.5, 0.7]), {}) == []
+    assert ranking_to_json(model)["segments"]["user.age"]["30-60"]["n_users"] == 1200
+    assert "segments" not in ranking_to_json(ranking([0.5, 0.7]))

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from recsys.cli.main import run_command
 from recsys.data.features import Features, derive
+from recsys.data.load import load_dataset
 from recsys.data.schema import Clock
 from recsys.errors import ConfigError
 from recsys.export import scoring
@@ -29,11 +30,9 @@ from recsys.export.graph import Words, compose
 from recsys.export.inputs import Clock as GraphClock
 from recsys.export.reference import Drawn, Reference, Request
 from recsys.export.tables import as_stored, without_users
-from recsys.models.base import ClosedForm
 from recsys.run import Run
 from recsys.serving.recommender import Recommendation, Recommender, RequestError
-from recsys.training.fit import load_dataset
-from recsys.training.train import train
+from recsys.training.train import train_run
 from tests.composed import MODELS, TRAINABLE, composed
 from tests.contracts.test_models import made
 from tests.planted import planted_log, prepared
@@ -52,8 +51,7 @@ def file_of(name, data, precision="float16", users=False):
 
 def written(model, data, precision="float16", users=False):
     """The checked file of a fitted model, and its manifest."""
-    max_history = None if isinstance(model, ClosedForm) else HISTORY
-    proto, manifest = exported(model, data, max_history, precision, users, None, {"model": "any"})
+    proto, manifest = exported(model, data, precision, users, None, {"model": "any"})
     return proto.SerializeToString(), manifest
 
 
@@ -208,7 +206,7 @@ def run(tmp_path):
         "baselines=none",
     )  # fmt: skip
     found = Run.create(tmp_path / "run", config)
-    train(found)
+    train_run(found)
     return found
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from recsys.losses.inputs import Question
-from recsys.losses.sampled import BCE, BPR, GBCE, SampledSoftmax, multiplicity
+from recsys.losses.inputs import LossInputs
+from recsys.losses.sampled import BCE, BPR, GBCE, SampledSoftmax, count_draws
 from recsys.losses.softmax import Softmax
 
 
@@ -24,7 +24,7 @@ class Table:
 
 def asked(queries, items, target, target_query, weight=None, slots=None, counts=None, dot_product=True):
     counts = torch.ones(len(items), dtype=torch.long) if counts is None else counts
-    return Question(Table(items, dot_product), queries, target, target_query, counts, weight, slots)
+    return LossInputs(Table(items, dot_product), queries, target, target_query, counts, weight, slots)
 
 
 def question(dtype=torch.float32, n_queries=37, n_items=53, dim=8, n_targets=61, n_slots=5):
@@ -166,7 +166,7 @@ def test_a_calibration_that_is_no_share_is_refused():
 
 
 def test_draws_of_one_item_are_counted_at_its_first_place():
-    assert multiplicity(torch.tensor([2, 2, 2, 5, 7, 7])).tolist() == [3, 0, 0, 1, 2, 0]
+    assert count_draws(torch.tensor([2, 2, 2, 5, 7, 7])).tolist() == [3, 0, 0, 1, 2, 0]
 
 
 @pytest.mark.parametrize("loss", [SampledSoftmax(60), BCE(60), GBCE(60), BPR(60)], ids=lambda loss: type(loss).__name__)

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from recsys.errors import ConfigError
-from recsys.training.ema import Averaged, averaging
+from recsys.training.ema import WeightEMA, make_ema_callbacks
 
 
 class Ramp(pl.LightningModule):
@@ -33,7 +33,7 @@ def trained(decay, n_epochs, tmp_path):
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=n_epochs,
-        callbacks=[Averaged(decay)],
+        callbacks=[WeightEMA(decay)],
         enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=tmp_path,
@@ -64,11 +64,11 @@ def test_the_average_is_validated_and_kept_while_training_goes_on_from_the_last_
 
 def test_a_decay_that_is_none():
     with pytest.raises(ConfigError, match=r"ema=1\.5 must lie between 0 and 1"):
-        Averaged(1.5)
+        WeightEMA(1.5)
 
 
 @pytest.mark.parametrize(
     ("decay", "sparse", "expected"), [(None, False, [0.997]), (None, True, []), (0, False, []), (0.9, True, [0.9])]
 )
 def test_weights_are_averaged_unless_told_otherwise_or_where_tables_are_large(decay, sparse, expected):
-    assert [callback.decay for callback in averaging(decay, sparse)] == expected
+    assert [callback.decay for callback in make_ema_callbacks(decay, sparse)] == expected

@@ -6,7 +6,7 @@ import pytest
 
 from recsys.errors import ConfigError
 from recsys.run import Run
-from recsys.training.fit import fit
+from recsys.training.fit import fit_model
 from tests.composed import composed
 
 SMALL = ["model=two_tower", "model.dim=4", "trainer.max_epochs=2", "trainer.enable_progress_bar=false", "ks=[3]"]
@@ -14,7 +14,7 @@ SMALL = ["model=two_tower", "model.dim=4", "trainer.max_epochs=2", "trainer.enab
 
 def trained(folder, dataset, *words):
     run = Run.create(folder, composed(*SMALL, *words))
-    fit(run.config, dataset, run)
+    fit_model(run.config, dataset, run)
     return run
 
 
@@ -38,7 +38,7 @@ def test_mlflow_has_a_run_with_legal_names_and_the_configuration(dataset, tmp_pa
     assert found.data.params["model/dim"] == "4"
     best = max(one.value for one in client.get_metric_history(found.info.run_id, "val/ndcg_10"))
     assert best == pytest.approx(run.read_json("training")["best"])
-    fit(run.config, dataset, run)  # goes on, and ends at once
+    fit_model(run.config, dataset, run)  # goes on, and ends at once
     assert len(client.search_runs([experiment.experiment_id])) == 1
 
 

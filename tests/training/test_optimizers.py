@@ -64,16 +64,16 @@ def test_closures_are_called_and_their_value_returned():
 @pytest.mark.parametrize("model", ["sasrec", "two_tower", "ncf"])
 def test_models_read_only_what_a_sampled_loss_asks_for(model, dataset):
     from recsys.config.build import build
-    from recsys.data.batches.one_row_per_user import TrainingBatches
-    from recsys.models.base import Facts
-    from recsys.training.module import Training
+    from recsys.data.batches.one_row_per_user import UserRowBatches
+    from recsys.models.base import DataSpec
+    from recsys.training.module import TrainingModule
     from tests.composed import composed
 
     config = composed(f"model={model}", "model.sparse=true", "loss=sampled_softmax", "loss.n_negatives=3")
-    made = build(config.model, facts=Facts.of(dataset, 20))
-    module = Training(made, build(config.loss), torch.optim.SGD, dataset, 1)
-    batch = next(iter(TrainingBatches(dataset, 2, 20, seed=0)))
-    module.loss(module.question(batch)).backward()
+    made = build(config.model, spec=DataSpec.from_dataset(dataset, 20))
+    module = TrainingModule(made, build(config.loss), torch.optim.SGD, dataset, 1)
+    batch = next(iter(UserRowBatches(dataset, 2, 20, seed=0)))
+    module.loss(module.make_loss_inputs(batch)).backward()
     tables = {name: p.grad for name, p in made.named_parameters() if p.grad.is_sparse}
     assert "item.weight" in tables
     rows = {f"{name}.weight": len(m.weight) for name, m in made.named_modules() if isinstance(m, torch.nn.Embedding)}

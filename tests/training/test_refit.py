@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.data.batches.one_row_per_user import TrainingBatches
+from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.dataset import UntilTest
 from recsys.errors import ConfigError
 from recsys.run import Run
-from recsys.training.refit import refitted
+from recsys.training.refit import fit_and_refit
 from tests.composed import composed
 from tests.planted import prepared
 
@@ -25,8 +25,8 @@ def data(tmp_path_factory):
 def targets(dataset):
     return sorted(
         item
-        for batch in TrainingBatches(dataset, 2, 10, seed=0)
-        for item in dataset.raw_items().take(batch.target.numpy() - 1).to_pylist()
+        for batch in UserRowBatches(dataset, 2, 10, seed=0)
+        for item in dataset.raw_items().take(batch.targets.numpy() - 1).to_pylist()
     )
 
 
@@ -51,4 +51,4 @@ def test_what_is_ranked_does_not_change(data):
 def test_a_closed_form_has_nothing_to_train_anew(data, tmp_path):
     config = composed("model=item_knn", "refit=true", f"data.folder={tmp_path}")
     with pytest.raises(ConfigError, match="models that are trained"):
-        refitted(config, data, Run.create(tmp_path / "run", config))
+        fit_and_refit(config, data, Run.create(tmp_path / "run", config))

@@ -27,7 +27,7 @@ from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import FrameSource
 from recsys.export.export import exported
 from recsys.export.torch_graph import to_onnx
-from recsys.models.base import Facts
+from recsys.models.base import DataSpec, ModelInputs
 from recsys.models.layers.blocks import VanillaBlock
 from recsys.models.sasrec import SASRec
 
@@ -46,8 +46,7 @@ class Bare(nn.Module):
 
     def forward(self, history: Tensor) -> Tensor:
         """(B, I) scores."""
-        ask = (history > 0).sum(dim=1, keepdim=True)
-        query = self.model.encode({}, history, {}, {}, ask)[:, 0]
+        query = self.model.encode(ModelInputs({}, history, {}, {}).at_end())[:, 0]
         return query @ self.model.item_vectors().T
 
 
@@ -59,7 +58,7 @@ def measure(n_items: int, rounds: int, check_users: int) -> list[str]:
         model = clustered(dataset)
         said, sessions = [], {"bare": session_of(_bare(model))}
         for precision in PRECISIONS:
-            proto, manifest = exported(model, dataset, LENGTH, precision, False, check_users, {"model": "sasrec"})
+            proto, manifest = exported(model, dataset, precision, False, check_users, {"model": "sasrec"})
             path = Path(folder) / f"{precision}.onnx"
             path.write_bytes(proto.SerializeToString())
             sessions[precision] = session_of(path.read_bytes())
@@ -91,8 +90,9 @@ def catalogue(n_items: int, folder: Path) -> Dataset:
 def clustered(dataset: Dataset, max_history: int = LENGTH) -> SASRec:
     """An untrained model whose items lie in √I clusters, as those of trained ones do."""
     torch.manual_seed(0)
-    facts = Facts.of(dataset, max_history)
+    facts = DataSpec.from_dataset(dataset, max_history)
     model = SASRec(facts, VanillaBlock, dim=DIM, relative_position=False, repeat=False).eval()
+    model.max_history = max_history
     n = dataset.n_items
     centres = torch.randn(max(int(n**0.5), 2), DIM)
     with torch.no_grad():

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytorch_lightning as pl
@@ -22,13 +23,15 @@ from torch.utils.data import DataLoader
 
 from recsys.config.build import build
 from recsys.config.settings import config_dir
-from recsys.data.batches.batch import Batch, tensors
+from recsys.data.batches.batch import Batch, to_tensors
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.data.new_items import Extended
-from recsys.evaluation.evaluate import Ranking, Scorer, evaluate, ranking_batches
+from recsys.evaluation.evaluate import Ranking, evaluate_scorer
+from recsys.evaluation.scoring import Scorer, make_ranking_batches, score_batch
 from recsys.models.base import Trainable
-from recsys.training.fit import load_dataset, make_model
-from recsys.training.module import Training, quieten, score
+from recsys.models.build import make_model
+from recsys.training.module import TrainingModule, silence_warnings
 
 K = 10
 
@@ -62,7 +65,7 @@ def measure(
                 simple = {"random": chance(dataset), "popularity oracle": oracle(dataset)}
                 said += [_line(each, ranked(way, dataset, None), figures) for each, way in simple.items()]
             model = learned(config, dataset)
-            said.append(_line(name, ranked(partial(score, model), dataset, config.batches.max_history), figures))
+            said.append(_line(name, ranked(partial(score_batch, model), dataset, config.batches.max_history), figures))
     if len(hide) > 1:
         said += [
             f"mean of {len(hide)} shares:",
@@ -82,17 +85,16 @@ def with_later(dataset: Dataset) -> Extended:
 def learned(config: DictConfig, dataset: Extended) -> Trainable:
     """The model after all epochs on the known items, which then takes the others."""
     pl.seed_everything(config.seed, verbose=False)
-    model = make_model(config.model, dataset.old, config.batches.max_history)
-    assert isinstance(model, Trainable)
+    model = cast(Trainable, make_model(config.model, dataset.old, config.batches.max_history))
     model.prepare(dataset.old)
-    module = Training(model, build(config.loss), partial(build, config.optimizer), dataset.old, config.seed)
+    module = TrainingModule(model, build(config.loss), partial(build, config.optimizer), dataset.old, config.seed)
     batches = build(config.batches, dataset=dataset.old, seed=config.seed)
     with warnings.catch_warnings():
-        quieten()
+        silence_warnings()
         warnings.filterwarnings("ignore", "You defined a `validation_step`")
         trainer: pl.Trainer = build(config.trainer, logger=False, enable_checkpointing=False)
         trainer.fit(module, DataLoader(batches, batch_size=None))
-    model.append(tensors(dataset.columns))
+    model.append(to_tensors(dataset.columns))
     return model.eval()
 
 
@@ -108,7 +110,7 @@ def ranked(scorer: Scorer, dataset: Extended, max_history: int | None) -> Rankin
         found[:, hidden] = scores[:, hidden].argsort(dim=1, stable=True).argsort(dim=1).to(scores.dtype)
         return found
 
-    return evaluate(only_hidden, dataset, cold_batches(dataset, max_history), (K,))
+    return evaluate_scorer(only_hidden, dataset, cold_batches(dataset, max_history), (K,))
 
 
 def chance(dataset: Extended, seed: int = 0) -> Scorer:
@@ -127,12 +129,11 @@ def cold_batches(dataset: Extended, max_history: int | None) -> Iterator[Batch]:
     """The test users who have a hidden item there, with these targets only."""
     hidden = dataset.items > dataset.old.n_items
     before = np.concatenate([[0], np.cumsum(hidden)])
-    batches = ranking_batches(dataset, "test", max_history)
+    rows = make_ranking_batches(dataset, "test", max_history).rows
     of_test = before[dataset.offsets[1:]] - before[dataset.bounds[:, 1]]
-    batches.users = batches.users[of_test[batches.users] > 0]
-    for batch in batches:
-        cold = batch.target > dataset.old.n_items
-        yield replace(batch, target=batch.target[cold], target_query=batch.target_query[cold])
+    for batch in make_ranking_batches(dataset, "test", max_history, rows=rows[of_test[rows] > 0]):
+        cold = batch.targets > dataset.old.n_items
+        yield replace(batch, targets=batch.targets[cold], target_query=batch.target_query[cold])
 
 
 def _composed(words: Sequence[str]) -> DictConfig:

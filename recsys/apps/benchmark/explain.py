@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from recsys.apps.benchmark.timing import load
+from recsys.data.load import load_dataset
 from recsys.export.user_histories import Past
 from recsys.run import Run
 from recsys.serving.explain import REFERENCE, THRESHOLD, Plan, Reason, drops_of, planned, reasons
 from recsys.serving.recommender import Recommender
-from recsys.training.fit import load_dataset
 
 
 def measure(run: str, users: int, k: int, seed: int) -> list[str]:

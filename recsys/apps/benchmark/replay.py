@@ -28,7 +28,7 @@ def measure(file: str, n_items: int, rounds: int) -> list[str]:
     with TemporaryDirectory() as folder:
         dataset = catalogue(n_items, Path(folder))
         model = clustered(dataset, MAX_HISTORY)
-        proto, _ = exported(model, dataset, MAX_HISTORY, "float16", False, 100, {"model": "sasrec"})
+        proto, _ = exported(model, dataset, "float16", False, 100, {"model": "sasrec"})
         content, names = proto.SerializeToString(), names_of(dataset)
     session, recommender, replay = session_of(content), Recommender(content), around(Path(file), names)
     said = []

@@ -20,13 +20,15 @@ from recsys.config.build import build
 from recsys.config.settings import config_dir
 from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
-from recsys.evaluation.evaluate import evaluate, ranking_batches
+from recsys.evaluation.evaluate import evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches, make_scorer
 from recsys.models.base import Model, Trainable
+from recsys.models.build import make_seeded_model
 from recsys.run import own_rss_mb, peak_rss_mb
-from recsys.training.datamodule import Loaders
-from recsys.training.fit import load_dataset, seeded
-from recsys.training.module import Training, scorer
+from recsys.training.datamodule import BatchDataModule
+from recsys.training.module import TrainingModule
 
 SHORT = ["trainer.max_epochs=1", "trainer.limit_val_batches=0"]
 
@@ -81,7 +83,7 @@ def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) ->
     if ranked:
         found |= ranking(model.eval(), dataset, config)
     if answers:
-        found["answer_cpu_ms"] = round(answered(model.eval(), dataset, config, answers), 3)
+        found["answer_cpu_ms"] = round(answered(model.eval(), dataset, answers), 3)
     return [json.dumps(found | {"load": [before, os.getloadavg()[0]]})]
 
 
@@ -94,7 +96,7 @@ def trained_as(*words: str) -> DictConfig:
 
 def trainable(config: DictConfig, dataset: Dataset) -> Trainable:
     """The configured model; ConfigError if it is not trained by steps."""
-    model = seeded(config, dataset)
+    model = make_seeded_model(config, dataset)
     if not isinstance(model, Trainable):
         raise ConfigError(f"{type(model).__name__} is not trained by steps; choose a model that is")
     return model
@@ -103,18 +105,18 @@ def trainable(config: DictConfig, dataset: Dataset) -> Trainable:
 def fitted(model: Trainable, dataset: Dataset, config: DictConfig, watching: pl.Callback) -> None:
     """Train a model while somebody watches."""
     model.prepare(dataset)
-    module = Training(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
+    module = TrainingModule(model, build(config.loss), partial(build, config.optimizer), dataset, config.seed)
     trainer: pl.Trainer = build(config.trainer, logger=False, callbacks=[watching], enable_checkpointing=False)
-    trainer.fit(module, datamodule=Loaders(config.batches, dataset, config.seed))
+    trainer.fit(module, datamodule=BatchDataModule(config.batches, dataset, config.seed))
 
 
 def ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, float]:
     """Users ranked a CPU-second, all metrics included, and of the same users with their lists of ten alone."""
-    batches = ranking_batches(dataset, "test", config.batches.max_history)
+    batches = make_ranking_batches(dataset, "test", config.batches.max_history)
     start = time.process_time()
-    n_users = evaluate(scorer(model), dataset, batches, tuple(config.ks)).n_users
+    n_users = evaluate_scorer(make_scorer(model), dataset, batches, tuple(config.ks)).n_users
     between = time.process_time()
-    scored = scorer(model)
+    scored = make_scorer(model)
     with torch.inference_mode():
         for batch in batches:
             _listed(scored(batch), batch)
@@ -126,13 +128,13 @@ def ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, flo
     }
 
 
-def answered(model: Model, dataset: Dataset, config: DictConfig, times: int) -> float:
+def answered(model: Model, dataset: Dataset, times: int) -> float:
     """The median CPU time in milliseconds of `Recommender.recommend` for one history."""
     from recsys.export.export import exported  # late: training and ranking are measured without it
     from recsys.export.user_histories import Past
     from recsys.serving.recommender import Recommender
 
-    proto, _ = exported(model, dataset, config.batches.max_history, "float16", False, 100, {"model": "measured"})
+    proto, _ = exported(model, dataset, "float16", False, 100, {"model": "measured"})
     file = Recommender(proto.SerializeToString())
     taken = Past(dataset, file.describe()["inputs"]).of(str(dataset.raw_users()[0]))
     return cpu_ms({"one": lambda: file.recommend(**taken, k=10, exclude_seen=True)}, times)["one"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from recsys.apps.benchmark.training import fitted, trainable, trained_as
-from recsys.training.fit import load_dataset
+from recsys.data.load import load_dataset
 
 METRIC = "val/ndcg@10"
 

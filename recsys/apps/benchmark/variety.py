@@ -12,15 +12,15 @@ from torch import Tensor
 
 from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
-from recsys.evaluation.evaluate import Scorer, evaluate, hide_seen, ranking_batches
+from recsys.evaluation.evaluate import evaluate_scorer
+from recsys.evaluation.scoring import Scorer, hide_seen, make_ranking_batches, make_scorer
 from recsys.extras import require_extra
-from recsys.models.base import ClosedForm
+from recsys.models.build import restore
 from recsys.run import Run
 from recsys.serving.item_table import ItemTable
 from recsys.serving.middleware.rules import Candidates, Diversify, Occasion
-from recsys.training.fit import load_dataset, restore
-from recsys.training.module import scorer
 
 K = 10
 
@@ -35,14 +35,13 @@ def measure(run: str, columns: Sequence[str], relevances: Sequence[float], pool:
     if missing := set(columns) - set(dataset.encoders["item"]):
         raise ConfigError(f"{missing} are no item features of the run; train it with data.features.item={[*columns]}")
     model = restore(trained.config, dataset, trained)
-    if isinstance(model, ClosedForm):
-        model.load_state_dict(trained.load_weights())
-    max_history = None if isinstance(model, ClosedForm) else trained.config.batches.max_history
-    table, plain, found = _table(dataset, columns), scorer(model), []
+    table, plain, found = _table(dataset, columns), make_scorer(model), []
     for relevance in relevances:
         rule = Diversify(columns, relevance)
         rearranged = _rearranged(plain, table, rule, pool)
-        metrics = evaluate(rearranged, dataset, ranking_batches(dataset, "test", max_history), (K,)).metrics
+        metrics = evaluate_scorer(
+            rearranged, dataset, make_ranking_batches(dataset, "test", model.max_history), (K,)
+        ).metrics
         found.append((relevance, metrics["ndcg@10"], metrics["diversity@10"]))
     if plot is not None:
         _draw(found, Path(plot), dataset)

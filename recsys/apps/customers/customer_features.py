@@ -14,12 +14,13 @@ import torch
 from omegaconf import OmegaConf
 
 from recsys.apps.customers.purchases import OrderSummary, Purchases
-from recsys.data.batches.batch import Reader, bucketed, moved_up, padded, tensor, tensors
+from recsys.data.batches.batch import ColumnReader, bucket_by_length, move_up, pad_positions, to_tensor, to_tensors
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
-from recsys.models.base import Trainable
+from recsys.models.base import ModelInputs, Trainable
+from recsys.models.build import restore
 from recsys.run import Run
-from recsys.training.fit import load_dataset, restore
 
 Array = np.ndarray
 BATCH_SIZE = 256
@@ -61,7 +62,7 @@ class UserVectors:
             raise ConfigError(f"{type(model).__name__} of '{run.folder}' has no user vectors; use by=rfm")
         if not self.dataset.metadata["cuts"]:
             raise ConfigError("by=embedding needs purchases that the model has not seen; train with split=global_time")
-        self.model, self.reader = model, Reader(self.dataset)
+        self.model, self.reader = model, ColumnReader(self.dataset)
         self.max_history: int = run.config.batches.max_history
         self.space = hashlib.sha256((run.folder / "model.pt").read_bytes()).hexdigest()[:12]
         numbers = {str(raw): number for number, raw in enumerate(self.dataset.raw_users().to_pylist())}
@@ -85,7 +86,7 @@ class UserVectors:
         end = ends[users]
         begin = np.maximum(self.dataset.offsets[users], end - self.max_history)
         vectors = np.zeros((len(users), 0), np.float32)
-        for rows in bucketed(end - begin, BATCH_SIZE, None):
+        for rows in bucket_by_length(end - begin, BATCH_SIZE, None):
             batch_vectors = self._encode_batch(users[rows], begin[rows], (end - begin)[rows], now)
             if not vectors.size:
                 vectors = np.zeros((len(users), batch_vectors.shape[1]), np.float32)
@@ -93,18 +94,14 @@ class UserVectors:
         return vectors
 
     def _encode_batch(self, users: Array, begin: Array, lengths: Array, now: int) -> Array:
-        index, mask = padded(begin, lengths)
-        items, events = moved_up(self.reader.history(index, mask), self.reader.events(index, mask))
+        index, mask = pad_positions(begin, lengths)
+        items, events = move_up(self.reader.history(index, mask), self.reader.events(index, mask))
         timestamps = np.full(len(users), now)
         context = {name: column[:, None] for name, column in self.dataset.request_features(timestamps).items()}
         context["timestamp"] = timestamps[:, None]
-        vectors: Array = self.model.encode(
-            tensors(self.reader.user(users)),
-            tensor(items),
-            tensors(events),
-            tensors(context),
-            tensor((items > 0).sum(axis=1, keepdims=True)),
-        )[:, 0].numpy()
+        user = to_tensors(self.reader.user(users))
+        inputs = ModelInputs(user, to_tensor(items), to_tensors(events), to_tensors(context)).at_end()
+        vectors: Array = self.model.encode(inputs)[:, 0].numpy()
         return vectors
 
 

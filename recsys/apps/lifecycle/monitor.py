@@ -17,10 +17,10 @@ from recsys.apps.lifecycle.feedback import DAY, Feedback
 from recsys.apps.lifecycle.refresh import refreshed
 from recsys.apps.lifecycle.registry import Registry
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.errors import DataError
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
-from recsys.training.fit import load_dataset
 
 ALARM = 3
 """the exit status where something has drifted"""

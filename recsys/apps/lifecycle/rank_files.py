@@ -12,8 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from recsys.data.batches.batch import Batch
+from recsys.data.batches.ranking import sample_rows
 from recsys.data.dataset import Dataset
-from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
+from recsys.evaluation.evaluate import Ranking, evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches
 from recsys.export.check import Asker, FileScorer
 from recsys.export.export import words_of
 from recsys.export.inputs import columns_of
@@ -44,9 +46,8 @@ def ranked(path: Path, dataset: Dataset, n_users: int | None, k: int = 10) -> Ra
     words = words_of(dataset, "user" in inputs)
     k = min(k, dataset.n_items)
     scorer = FileScorer(Asker(recommender), dataset, columns, words, min(k + 1, dataset.n_items))
-    batches = ranking_batches(dataset, "test", None)  # the file itself reads the newest that it knows
-    if n_users is not None and n_users < len(batches.users):
-        batches.users = np.sort(np.random.default_rng(0).choice(batches.users, n_users, replace=False))
+    rows = sample_rows(make_ranking_batches(dataset, "test", None).rows, n_users)
+    batches = make_ranking_batches(dataset, "test", None, rows=rows)  # the file itself reads the newest that it knows
     lists: list[np.ndarray] = []
 
     def noted(batch: Batch) -> Tensor:
@@ -55,7 +56,7 @@ def ranked(path: Path, dataset: Dataset, n_users: int | None, k: int = 10) -> Ra
         lists.append(best.indices.masked_fill(best.values.isneginf(), 0).numpy())
         return scores
 
-    ranking = evaluate(noted, dataset, batches, (k,))
+    ranking = evaluate_scorer(noted, dataset, batches, (k,))
     return Ranked(recommender, ranking, ranking.users, np.concatenate(lists))
 
 

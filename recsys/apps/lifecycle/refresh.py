@@ -15,15 +15,15 @@ from recsys.apps.lifecycle.grow_model import grow
 from recsys.apps.lifecycle.rank_files import ranked
 from recsys.apps.lifecycle.registry import CHALLENGER, CHAMPION, Registry, trained_until
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError, DataError
-from recsys.evaluation.evaluate import evaluate, ranking_batches
-from recsys.evaluation.tables import as_json
+from recsys.evaluation.compare import rank_part
+from recsys.evaluation.tables import ranking_to_json
 from recsys.export.export import export
-from recsys.models.base import ClosedForm, Model
+from recsys.models.base import Model
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
-from recsys.training.fit import fit, load_dataset
-from recsys.training.module import score
+from recsys.training.fit import fit_model
 
 KEPT = 3
 """the exit status where the champion stays"""
@@ -109,14 +109,12 @@ def challenge(run: Run, champion: Run, dataset: Dataset, since: int, epochs: int
     tuned = OmegaConf.merge(config, {"trainer": {"max_epochs": epochs}, "optimizer": slower, "patience": epochs})
     tuned.batches, tuned.logger = lesson, {}
     assert isinstance(tuned, DictConfig)
-    model = fit(tuned, dataset, run, partial(grow, champion.load_weights()))
-    if isinstance(model, ClosedForm):
-        model.fit(dataset, "test")
+    model = fit_model(tuned, dataset, run, partial(grow, champion.load_weights()))
+    found = rank_part(model, dataset, config, "test")
+    if not run.has_weights():  # a closed form, now fitted to all events before the test
         run.save_weights(model.state_dict())
-    max_history = None if isinstance(model, ClosedForm) else config.batches.max_history
-    found = evaluate(partial(score, model), dataset, ranking_batches(dataset, "test", max_history), tuple(config.ks))
     counts = {"n_users": dataset.n_users, "n_items": dataset.n_items}
-    run.write_json("metrics", {"test": as_json(found), "split_hash": dataset.split_hash, **counts})
+    run.write_json("metrics", {"test": ranking_to_json(found), "split_hash": dataset.split_hash, **counts})
     return model
 
 

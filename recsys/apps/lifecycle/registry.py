@@ -18,10 +18,10 @@ from uuid import uuid4
 
 from recsys.data.dataset import Dataset
 from recsys.data.preparation.vocabulary import FILES as VOCABULARY
+from recsys.data.run_record import check_same_dataset
 from recsys.errors import ConfigError
 from recsys.export.export import TABLES
 from recsys.run import Run, write_text
-from recsys.training.dataset import check_same
 
 NEEDED = ("config.yaml", "model.pt", "model.onnx")
 KEPT = (*NEEDED, "metrics.json", "environment.json", "training.json", "timing.json", "refresh.json")
@@ -71,7 +71,7 @@ class Registry:
 
         Raises ConfigError where the run lacks a file, is stale or learned from other data than these.
         """
-        check_same(run, dataset)
+        check_same_dataset(run, dataset)
         for name in NEEDED:
             if not (run.folder / name).exists():
                 raise ConfigError(f"'{run.folder}' has no {name}; finish it: recsys export run={run.folder}")

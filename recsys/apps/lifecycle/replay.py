@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import IterableDataset
 
 from recsys.data.batches.batch import Array, Batch
-from recsys.data.batches.loader import Epochs, Share
+from recsys.data.batches.loader import Shard, TrainingLoader
 from recsys.data.dataset import Dataset
 from recsys.errors import DataError
 
@@ -23,13 +23,13 @@ class Replay(IterableDataset[Batch]):
 
     def __init__(
         self,
-        batches: Callable[..., Epochs],
+        batches: Callable[..., TrainingLoader],
         max_history: int,
         since: int,
         ratio: float,
         dataset: Dataset,
         seed: int,
-        share: Share = Share(),  # noqa: B008 - frozen
+        share: Shard = Shard(),  # noqa: B008 - frozen
     ) -> None:
         self.make, self.dataset, self.seed, self.share = batches, dataset, seed, share
         assert dataset.timestamps is not None, "a refresh is split by time"

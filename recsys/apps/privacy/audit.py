@@ -12,19 +12,20 @@ from recsys.apps.privacy.membership import Attack, Witness, attack
 from recsys.config.build import build
 from recsys.data.dataset import Dataset
 from recsys.data.features import Features
+from recsys.data.load import load_dataset
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.segments import segmented
 from recsys.data.preparation.splits import LeaveOneOut
 from recsys.data.sources.files import FileSource
 from recsys.errors import ConfigError
-from recsys.evaluation.evaluate import Ranking, evaluate, ranking_batches
+from recsys.evaluation.evaluate import Ranking, evaluate_scorer
 from recsys.evaluation.metrics.stats import independent_difference
-from recsys.models.base import ClosedForm, Model
+from recsys.evaluation.scoring import make_ranking_batches, make_scorer
+from recsys.models.base import Model
+from recsys.models.build import restore
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
-from recsys.training.fit import load_dataset, restore
-from recsys.training.module import scorer
-from recsys.training.refit import learned_from
+from recsys.training.refit import dataset_learned_from
 
 FEWEST = 30
 """users that a group needs for a figure of its own"""
@@ -37,8 +38,6 @@ def audit(run: str, members: str | None, others: str | None, n_users: int, n_eve
     folder = Run.open(run)
     dataset = load_dataset(folder.config)
     model = restore(folder.config, dataset, folder)
-    if isinstance(model, ClosedForm):
-        model.load_state_dict(folder.load_weights())
     users, ranking = _ranked(model, dataset, folder)
     gaps = _gaps(users, ranking, dataset)
     lists = {f"{name}@{ranking.k}": ranking.metrics[f"{name}@{ranking.k}"] for name in LISTS}
@@ -54,9 +53,8 @@ def audit(run: str, members: str | None, others: str | None, n_users: int, n_eve
 
 def _ranked(model: Model, dataset: Dataset, run: Run) -> tuple[np.ndarray, Ranking]:
     """The test users in the order of the figures, and the figures."""
-    max_history = None if isinstance(model, ClosedForm) else run.config.batches.max_history
-    batches = ranking_batches(dataset, "test", max_history)
-    found = evaluate(scorer(model), dataset, batches, tuple(run.config.ks))
+    batches = make_ranking_batches(dataset, "test", model.max_history)
+    found = evaluate_scorer(make_scorer(model), dataset, batches, tuple(run.config.ks))
     return found.users, found
 
 
@@ -96,7 +94,7 @@ def _membership(
     if not (run.folder / "model.onnx").exists():
         return f"not measured, for '{run.folder}' has no model.onnx; write it with recsys export run={run.folder}"
     recommender = Recommender(run.folder / "model.onnx")
-    until = learned_from(run.config, dataset).bounds[:, 0]
+    until = dataset_learned_from(run.config, dataset).bounds[:, 0]
     trained = until > dataset.offsets[:-1]
     known = np.where(trained, until, dataset.offsets[1:])
     found = []

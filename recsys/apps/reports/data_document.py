@@ -93,10 +93,10 @@ def _lay_out_histories(history: Json) -> Section:
 
 
 def _lay_out_pauses(pauses: Json) -> Section:
-    quantiles = pauses["quantiles"]
+    median, long = (_format_duration(pauses["quantiles"][level]) for level in ("50%", "90%"))
     sentence = (
-        f"Half of the pauses between events of a user are shorter than {_format_duration(quantiles['50%'])}; one "
-        f"in ten is longer than {_format_duration(quantiles['90%'])}. Events with the same time have no pause between them."
+        f"Half of the pauses between events of a user are shorter than {median}; one in ten is longer than {long}. "
+        "Events with the same time have no pause between them."
     )
     return Section("Pauses", [sentence], pictures=[data_charts.draw_pauses(pauses)])
 

@@ -15,14 +15,12 @@ MAX_HISTORY, MAX_TARGETS = 8, 10
 """events before the test part, and targets, that an example shows at most"""
 
 
-def collect_examples(
-    model: Model, dataset: Dataset, users: Array, max_history: int | None, k: int, titles: list[str]
-) -> list[Json]:
+def collect_examples(model: Model, dataset: Dataset, users: Array, k: int, titles: list[str]) -> list[Json]:
     """For each of `users` the newest events, the list of `k` items and the targets, by title and with hits marked, in
     the format of report.json; users are numbered from 1 and their ids left out.
     """
     batches = RankingBatches(dataset, "test", 1)
-    recommended = recommend_lists(model, dataset, users, max_history, k)
+    recommended = recommend_lists(model, dataset, users, k)
     examples = []
     for number, user in enumerate(users.tolist(), start=1):
         history = dataset.items[dataset.offsets[user] : batches.start[user]]

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from recsys.apps.reports import run_results
 from recsys.apps.reports.examples import collect_examples
 from recsys.apps.reports.item_map import compute_item_map
-from recsys.apps.reports.ranked_targets import TargetRanks, fit_up_to_test, rank_targets, select_test_users
+from recsys.apps.reports.ranked_targets import TargetRanks, rank_test_targets, select_test_users
 from recsys.apps.reports.run_document import lay_out_run_report
 from recsys.apps.reports.side_tables import choose_item_categories, choose_item_titles, load_side_tables
 from recsys.apps.reports.target_groups import (
@@ -21,13 +21,13 @@ from recsys.apps.reports.target_groups import (
     group_by_popularity,
 )
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
 from recsys.document import render_page
 from recsys.errors import ConfigError
-from recsys.evaluation.compare import model_name
 from recsys.evaluation.metrics.stats import paired_difference
 from recsys.models.base import Model
+from recsys.models.build import make_model, model_name, restore
 from recsys.run import Run, write_text
-from recsys.training.fit import load_dataset, make_model, restore
 
 Json = dict[str, Any]
 
@@ -64,7 +64,7 @@ def _compute_run_report(
     """Every number of the report, in the format of its JSON file."""
     config, metrics = run.config, run_results.read_run_json(run, "metrics")
     dataset = load_dataset(config)
-    model, max_history = fit_up_to_test(restore(config, dataset, run), dataset, config)
+    model = restore(config, dataset, run)
     titles, categories = _load_item_texts(config, dataset, title, category)
     users = select_test_users(dataset, n_users, seed)
     example_users = np.sort(np.random.default_rng(seed).permutation(users)[:n_examples])
@@ -75,16 +75,14 @@ def _compute_run_report(
         "split": {"name": dataset.metadata["split"]["name"], "hash": dataset.split_hash},
         "k": k,
         "test": {name: metrics["test"][name] for name in ("n_users", "n_targets", "n_cold_targets")} if metrics else {},
-        **_compare_with_best_baseline(run, model, dataset, users, max_history, k, min_users),
+        **_compare_with_best_baseline(run, model, dataset, users, k, min_users),
         "figures": run_results.collect_test_figures(run, metrics),
         "not_run": run_results.list_skipped_baselines(metrics),
         "curves": run_results.read_learning_curves(run),
         "training": run_results.read_run_json(run, "training"),
         "segments": _select_published(metrics.get("test", {}).get("segments", {}), k, min_users),
         "context": metrics.get("context"),
-        "examples": collect_examples(model, dataset, example_users, max_history, k, titles)
-        if len(example_users)
-        else [],
+        "examples": collect_examples(model, dataset, example_users, k, titles) if len(example_users) else [],
         "map": compute_item_map(model, dataset, titles, categories),
         "timing": run_results.read_run_json(run, "timing"),
         "environment": run_results.read_run_json(run, "environment"),
@@ -103,13 +101,13 @@ def _load_item_texts(
 
 
 def _compare_with_best_baseline(
-    run: Run, model: Model, dataset: Dataset, users: np.ndarray, max_history: int | None, k: int, min_users: int
+    run: Run, model: Model, dataset: Dataset, users: np.ndarray, k: int, min_users: int
 ) -> Json:
     """The model and the best baseline on the same users: the verdict, and NDCG by popularity and history length."""
     if not len(users):
         return {"verdict": "Not ranked: no user has a target in the test part.", "ranked_users": 0, "by": {}}
     name = model_name(run.config)
-    targets = {name: rank_targets(model, dataset, users, max_history)}
+    targets = {name: rank_test_targets(model, dataset, users)}
     figures = run_results.collect_test_figures(run, run_results.read_run_json(run, "metrics"))
     best = next((row["name"] for row in figures if not row["model"]), None)
     if best is not None:
@@ -132,8 +130,8 @@ def _compare_with_best_baseline(
 
 def _rank_baseline(config: DictConfig, name: str, dataset: Dataset, users: np.ndarray) -> TargetRanks:
     baseline = make_model(config.baselines[name], dataset, config.batches.max_history)
-    baseline, max_history = fit_up_to_test(baseline, dataset, config)
-    return rank_targets(baseline, dataset, users, max_history)
+    baseline.fit(dataset, "test")
+    return rank_test_targets(baseline.eval(), dataset, users)
 
 
 def _judge_model(targets: dict[str, TargetRanks], k: int) -> str:

@@ -10,8 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.config.settings import config_dir
-from recsys.evaluation.compare import model_name
-from recsys.evaluation.leaderboard import flat
+from recsys.evaluation.leaderboard import flatten_settings
+from recsys.models.build import model_name
 from recsys.run import Run
 
 Json = dict[str, Any]
@@ -71,12 +71,12 @@ def read_learning_curves(run: Run) -> dict[str, dict[str, list[float]]]:
 
 def find_changed_settings(run: Run) -> dict[str, list[Any]]:
     """Settings that differ from those of `recsys train` with the same model and data: name → [default, the run's]."""
-    settings = flat(OmegaConf.to_container(run.config), "")
+    settings = flatten_settings(OmegaConf.to_container(run.config), "")
     overrides = [f"model={model_name(run.config)}"]
     overrides += [f"data={name}" for name in _list_data_choices(run.config)[:1]]
     inside_command = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside_command else initialize_config_dir(str(config_dir()), version_base="1.3"):
-        defaults = flat(OmegaConf.to_container(compose("train", overrides)), "")
+        defaults = flatten_settings(OmegaConf.to_container(compose("train", overrides)), "")
     names = [name for name in settings if not name.startswith(IGNORED_SETTINGS) and "${" not in str(defaults.get(name))]
     return {name: [defaults.get(name), settings[name]] for name in names if settings[name] != defaults.get(name)}
 

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import BaseTrial
 
 from recsys.errors import ConfigError
-from recsys.evaluation.leaderboard import flat
+from recsys.evaluation.leaderboard import flatten_settings
 
 EXAMPLES = "choice(32,64), interval(0.0, 0.6), tag(log, interval(0.001, 0.1)), int(interval(1, 4)) or range(10,50,10)"
 
@@ -39,7 +39,7 @@ class Setting:
 
     def standing(self, config: DictConfig, choices: Mapping[str, str]) -> Any:
         """What the key is without a sweep, as the trial's parameter; ConfigError where the sweep would not try it."""
-        if self.key not in choices and self.key not in flat(OmegaConf.to_container(config), ""):
+        if self.key not in choices and self.key not in flatten_settings(OmegaConf.to_container(config), ""):
             raise ConfigError(f"space: the configuration has no '{self.key}'")
         value = choices[self.key] if self.key in choices else OmegaConf.select(config, self.key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
@@ -60,7 +60,9 @@ class Setting:
 
 def parsed(space: DictConfig) -> list[Setting]:
     """The settings of a space; ConfigError names the one that cannot be read."""
-    said = {key: value for key, value in flat(OmegaConf.to_container(space, resolve=True), "").items() if key}
+    said = {
+        key: value for key, value in flatten_settings(OmegaConf.to_container(space, resolve=True), "").items() if key
+    }
     if not said:
         raise ConfigError("space is empty: a sweep needs a setting to search for")
     return [_setting(key, str(value)) for key, value in said.items()]

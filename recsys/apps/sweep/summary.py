@@ -12,10 +12,11 @@ from recsys.apps.sweep.best_settings import composed, write
 from recsys.apps.sweep.plots import plotted
 from recsys.apps.sweep.search_space import Setting
 from recsys.apps.sweep.study import held_here, running, trial_folder
-from recsys.evaluation.compare import compare
+from recsys.data.load import load_dataset
+from recsys.evaluation.compare import compare_with_baselines
 from recsys.evaluation.leaderboard import leaderboard
+from recsys.models.build import restore
 from recsys.run import Run
-from recsys.training.fit import load_dataset, restore
 
 SAID = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -94,7 +95,7 @@ def _tested(run: Run) -> str:
     if not (run.folder / "config.yaml").exists():
         return f"{run.folder} lies on another machine; there, recsys evaluate run={run.folder} looks at the test"
     dataset = load_dataset(run.config)
-    metrics, text = compare(restore(run.config, dataset, run), dataset, run.config)
+    metrics, text = compare_with_baselines(restore(run.config, dataset, run), dataset, run.config)
     run.write_json("metrics", metrics)
     return text
 

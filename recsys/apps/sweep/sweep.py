@@ -20,9 +20,9 @@ from recsys.apps.sweep.study import claimed, given_up, held_here, opened, trial_
 from recsys.apps.sweep.summary import ended, in_words
 from recsys.apps.sweep.trial import COSTS, quiet, train
 from recsys.config.settings import check_settings
+from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
-from recsys.evaluation.leaderboard import settings_of
-from recsys.training.fit import load_dataset
+from recsys.evaluation.leaderboard import comparable_settings
 
 log = logging.getLogger(__name__)
 HOPELESS = 3
@@ -99,7 +99,7 @@ def _attempt(trial: Trial, folder: Path, words: Sequence[str], settings: Sequenc
 def _about(plain: DictConfig, settings: Sequence[Setting], objectives: Sequence[str]) -> dict[str, Any]:
     """What trials of one study have in common, as JSON gives it back."""
     space = {f"space.{setting.key}": setting.said for setting in settings}
-    about = {**settings_of(plain), **space, "objectives": list(objectives)}
+    about = {**comparable_settings(plain), **space, "objectives": list(objectives)}
     found: dict[str, Any] = json.loads(json.dumps(about))
     return found
 

@@ -16,15 +16,17 @@ from optuna.trial import Trial
 from pytorch_lightning.callbacks import Callback
 
 from recsys.data.dataset import Dataset
+from recsys.data.load import load_dataset
+from recsys.data.run_record import record_dataset
 from recsys.errors import ConfigError
-from recsys.evaluation.compare import model_name, rank
-from recsys.evaluation.tables import as_json
+from recsys.evaluation.compare import rank_part
+from recsys.evaluation.tables import ranking_to_json
 from recsys.export.export import exported
-from recsys.models.base import ClosedForm, Model
+from recsys.models.base import Model
+from recsys.models.build import model_name
 from recsys.run import Run
 from recsys.training.callbacks import MONITOR
-from recsys.training.dataset import remember
-from recsys.training.fit import fit, load_dataset
+from recsys.training.fit import fit_model
 
 COSTS = ("cpu_seconds", "n_parameters", "artefact_mb")
 """objectives that are to be small; any other is a metric"""
@@ -58,12 +60,12 @@ def train(trial: Trial, config: DictConfig, folder: Path, objectives: Sequence[s
     """
     run = _run(folder, config)
     dataset = load_dataset(config)
-    remember(run, dataset)
+    record_dataset(run, dataset)
     watch = Watch(trial)
-    model = fit(config, dataset, run, watching=[watch] if len(objectives) == 1 else [])
+    model = fit_model(config, dataset, run, callbacks=[watch] if len(objectives) == 1 else [])
     if watch.pruned:
         raise optuna.TrialPruned
-    found = as_json(rank(model, dataset, config, "validation"))
+    found = ranking_to_json(rank_part(model, dataset, config, "validation"))
     about = {"split_hash": dataset.split_hash, "n_users": dataset.n_users, "n_items": dataset.n_items}
     run.write_json("validation", {"validation": found, "baselines": {}, **about})
     return [_cost(name, run, model, dataset, config) if name in COSTS else _metric(name, found) for name in objectives]
@@ -87,9 +89,8 @@ def _cost(name: str, run: Run, model: Model, dataset: Dataset, config: DictConfi
     if name == "n_parameters":
         return float(sum(tensor.numel() for tensor in model.state_dict().values()))
     if name == "artefact_mb":
-        max_history = None if isinstance(model, ClosedForm) else config.batches.max_history
         about: dict[str, Any] = {"model": model_name(config), "licence": None, "metrics": {}}
-        proto, _ = exported(model, dataset, max_history, "float16", False, 1, about)
+        proto, _ = exported(model, dataset, "float16", False, 1, about)
         return proto.ByteSize() / 2**20
     if not (run.folder / "timing.json").exists():
         raise ConfigError("cpu_seconds are those of training, which a closed form does without; take another objective")

@@ -5,6 +5,7 @@ B users, L history slots, Q queries a user, T targets. Histories are right-padde
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +15,37 @@ from torch import Tensor
 from recsys.data.dataset import Dataset
 
 Array = np.ndarray
+FeatureColumns = dict[str, Tensor]
+
+
+class ModelInputs(NamedTuple):
+    """What a model reads about a batch of users."""
+
+    user: FeatureColumns
+    """`id` (B,), 0 for unknown, and user features (B, width)"""
+    history: Int[Tensor, "B L"]
+    """items, oldest first, padded on the right with 0"""
+    events: FeatureColumns
+    """columns of past events: `timestamp` (B, L) in seconds, context (B, L, width), types `event` (B, L, 1)"""
+    request: FeatureColumns
+    """columns known when a query is made: `timestamp` (B, Q) and context (B, Q, width)"""
+    positions: Int[Tensor, "B Q"] | None = None
+    """query positions: query q of user b sees only the first `positions[b, q]` events"""
+
+    def at_end(self) -> "ModelInputs":
+        """The inputs with one query for each user, after the whole history."""
+        return self._replace(positions=(self.history > 0).sum(dim=1, keepdim=True))
+
+    @property
+    def query_positions(self) -> Int[Tensor, "B Q"]:
+        """The positions, where the caller has set them."""
+        assert self.positions is not None, "set positions, or take inputs.at_end()"
+        return self.positions
 
 
 @dataclass
 class Batch:
-    """What a model is asked: users, their histories, and queries that each see the first `ask` events."""
+    """Users, their histories, and queries that each see the first `positions` events, with targets to learn or rank."""
 
     user: dict[str, Tensor]
     """`id` (B,), 0 for unknown, and user features (B, width)"""
@@ -27,34 +54,39 @@ class Batch:
     """columns of past events: `timestamp` (B, L) in seconds, context (B, L, width) and, where only some events are
     targets, the type `event` (B, L, 1)"""
     request: dict[str, Tensor]
-    """columns known when a query is asked: `timestamp` (B, Q) and context (B, Q, width)"""
-    ask: Int[Tensor, "B Q"]
-    query: Int[Tensor, " M"]
+    """columns known when a query is made: `timestamp` (B, Q) and context (B, Q, width)"""
+    positions: Int[Tensor, "B Q"]
+    queries: Int[Tensor, " M"]
     """the real queries among the B * Q"""
-    target: Int[Tensor, " T"]
+    targets: Int[Tensor, " T"]
     target_query: Int[Tensor, " T"]
-    """which of the M queries a target answers, never falling"""
-    starts: Array | None = None
+    """the query among the M that each target belongs to, in ascending order"""
+    target_starts: Array | None = None
     """(M+1,) where the targets of each query start and end: NumPy's, for losses that cut without asking the device"""
-    weight: Float[Tensor, " T"] | None = None
+    weights: Float[Tensor, " T"] | None = None
     seen: tuple[Int[Tensor, " S"], Int[Tensor, " S"]] | None = None
     """rows and items to leave out of a ranking"""
-    mass: float = 1.0
-    """the sum of the weights of the targets, known without asking the device"""
+    total_weight: float = 1.0
+    """the sum of the targets' weights, known without asking the device"""
     n_tokens: int = 0
-    """real positions that a model reads, padding apart"""
+    """real positions that a model reads, padding excluded"""
     users: Int[Tensor, "B"] | None = None
-    """whose rows these are, 0..U-1, where they are ranked; models go by `user`"""
+    """the user of each row, 0..U-1, where rows are ranked; models read `user`"""
+
+    @property
+    def inputs(self) -> ModelInputs:
+        """The part that a model reads."""
+        return ModelInputs(self.user, self.history, self.events, self.request, self.positions)
 
 
-def padded(starts: Array, lengths: Array) -> tuple[Array, Array]:
+def pad_positions(starts: Array, lengths: Array) -> tuple[Array, Array]:
     """Positions (B, L) of events in the flat arrays and a mask of the real ones; padding points at 0."""
     place = np.arange(max(int(lengths.max(initial=0)), 1))[None, :]
     mask = place < lengths[:, None]
     return np.where(mask, starts[:, None] + place, 0), mask
 
 
-class Reader:
+class ColumnReader:
     """Gathers the columns of events, users and requests that a dataset has."""
 
     def __init__(self, dataset: Dataset) -> None:
@@ -93,24 +125,24 @@ class Reader:
         }
 
 
-def tensors(columns: dict[str, Array]) -> dict[str, Tensor]:
+def to_tensors(columns: dict[str, Array]) -> dict[str, Tensor]:
     """Arrays as tensors: codes as int64, numbers as float32."""
-    return {name: tensor(array) for name, array in columns.items()}
+    return {name: to_tensor(array) for name, array in columns.items()}
 
 
-def tensor(array: Array) -> Tensor:
+def to_tensor(array: Array) -> Tensor:
     """An array as float32 or int64."""
     return torch.from_numpy(array if array.dtype.kind == "f" else array.astype(np.int64))
 
 
-def moved_up(items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+def move_up(items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
     """Histories whose skipped slots (0) are moved behind the last event, order kept."""
     order = np.argsort(items == 0, axis=1, kind="stable")
     rows = np.arange(len(items))[:, None]
     return items[rows, order], {name: array[rows, order] for name, array in columns.items()}
 
 
-def until(last: Array, items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+def truncate_rows(last: Array, items: Array, columns: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
     """The first `last` (B,) slots of each row, the rest 0, trimmed: what the row's last query sees. Positions that
     count from the end then mean the same in training, in any batch, as when ranking.
     """
@@ -119,7 +151,9 @@ def until(last: Array, items: Array, columns: dict[str, Array]) -> tuple[Array, 
     return np.where(seen, items[:, :width], 0), {name: _masked(a[:, :width], seen) for name, a in columns.items()}
 
 
-def bucketed(lengths: Array, batch_size: int, rng: np.random.Generator | None, window: int = 50) -> Iterator[Array]:
+def bucket_by_length(
+    lengths: Array, batch_size: int, rng: np.random.Generator | None, window: int = 50
+) -> Iterator[Array]:
     """Index arrays of `batch_size` rows of like length: sorted within windows of a shuffled order, batches
     shuffled; without `rng` all is sorted by length.
     """

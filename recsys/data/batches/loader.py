@@ -11,12 +11,12 @@ from itertools import islice
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from recsys.data.batches.batch import Array, Batch, Reader, bucketed
+from recsys.data.batches.batch import Array, Batch, ColumnReader, bucket_by_length
 from recsys.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Which batches are this process's, and how many of them make one step of the optimizer."""
 
     rank: int = 0
@@ -24,9 +24,9 @@ class Share:
     accumulate: int = 1
 
 
-class Epochs(IterableDataset[Batch], ABC):
+class TrainingLoader(IterableDataset[Batch], ABC):
     """Each user's last `n_events` training events in one row, rows of like length in a batch; deterministic in (seed,
-    epoch, rank), and as many batches on every rank. The `mass` of a batch is that of all batches of its step.
+    epoch, rank), and as many batches on every rank. The `total_weight` of a batch is that of all batches of its step.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class Epochs(IterableDataset[Batch], ABC):
         batch_size: int,
         n_events: int,
         seed: int,
-        share: Share = Share(),
+        shard: Shard = Shard(),
     ) -> None:
-        self.dataset, self.reader = dataset, Reader(dataset)
-        self.batch_size, self.seed, self.share = batch_size, seed, share
+        self.dataset, self.reader = dataset, ColumnReader(dataset)
+        self.batch_size, self.seed, self.shard = batch_size, seed, shard
         self.lay_out(n_events)
         self.set_epoch(0)
 
@@ -56,23 +56,23 @@ class Epochs(IterableDataset[Batch], ABC):
 
     def __len__(self) -> int:
         batches = -(-len(self.users) // self.batch_size)
-        return -(-batches // self.share.world_size)
+        return -(-batches // self.shard.world_size)
 
     def __iter__(self) -> Iterator[Batch]:
         mine = self._gathered()
-        while step := list(islice(mine, self.share.accumulate)):
-            mass = sum(batch.mass for batch in step)
+        while step := list(islice(mine, self.shard.accumulate)):
+            total_weight = sum(batch.total_weight for batch in step)
             for batch in step:
-                batch.mass = mass
+                batch.total_weight = total_weight
                 yield batch
 
     def _gathered(self) -> Iterator[Batch]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        batches = list(bucketed(self.length[self.users], self.batch_size, rng))
+        batches = list(bucket_by_length(self.length[self.users], self.batch_size, rng))
         for n in range(len(self)):  # ranks that run out start again, so that all have as many
-            number = n * self.share.world_size + self.share.rank
+            number = n * self.shard.world_size + self.shard.rank
             batch = self.gather(self.users[batches[number % len(batches)]], rng)
-            batch.starts = np.searchsorted(batch.target_query.numpy(), np.arange(len(batch.query) + 1))
+            batch.target_starts = np.searchsorted(batch.target_query.numpy(), np.arange(len(batch.queries) + 1))
             yield batch
 
     @abstractmethod

@@ -5,15 +5,15 @@ B users, L history slots, Q queries a user (padded), M real queries in all, T ta
 
 import numpy as np
 
-from recsys.data.batches.batch import Array, Batch, padded, tensor, tensors, until
-from recsys.data.batches.loader import Epochs, Share
+from recsys.data.batches.batch import Array, Batch, pad_positions, to_tensor, to_tensors, truncate_rows
+from recsys.data.batches.loader import Shard, TrainingLoader
 from recsys.data.dataset import Dataset
 
 
-class TrainingBatches(Epochs):
+class UserRowBatches(TrainingLoader):
     """Each user's last `max_history` + 1 training events in one row.
 
-    Where events share a basket, the whole basket is asked at its start, so that a query never sees its own
+    Where events shard a basket, the whole basket is asked at its start, so that a query never sees its own
     basket; `see_basket` lets it see the items that a fresh shuffle puts before.
     """
 
@@ -24,57 +24,57 @@ class TrainingBatches(Epochs):
         max_history: int,
         seed: int,
         see_basket: bool = False,
-        share: Share = Share(),  # noqa: B008 - frozen
+        shard: Shard = Shard(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(dataset, batch_size, max_history + 1, seed, share)  # the first event is only a target
+        super().__init__(dataset, batch_size, max_history + 1, seed, shard)  # the first event is only a target
         self.see_basket = see_basket
 
     def gather(self, users: Array, rng: np.random.Generator) -> Batch:
         """The batch of some users."""
-        index, mask = padded(self.start[users], self.length[users])
+        index, mask = pad_positions(self.start[users], self.length[users])
         baskets = np.where(mask, self.dataset.baskets[index], np.iinfo(np.int64).max // 2)
         if self.see_basket or self.dataset.has_baskets:
             order = np.lexsort((rng.random(index.shape), baskets), axis=1)
             index, baskets = np.take_along_axis(index, order, 1), np.take_along_axis(baskets, order, 1)
         items = self.reader.history(index, mask)
         place = np.arange(index.shape[1])[None, :]
-        asked = np.broadcast_to(place, index.shape) if self.see_basket else basket_start(baskets)
+        asked = np.broadcast_to(place, index.shape) if self.see_basket else find_basket_start(baskets)
         usable = self.reader.targets(index, mask) & (items > 0) & ~(self.cut_off[users][:, None] & (asked == 0))
-        ask, query, target_query = distinct_asks(asked, usable)
+        positions, query, target_query = distinct_positions(asked, usable)
         rows = np.arange(len(users))[:, None]
-        request = {name: array[rows, ask] for name, array in self.reader.moments(index, mask).items()}
-        history, events = until(ask.max(axis=1), items, self.reader.events(index, mask))
+        request = {name: array[rows, positions] for name, array in self.reader.moments(index, mask).items()}
+        history, events = truncate_rows(positions.max(axis=1), items, self.reader.events(index, mask))
         weights = self.dataset.weights
         return Batch(
-            user=tensors(self.reader.user(users)),
-            history=tensor(history),
-            events=tensors(events),
-            request=tensors(request),
-            ask=tensor(ask),
-            query=tensor(query),
-            target=tensor(items[usable]),
-            target_query=tensor(target_query[usable]),
-            weight=None if weights is None else tensor(weights[index][usable]),
-            mass=float(usable.sum() if weights is None else weights[index][usable].sum()),
+            user=to_tensors(self.reader.user(users)),
+            history=to_tensor(history),
+            events=to_tensors(events),
+            request=to_tensors(request),
+            positions=to_tensor(positions),
+            queries=to_tensor(query),
+            targets=to_tensor(items[usable]),
+            target_query=to_tensor(target_query[usable]),
+            weights=None if weights is None else to_tensor(weights[index][usable]),
+            total_weight=float(usable.sum() if weights is None else weights[index][usable].sum()),
             n_tokens=int(mask.sum()),
         )
 
 
-def basket_start(baskets: Array) -> Array:
+def find_basket_start(baskets: Array) -> Array:
     """(B, L) the slot of the first event of each event's basket."""
     new = np.ones(baskets.shape, dtype=bool)
     new[:, 1:] = baskets[:, 1:] != baskets[:, :-1]
     return np.maximum.accumulate(np.where(new, np.arange(baskets.shape[1]), 0), axis=1)
 
 
-def distinct_asks(asked: Array, usable: Array) -> tuple[Array, Array, Array]:
+def distinct_positions(asked: Array, usable: Array) -> tuple[Array, Array, Array]:
     """The slots (B, Q) at which anything is asked, padded with 0, the flat positions (M,) of the real ones,
     and for each event (B, L) which of these it answers.
     """
     new = usable.copy()
     new[:, 1:] &= ~(usable[:, :-1] & (asked[:, 1:] == asked[:, :-1]))
     number, counts = np.cumsum(new, axis=1) - 1, new.sum(axis=1)
-    ask = np.zeros((len(asked), max(int(counts.max(initial=0)), 1)), dtype=np.int64)
-    real = np.arange(ask.shape[1]) < counts[:, None]
-    ask[real] = asked[new]
-    return ask, np.flatnonzero(real), number + (np.cumsum(counts) - counts)[:, None]
+    positions = np.zeros((len(asked), max(int(counts.max(initial=0)), 1)), dtype=np.int64)
+    real = np.arange(positions.shape[1]) < counts[:, None]
+    positions[real] = asked[new]
+    return positions, np.flatnonzero(real), number + (np.cumsum(counts) - counts)[:, None]

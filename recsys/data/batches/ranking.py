@@ -9,8 +9,17 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from recsys.data.batches.batch import Array, Batch, Reader, bucketed, moved_up, padded, tensor, tensors
-from recsys.data.batches.loader import Share
+from recsys.data.batches.batch import (
+    Array,
+    Batch,
+    ColumnReader,
+    bucket_by_length,
+    move_up,
+    pad_positions,
+    to_tensor,
+    to_tensors,
+)
+from recsys.data.batches.loader import Shard
 from recsys.data.dataset import Dataset
 
 
@@ -21,7 +30,7 @@ class RankingBatches(IterableDataset[Batch]):
     target is counted once a user however often it occurs. Where the split asks for each event, every basket of the
     part with a target (or event alone) is a row of its own, asked in its moment after the same history.
 
-    `users` numbers the rows to be asked: users, or those baskets in the order of the log.
+    `rows` selects some of them (None: all) by the number of a user, or of such a basket in the order of the log.
     """
 
     def __init__(
@@ -30,39 +39,40 @@ class RankingBatches(IterableDataset[Batch]):
         part: str,
         batch_size: int,
         max_history: int | None = None,
-        share: Share = Share(),  # noqa: B008 - frozen
+        shard: Shard = Shard(),  # noqa: B008 - frozen
+        rows: Array | None = None,
     ) -> None:
-        self.dataset, self.reader = dataset, Reader(dataset)
+        self.dataset, self.reader = dataset, ColumnReader(dataset)
         self.part, self.batch_size, self.max_history = part, batch_size, max_history
-        start, self.end = part_bounds(dataset, part)
+        start, self.end = find_part_bounds(dataset, part)
         if dataset.ask == "event":
-            self.owner, self.at, self.end = asked_baskets(dataset, start, self.end)
-            self.start, rows = start[self.owner], np.arange(len(self.owner))
+            self.owner, self.at, self.end = find_target_baskets(dataset, start, self.end)
+            self.start, every_row = start[self.owner], np.arange(len(self.owner))
         else:
-            rows = np.flatnonzero(dataset.count_targets(start, self.end) > 0)
-            self.owner, self.at = np.arange(dataset.n_users), first_targets(dataset, start, self.end)
+            every_row = np.flatnonzero(dataset.count_targets(start, self.end) > 0)
+            self.owner, self.at = np.arange(dataset.n_users), find_first_targets(dataset, start, self.end)
             self.start = self.at
-        self.users = rows[share.rank :: share.world_size]
+        self.rows = (every_row if rows is None else rows)[shard.rank :: shard.world_size]
         if dataset.targets == "first":
-            self.end = basket_ends(dataset, self.start, self.end)
+            self.end = find_basket_ends(dataset, self.start, self.end)
 
     def __len__(self) -> int:
-        return -(-len(self.users) // self.batch_size)
+        return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        lengths = self.start[self.users] - self.dataset.offsets[self.owner[self.users]]
-        for rows in bucketed(lengths, self.batch_size, None):
-            yield self.gather(self.users[rows])
+        lengths = self.start[self.rows] - self.dataset.offsets[self.owner[self.rows]]
+        for rows in bucket_by_length(lengths, self.batch_size, None):
+            yield self.gather(self.rows[rows])
 
     def gather(self, rows: Array) -> Batch:
         """The batch of some rows."""
         users, start, at = self.owner[rows], self.start[rows], self.at[rows]
         first = self.dataset.offsets[users]
-        seen_at, seen_mask = padded(first, start - first)
+        seen_at, seen_mask = pad_positions(first, start - first)
         begin = first if self.max_history is None else np.maximum(first, start - self.max_history)
-        index, mask = padded(begin, start - begin)
-        items, events = moved_up(self.reader.history(index, mask), self.reader.events(index, mask))
-        target_at, target_mask = padded(at, self.end[rows] - at)
+        index, mask = pad_positions(begin, start - begin)
+        items, events = move_up(self.reader.history(index, mask), self.reader.events(index, mask))
+        target_at, target_mask = pad_positions(at, self.end[rows] - at)
         target_mask = self.reader.targets(target_at, target_mask)
         query, target = distinct_pairs(np.where(target_mask, self.dataset.items[target_at], 0))
         seen = None
@@ -70,23 +80,23 @@ class RankingBatches(IterableDataset[Batch]):
             seen_mask = self.reader.targets(seen_at, seen_mask)
             items_seen = self.reader.history(seen_at, seen_mask)
             rows_seen, places = np.nonzero(items_seen)
-            seen = tensor(rows_seen), tensor(items_seen[rows_seen, places])
+            seen = to_tensor(rows_seen), to_tensor(items_seen[rows_seen, places])
         return Batch(
-            user=tensors(self.reader.user(users)),
-            history=tensor(items),
-            events=tensors(events),
-            request=tensors(self.request(rows)),
-            ask=tensor((items > 0).sum(axis=1, keepdims=True)),
-            query=torch.arange(len(users)),
-            target=tensor(target),
-            target_query=tensor(query),
+            user=to_tensors(self.reader.user(users)),
+            history=to_tensor(items),
+            events=to_tensors(events),
+            request=to_tensors(self.request(rows)),
+            positions=to_tensor((items > 0).sum(axis=1, keepdims=True)),
+            queries=torch.arange(len(users)),
+            targets=to_tensor(target),
+            target_query=to_tensor(query),
             seen=seen,
-            users=tensor(users),
+            users=to_tensor(users),
         )
 
     def request(self, rows: Array) -> dict[str, Array]:
         """Columns (B, 1) of the moment: the cut where a whole window is predicted, else the target's own."""
-        if at_cut(self.dataset):
+        if is_asked_at_cut(self.dataset):
             cuts = self.dataset.metadata["cuts"]
             now = np.full(len(rows), cuts[self.part == "test"])
             columns = self.dataset.request_features(now) | {"timestamp": now}
@@ -95,12 +105,19 @@ class RankingBatches(IterableDataset[Batch]):
         return {name: array[:, None] for name, array in columns.items()}
 
 
-def at_cut(dataset: Dataset) -> bool:
+def sample_rows(rows: Array, n: int | None, seed: int = 0) -> Array:
+    """(R,) `n` of the rows, drawn by the seed, in ascending order; all of them if n is None or not smaller."""
+    if n is None or n >= len(rows):
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, n, replace=False))
+
+
+def is_asked_at_cut(dataset: Dataset) -> bool:
     """Whether all users are asked at one moment, at which only the clock is known."""
     return dataset.metadata["cuts"] is not None and dataset.targets == "all" and dataset.ask == "user"
 
 
-def asked_baskets(dataset: Dataset, start: Array, end: Array) -> tuple[Array, Array, Array]:
+def find_target_baskets(dataset: Dataset, start: Array, end: Array) -> tuple[Array, Array, Array]:
     """(R,) the user, the start and the end of each basket that holds a target between `start` and `end` (U,)."""
     at = dataset.target_positions
     owner = np.searchsorted(dataset.offsets, at, "right") - 1
@@ -111,7 +128,7 @@ def asked_baskets(dataset: Dataset, start: Array, end: Array) -> tuple[Array, Ar
     return owner, begin, np.minimum(np.searchsorted(dataset.baskets, basket, "right"), end[owner])
 
 
-def part_bounds(dataset: Dataset, part: str) -> tuple[Array, Array]:
+def find_part_bounds(dataset: Dataset, part: str) -> tuple[Array, Array]:
     """(U,) where each user's part starts and ends."""
     if part not in ("validation", "test"):
         raise ValueError(f"part '{part}' is unknown; use validation or test")
@@ -119,7 +136,7 @@ def part_bounds(dataset: Dataset, part: str) -> tuple[Array, Array]:
     return (validation, test) if part == "validation" else (test, np.asarray(dataset.offsets[1:]))
 
 
-def first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
+def find_first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
     """(U,) where the targets start: at the part, or at its first or last basket where only that one is asked."""
     if dataset.targets == "all":
         return start
@@ -129,7 +146,7 @@ def first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
     return np.clip(np.searchsorted(dataset.baskets, basket, "left"), start, end)
 
 
-def basket_ends(dataset: Dataset, start: Array, end: Array) -> Array:
+def find_basket_ends(dataset: Dataset, start: Array, end: Array) -> Array:
     """(U,) where the basket that starts at `start` ends."""
     after = np.searchsorted(dataset.baskets, dataset.baskets[np.minimum(start, len(dataset.baskets) - 1)], "right")
     return np.where(end > start, np.minimum(after, end), end)

@@ -7,8 +7,8 @@ known from PinnerFormer (Pancha et al., 2022); a shop is asked for the next week
 import numpy as np
 
 from recsys.config.types import Positive
-from recsys.data.batches.batch import Array, Batch, padded, tensor, tensors, until
-from recsys.data.batches.loader import Epochs, Share
+from recsys.data.batches.batch import Array, Batch, pad_positions, to_tensor, to_tensors, truncate_rows
+from recsys.data.batches.loader import Shard, TrainingLoader
 from recsys.data.dataset import Dataset
 from recsys.errors import DataError
 
@@ -16,9 +16,9 @@ DAY = 86_400
 NEVER = np.iinfo(np.int64).max // 2
 
 
-class WindowBatches(Epochs):
+class WindowBatches(TrainingLoader):
     """`n_queries` random moments for each user and epoch, each answered by the distinct items of the `days` that
-    follow, which share a weight of one. Moments are those at which a time split asks: any, not only when the user
+    follow, which shard a weight of one. Moments are those at which a time split asks: any, not only when the user
     comes to buy.
     """
 
@@ -30,9 +30,9 @@ class WindowBatches(Epochs):
         seed: int,
         days: float = 30,
         n_queries: Positive = 8,
-        share: Share = Share(),  # noqa: B008 - frozen
+        shard: Shard = Shard(),  # noqa: B008 - frozen
     ) -> None:
-        super().__init__(dataset, batch_size, max_history, seed, share)
+        super().__init__(dataset, batch_size, max_history, seed, shard)
         if dataset.timestamps is None:
             raise DataError("batches=window needs times; name the column under data.columns.timestamp")
         self.timestamps, self.span, self.n_queries = dataset.timestamps, int(days * DAY), n_queries
@@ -43,30 +43,32 @@ class WindowBatches(Epochs):
 
     def gather(self, users: Array, rng: np.random.Generator) -> Batch:
         """The batch of some users."""
-        index, mask = padded(self.start[users], self.length[users])
+        index, mask = pad_positions(self.start[users], self.length[users])
         items = self.reader.history(index, mask)
         times = np.where(mask, self.timestamps[index], NEVER)[:, None]
         moment = np.sort(rng.integers(self.earliest, self.latest, (len(users), self.n_queries)), axis=1)
-        ask = np.sum(times < moment[:, :, None], axis=2)
+        positions = np.sum(times < moment[:, :, None], axis=2)
         inside: Array = (times >= moment[:, :, None]) & (times < moment[:, :, None] + self.span)
-        inside &= ((ask > 0) | ~self.cut_off[users][:, None])[:, :, None]  # a cut history was not empty before
+        inside &= ((positions > 0) | ~self.cut_off[users][:, None])[:, :, None]  # a cut history was not empty before
         inside &= (self.reader.targets(index, mask) & (items > 0))[:, None]
         real = np.any(inside, axis=2)
-        ask = np.where(real, ask, 0)
-        history, events = until(ask.max(axis=1), items, self.reader.events(index, mask))
+        positions = np.where(real, positions, 0)
+        history, events = truncate_rows(positions.max(axis=1), items, self.reader.events(index, mask))
         target, answers, weight = self._targets(items, inside, real)
         request = self.dataset.request_features(moment.ravel()) | {"timestamp": moment.ravel()}
         return Batch(
-            user=tensors(self.reader.user(users)),
-            history=tensor(history),
-            events=tensors(events),
-            request=tensors({name: array.reshape(*moment.shape, *array.shape[1:]) for name, array in request.items()}),
-            ask=tensor(ask),
-            query=tensor(np.flatnonzero(real)),
-            target=tensor(target),
-            target_query=tensor(answers),
-            weight=tensor(weight),
-            mass=float(max(real.sum(), 1)),
+            user=to_tensors(self.reader.user(users)),
+            history=to_tensor(history),
+            events=to_tensors(events),
+            request=to_tensors(
+                {name: array.reshape(*moment.shape, *array.shape[1:]) for name, array in request.items()}
+            ),
+            positions=to_tensor(positions),
+            queries=to_tensor(np.flatnonzero(real)),
+            targets=to_tensor(target),
+            target_query=to_tensor(answers),
+            weights=to_tensor(weight),
+            total_weight=float(max(real.sum(), 1)),
             n_tokens=int(mask.sum()),
         )
 

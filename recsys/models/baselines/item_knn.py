@@ -11,8 +11,8 @@ from torch import Tensor
 
 from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
-from recsys.models.base import ClosedForm, Columns, Facts, pad_hidden
-from recsys.models.baselines.training_events import events_before, interactions
+from recsys.models.base import ClosedForm, DataSpec, ModelInputs, hide_padding
+from recsys.models.baselines.training_events import count_interactions, read_events_before
 
 
 class ItemKNN(ClosedForm):
@@ -21,11 +21,11 @@ class ItemKNN(ClosedForm):
     """
 
     def __init__(
-        self, facts: Facts, neighbours: Positive = 100, shrinkage: float = 10.0, half_life: float | None = 1.0
+        self, spec: DataSpec, neighbours: Positive = 100, shrinkage: float = 10.0, half_life: float | None = 1.0
     ) -> None:
         super().__init__()
         self.shrinkage, self.half_life = shrinkage, half_life
-        shape = facts.n_items + 1, min(neighbours, facts.n_items)
+        shape = spec.n_items + 1, min(neighbours, spec.n_items)
         self.register_buffer("nearest", torch.zeros(shape, dtype=torch.long))
         self.register_buffer("similarity", torch.zeros(shape))
         self.nearest: Tensor
@@ -33,7 +33,7 @@ class ItemKNN(ClosedForm):
 
     def fit(self, dataset: Dataset, part: str) -> None:
         """Find the nearest of each item, a slice of items at a time."""
-        matrix = interactions(events_before(dataset, part), dataset.n_users, dataset.n_items)
+        matrix = count_interactions(read_events_before(dataset, part), dataset.n_users, dataset.n_items)
         norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())
         columns = sparse.csr_matrix(matrix.T)
         for start in range(0, len(norms), 1024):
@@ -44,27 +44,22 @@ class ItemKNN(ClosedForm):
             top = torch.from_numpy(cosine.astype(np.float32)).topk(self.nearest.shape[1], dim=1)
             self.similarity[part_of], self.nearest[part_of] = top.values, top.indices
 
-    def forward(
-        self,
-        user: Columns,  # noqa: ARG002
-        history: Int[Tensor, "B L"],
-        events: Columns,  # noqa: ARG002
-        request: Columns,  # noqa: ARG002
-    ) -> Float[Tensor, "B I"]:
+    def forward(self, inputs: ModelInputs) -> Float[Tensor, "B I"]:
         """The sum of the votes, some slots of the history at a time: a slot is K numbers a user."""
+        history = inputs.history
         scores = torch.zeros(history.shape[0], len(self.nearest), device=history.device)
-        for items, loudness in self._some_at_a_time(history):
-            votes = self.similarity[items] * loudness[:, :, None]
+        for items, weights in self._split_slots(history):
+            votes = self.similarity[items] * weights[:, :, None]
             scores = scores.scatter_add(1, self.nearest[items].flatten(1), votes.flatten(1))
-        return pad_hidden(scores)
+        return hide_padding(scores)
 
-    def _some_at_a_time(self, history: Int[Tensor, "B L"]) -> list[tuple[Tensor, Tensor]]:
-        loudness = self._loudness(history)
+    def _split_slots(self, history: Int[Tensor, "B L"]) -> list[tuple[Tensor, Tensor]]:
+        weights = self._vote_weights(history)
         if torch.compiler.is_exporting():  # a graph has no loop over an unknown length
-            return [(history, loudness)]
-        return list(zip(torch.split(history, 64, 1), torch.split(loudness, 64, 1), strict=True))
+            return [(history, weights)]
+        return list(zip(torch.split(history, 64, 1), torch.split(weights, 64, 1), strict=True))
 
-    def _loudness(self, history: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
+    def _vote_weights(self, history: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
         real = (history > 0).float()
         if self.half_life is None:
             return real

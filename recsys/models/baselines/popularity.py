@@ -4,12 +4,12 @@ B users, L history slots, I items with padding.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from recsys.data.dataset import Dataset
-from recsys.models.base import ClosedForm, Columns, Facts, pad_hidden
-from recsys.models.baselines.training_events import decayed_counts, events_before
+from recsys.models.base import ClosedForm, DataSpec, ModelInputs, hide_padding
+from recsys.models.baselines.training_events import decay_counts, read_events_before
 
 
 class Popularity(ClosedForm):
@@ -17,22 +17,16 @@ class Popularity(ClosedForm):
 
     half_life: float | None = None
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, spec: DataSpec) -> None:
         super().__init__()
-        self.register_buffer("counts", torch.zeros(facts.n_items + 1))
+        self.register_buffer("counts", torch.zeros(spec.n_items + 1))
         self.counts: Tensor
 
     def fit(self, dataset: Dataset, part: str) -> None:
         """Count."""
-        events = events_before(dataset, part)
-        self.counts.copy_(torch.from_numpy(decayed_counts(events, dataset.n_items, self.half_life)))
+        events = read_events_before(dataset, part)
+        self.counts.copy_(torch.from_numpy(decay_counts(events, dataset.n_items, self.half_life)))
 
-    def forward(
-        self,
-        user: Columns,  # noqa: ARG002
-        history: Int[Tensor, "B L"],
-        events: Columns,  # noqa: ARG002
-        request: Columns,  # noqa: ARG002
-    ) -> Float[Tensor, "B I"]:
+    def forward(self, inputs: ModelInputs) -> Float[Tensor, "B I"]:
         """The counts."""
-        return pad_hidden(self.counts.expand(history.shape[0], -1))
+        return hide_padding(self.counts.expand(inputs.history.shape[0], -1))

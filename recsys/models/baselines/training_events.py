@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from recsys.data.batches.ranking import part_bounds
+from recsys.data.batches.ranking import find_part_bounds
 from recsys.data.dataset import Dataset
 from recsys.data.event_log import before
 from recsys.errors import DataError
@@ -16,7 +16,7 @@ from recsys.errors import DataError
 DAY = 86_400.0
 
 
-class Events(NamedTuple):
+class EventArrays(NamedTuple):
     """Users from 0, items from 1, age in days before the newest event (None without times), and what each counts
     for: its weight, 0 if it is no target.
     """
@@ -27,9 +27,9 @@ class Events(NamedTuple):
     weights: np.ndarray
 
 
-def events_before(dataset: Dataset, part: str) -> Events:
+def read_events_before(dataset: Dataset, part: str) -> EventArrays:
     """Every event before `part` whose item occurs in training."""
-    start, _ = part_bounds(dataset, part)
+    start, _ = find_part_bounds(dataset, part)
     users = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
     mask = before(start, dataset.offsets) & (dataset.items <= dataset.n_items)
     age = None
@@ -39,10 +39,10 @@ def events_before(dataset: Dataset, part: str) -> Events:
     weights = np.ones(int(mask.sum())) if dataset.weights is None else np.array(dataset.weights[mask], dtype=np.float64)
     if dataset.is_target is not None:
         weights *= dataset.is_target[mask]
-    return Events(users[mask], dataset.items[mask], age, weights)
+    return EventArrays(users[mask], dataset.items[mask], age, weights)
 
 
-def decayed_counts(events: Events, n_items: int, half_life: float | None) -> np.ndarray:
+def decay_counts(events: EventArrays, n_items: int, half_life: float | None) -> np.ndarray:
     """(n_items+1,) float32 counts; DataError if a half-life is asked of a log without times."""
     weights = events.weights
     if half_life is not None:
@@ -52,7 +52,7 @@ def decayed_counts(events: Events, n_items: int, half_life: float | None) -> np.
     return np.bincount(events.items, weights, minlength=n_items + 1).astype(np.float32)
 
 
-def interactions(events: Events, n_users: int, n_items: int) -> sparse.csr_matrix:
+def count_interactions(events: EventArrays, n_users: int, n_items: int) -> sparse.csr_matrix:
     """(U, n_items+1) float32, 1 where a user had an item."""
     ones = np.ones(len(events.users), dtype=np.float32)
     matrix = sparse.csr_matrix((ones, (events.users, events.items)), shape=(n_users, n_items + 1))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recsys.errors import DataError
-from recsys.models.base import Facts
+from recsys.models.base import DataSpec
 
 N_BUCKETS = 32
 """of elapsed seconds, each twice as wide as the one before: the last begins after 68 years"""
@@ -55,14 +55,14 @@ class AttentionBias(nn.Module):
         return bias.masked_fill(back < 0, -torch.inf)
 
 
-def after_start(times: Int[Tensor, "B L"] | None) -> Int[Tensor, "B N"] | None:
+def prepend_start(times: Int[Tensor, "B L"] | None) -> Int[Tensor, "B N"] | None:
     """The moments of all positions, of which the first, the start token's, has none (0)."""
     return None if times is None else F.pad(times, (1, 0))
 
 
-def check_times(facts: Facts, time_bias: bool) -> None:
+def check_time_bias(spec: DataSpec, time_bias: bool) -> None:
     """Raises DataError where elapsed time is asked for and there are no times."""
-    if time_bias and not facts.has_time:
+    if time_bias and not spec.has_time:
         raise DataError("model.time_bias=true needs times; name the column under data.columns.timestamp")
 
 
@@ -71,11 +71,13 @@ def time_buckets(now: Int[Tensor, "B Q"], then: Int[Tensor, "B N"]) -> Int[Tenso
     return _buckets(now[:, :, None] - then[:, None])
 
 
-def pauses(times: Int[Tensor, "B N"], now: Int[Tensor, "B Q"], ask: Int[Tensor, "B Q"]) -> Int[Tensor, "B N"]:
+def pause_buckets(
+    times: Int[Tensor, "B N"], now: Int[Tensor, "B Q"], positions: Int[Tensor, "B Q"]
+) -> Int[Tensor, "B N"]:
     """The buckets of the time from each event to what followed: the next event, or the request that is asked there. Who
     looks at an event knows both. 0 for the start token.
     """
-    following = torch.cat([times[:, 1:], times[:, -1:]], dim=1).scatter(1, ask, now)
+    following = torch.cat([times[:, 1:], times[:, -1:]], dim=1).scatter(1, positions, now)
     return _buckets(following - times)
 
 

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from recsys.config.types import Positive
 from recsys.models.layers.dropout import Dropout
-from recsys.models.layers.positions import causal_mask, gather
+from recsys.models.layers.positions import causal_mask, gather_positions
 from recsys.models.layers.smoothing import Smoothing
+from recsys.models.sasrec_defaults import default_settings
 
 Bias = Float[Tensor, "#B H Q N"] | None
 Mask = Float[Tensor, "#B H Q N"] | Bool[Tensor, "B 1 Q N"] | None
@@ -30,16 +31,16 @@ class Attention(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
+        self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"] | None = None, bias: Bias = None
     ) -> Float[Tensor, "B Q D"]:
         """Attention of all positions, or of those in `ask` only, to positions up to their own; a `bias` of the logits
         says by −inf which those are.
         """
-        if ask is None:
+        if positions is None:
             return self.out(self._of_many(x, x, bias))
-        mask = causal_mask(ask, x.shape[1]) if bias is None else bias
-        few = 2 * self.n_heads * ask.shape[1] <= x.shape[2]
-        return self.out((self._of_few if few else self._of_many)(gather(x, ask), x, mask))
+        mask = causal_mask(positions, x.shape[1]) if bias is None else bias
+        few = 2 * self.n_heads * positions.shape[1] <= x.shape[2]
+        return self.out((self._of_few if few else self._of_many)(gather_positions(x, positions), x, mask))
 
     def _of_many(self, asked: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Mask) -> Float[Tensor, "B Q D"]:
         key, value = self.key_value(x).chunk(2, dim=-1)
@@ -83,13 +84,13 @@ class VanillaBlock(nn.Module):
         dropout: float | None = None,
         pre_norm: bool | None = None,
         smoothing: float | None = None,
-        short: bool = False,
     ) -> None:
         super().__init__()
-        feedforward = (4 if short else 1) if feedforward is None else feedforward
-        dropout = usual_dropout(dropout, short)
-        self.pre_norm = not short if pre_norm is None else pre_norm
-        self.share = (0.0 if self.pre_norm else 0.7) if smoothing is None else smoothing
+        self.pre_norm = bool(pre_norm)
+        defaults = default_settings(short_histories=True, pre_norm=self.pre_norm)
+        feedforward = defaults["feedforward"] if feedforward is None else feedforward
+        dropout = defaults["dropout"] if dropout is None else dropout
+        self.share = defaults["smoothing"] if smoothing is None else smoothing
         if self.share and self.pre_norm:
             raise ValueError(f"smoothing={smoothing} is for blocks that normalise after; set pre_norm=false")
         self.attention = Attention(dim, n_heads)
@@ -105,16 +106,16 @@ class VanillaBlock(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
+        self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"] | None = None, bias: Bias = None
     ) -> Float[Tensor, "B Q D"]:
         """The block's output at all positions, or at those in `ask`."""
-        asked = x if ask is None else gather(x, ask)
+        asked = x if positions is None else gather_positions(x, positions)
         if self.pre_norm:
-            x = asked + self.dropout(self.attention(self.norm_1(x), ask, bias))
+            x = asked + self.dropout(self.attention(self.norm_1(x), positions, bias))
             return x + self.dropout(self.feedforward(self.norm_2(x)))
-        x, past = self.norm_1(asked + self.dropout(self.attention(x, ask, bias))), x
+        x, past = self.norm_1(asked + self.dropout(self.attention(x, positions, bias))), x
         if self.smoothing is not None:
-            x = torch.lerp(x, self.norm_3(asked + self.dropout(self.smoothing(past, ask))), self.share)
+            x = torch.lerp(x, self.norm_3(asked + self.dropout(self.smoothing(past, positions))), self.share)
         return self.norm_2(x + self.dropout(self.feedforward(x)))
 
 
@@ -131,32 +132,27 @@ class LigrBlock(nn.Module):
         n_heads: Positive = 2,
         feedforward: Positive = 1,
         dropout: float | None = None,
-        short: bool = False,
     ) -> None:
         super().__init__()
+        defaults = default_settings(short_histories=False, pre_norm=True)
         self.attention = Attention(dim, n_heads)
         self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.gate_1, self.gate_2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.inside = nn.Linear(dim, 2 * feedforward * dim)
         self.outside = nn.Linear(feedforward * dim, dim)
-        self.dropout = Dropout(usual_dropout(dropout, short))
+        self.dropout = Dropout(defaults["dropout"] if dropout is None else dropout)
 
     def forward(
-        self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None, bias: Bias = None
+        self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"] | None = None, bias: Bias = None
     ) -> Float[Tensor, "B Q D"]:
         """The block's output at all positions, or at those in `ask`."""
-        asked = x if ask is None else gather(x, ask)
-        mixed = self.attention(self.norm_1(x), ask, bias)
+        asked = x if positions is None else gather_positions(x, positions)
+        mixed = self.attention(self.norm_1(x), positions, bias)
         x = asked + self.dropout(mixed * torch.sigmoid(self.gate_1(asked)))
         gate, value = self.inside(self.norm_2(x)).chunk(2, dim=-1)
         return x + self.dropout(self.outside(self.dropout(F.silu(gate) * value)) * torch.sigmoid(self.gate_2(x)))
 
 
-def usual_block(dim: int, n_heads: Positive = 2, dropout: float | None = None, short: bool = False) -> nn.Module:
-    """The block that suits short histories, or long ones."""
-    return (VanillaBlock if short else LigrBlock)(dim, n_heads, dropout=dropout, short=short)
-
-
-def usual_dropout(dropout: float | None, short: bool) -> float:
-    """The given share, else what suits short or long histories."""
-    return (0.5 if short else 0.3) if dropout is None else dropout
+def default_block(dim: int, n_heads: Positive = 2, dropout: float | None = None) -> nn.Module:
+    """The block for long histories; `recsys.models.sasrec_defaults` puts a VanillaBlock in its place for short ones."""
+    return LigrBlock(dim, n_heads, dropout=dropout)

@@ -38,7 +38,7 @@ class FeatureEmbedding(nn.Module):
         return (table(values) * (values > 0)[..., None]).sum(dim=-2) / known
 
 
-class Context(FeatureEmbedding):
+class ContextEmbedding(FeatureEmbedding):
     """Columns of the request; while training, a share `dropout` of the values of each is unknown, drawn for every query
     by itself, so that requests which name only some of them are answered well. What unknown stands for is learned by
     what the vector is added to: it adds nothing itself.
@@ -58,7 +58,7 @@ class Context(FeatureEmbedding):
         return column * (torch.rand(column.shape[:-1], device=column.device) >= self.dropout)[..., None]
 
 
-def initialised(rows: int, dim: int, std: float = 0.02, sparse: bool = False) -> nn.Embedding:
+def make_embedding(rows: int, dim: int, std: float = 0.02, sparse: bool = False) -> nn.Embedding:
     """An embedding whose row 0 is padding and stays zero; `sparse` gradients hold only the rows that were read."""
     embedding = nn.Embedding(rows, dim, padding_idx=0, sparse=sparse)
     nn.init.normal_(embedding.weight, std=std)
@@ -67,7 +67,7 @@ def initialised(rows: int, dim: int, std: float = 0.02, sparse: bool = False) ->
     return embedding
 
 
-def longer(table: nn.Embedding, n: int, unknown: bool) -> nn.Embedding:
+def extend_embedding(table: nn.Embedding, n: int, unknown: bool) -> nn.Embedding:
     """A table with n more rows: 0 where that was trained to stand for the unknown, else the mean of the others."""
     old = table.weight.detach()
     row = torch.zeros_like(old[0]) if unknown else old[1:].mean(dim=0)
@@ -77,7 +77,7 @@ def longer(table: nn.Embedding, n: int, unknown: bool) -> nn.Embedding:
     return found
 
 
-class Rows(nn.Module):
+class MatrixRows(nn.Module):
     """Some columns of a fixed matrix, read as a table is."""
 
     def __init__(self, matrix: Float[Tensor, "I _"], start: int = 0, end: int | None = None) -> None:
@@ -96,7 +96,7 @@ class Rows(nn.Module):
         return F.embedding(ids, self.matrix)[..., self.columns]
 
 
-def vectors(table: nn.Embedding | Rows, items: Tensor | None) -> Float[Tensor, "... D"]:
+def read_vectors(table: nn.Embedding | MatrixRows, items: Tensor | None) -> Float[Tensor, "... D"]:
     """The rows of some items, or all of them."""
     found: Tensor = table.weight if items is None else table(items)
     return found
@@ -109,12 +109,12 @@ def log_popularity(dataset: Dataset) -> Float[Tensor, "I 1"]:
     return (logs - logs.mean())[:, None]
 
 
-class UserRow(nn.Module):
+class UserEmbedding(nn.Module):
     """A vector for each user; while training, a share `dropout` of them is taken for unknown, whose vector is 0."""
 
     def __init__(self, n_users: int, dim: int, dropout: float, sparse: bool) -> None:
         super().__init__()
-        self.table, self.dropout = initialised(n_users + 1, dim, sparse=sparse), dropout
+        self.table, self.dropout = make_embedding(n_users + 1, dim, sparse=sparse), dropout
 
     def forward(self, ids: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
         """The vectors of the users."""

@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def gather(x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
+def gather_positions(x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
     """The vectors at some positions."""
-    return x.gather(1, ask[:, :, None].expand(-1, -1, x.shape[2]))
+    return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))
 
 
-def causal_mask(ask: Int[Tensor, "B Q"], length: int) -> Bool[Tensor, "B 1 Q N"]:
+def causal_mask(positions: Int[Tensor, "B Q"], length: int) -> Bool[Tensor, "B 1 Q N"]:
     """True where a position in `ask` may look."""
-    return (torch.arange(length, device=ask.device) <= ask[:, :, None])[:, None]
+    return (torch.arange(length, device=positions.device) <= positions[:, :, None])[:, None]

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recsys.models.layers.positions import gather
+from recsys.models.layers.positions import gather_positions
 
 
 class Smoothing(nn.Module):
@@ -23,14 +23,17 @@ class Smoothing(nn.Module):
         """of the weight of an event when another one follows, before the sigmoid: at first half"""
         self.difference = nn.Parameter(torch.randn(dim) * 0.02)
 
-    def forward(self, x: Float[Tensor, "B N D"], ask: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
+    def forward(self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
         """The smoothed vectors of all positions, or of those in `ask`."""
-        here, own = torch.arange(x.shape[1], device=x.device), x if ask is None else gather(x, ask)
-        if ask is not None and ask.shape[1] == 1:
-            mean = (self._weights(ask - here) * x).sum(dim=1, keepdim=True)
+        here, own = (
+            torch.arange(x.shape[1], device=x.device),
+            x if positions is None else gather_positions(x, positions),
+        )
+        if positions is not None and positions.shape[1] == 1:
+            mean = (self._weights(positions - here) * x).sum(dim=1, keepdim=True)
         else:
             mean = torch.einsum("tsd,bsd->btd", self._weights(here[:, None] - here), x)
-            mean = mean if ask is None else gather(mean, ask)
+            mean = mean if positions is None else gather_positions(mean, positions)
         return mean + self.difference**2 * (own - mean)
 
     def _weights(self, back: Int[Tensor, "Q N"]) -> Float[Tensor, "Q N D"]:

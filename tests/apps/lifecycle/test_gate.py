@@ -8,8 +8,8 @@ import pytest
 from recsys.apps.lifecycle import gate
 from recsys.apps.lifecycle.gate import Limits, judged
 from recsys.apps.lifecycle.rank_files import overlap, ranked
-from recsys.evaluation.evaluate import evaluate, ranking_batches
-from recsys.training.module import score
+from recsys.evaluation.evaluate import evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches, score_batch
 from tests.contracts.test_models import made
 
 LOOSE = Limits(latency=1000.0)
@@ -22,10 +22,12 @@ def champion(shop, artefact):
 
 def test_a_file_is_ranked_as_its_model_is(champion, shop):
     model = made("sasrec", shop)
-    wanted = evaluate(lambda batch: score(model, batch), shop, ranking_batches(shop, "test", 20), (10,))
+    wanted = evaluate_scorer(
+        lambda batch: score_batch(model, batch), shop, make_ranking_batches(shop, "test", 20), (10,)
+    )
     assert champion.ranking.metrics["ndcg@10"] == pytest.approx(wanted.metrics["ndcg@10"], rel=0.01)
     assert champion.ranking.n_users == wanted.n_users
-    assert sorted(champion.users) == sorted(ranking_batches(shop, "test", None).users)
+    assert sorted(champion.users) == sorted(make_ranking_batches(shop, "test", None).users)
     assert champion.lists.shape == (wanted.n_users, 10)
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from recsys.apps.lifecycle.grow_model import grow
-from recsys.data.batches.batch import Reader
+from recsys.data.batches.batch import ColumnReader
 from recsys.data.features import Encoder, Features
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random
 from recsys.data.preparation.vocabulary import grown
 from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
 from recsys.errors import ConfigError, DataError
-from recsys.training.module import score
+from recsys.evaluation.scoring import score_batch
 from tests.contracts.test_models import TRAINED, batch_of, made
 from tests.planted import DAY, START, planted_baskets, planted_items, planted_log, planted_users, prepared
 
@@ -97,8 +97,8 @@ def test_values_and_scales_stay(older, newer):
     n = older.n_items + 1
     kept = np.arange(n) != 0
     assert (newer.features("item")["aisle"][:n][kept] == older.features("item")["aisle"][:n][kept]).all()
-    aged = Reader(older).user(np.arange(older.n_users))["age"]
-    assert (Reader(newer).user(np.arange(older.n_users))["age"] == aged).all()
+    aged = ColumnReader(older).user(np.arange(older.n_users))["age"]
+    assert (ColumnReader(newer).user(np.arange(older.n_users))["age"] == aged).all()
 
 
 @pytest.mark.parametrize("split", [LeaveOneOut(), Random()])
@@ -146,12 +146,12 @@ def test_a_grown_model_answers_as_the_old_one_did(name, word, older, newer):
     old, model = made(name, older, word), made(name, newer, word)
     grow(old.state_dict(), model)
     batch, n = batch_of(older), older.n_items + 1
-    torch.testing.assert_close(score(model, batch)[:, :n], score(old, batch)[:, :n])
+    torch.testing.assert_close(score_batch(model, batch)[:, :n], score_batch(old, batch)[:, :n])
     weights = model.state_dict()
     for parameter, _ in old.named_parameters():
         before, after = old.state_dict()[parameter], weights[parameter]
         assert after[: len(before)].numpy().tobytes() == before.numpy().tobytes() if before.ndim else after == before
-    assert score(model, batch_of(newer))[:, n:].isfinite().all()
+    assert score_batch(model, batch_of(newer))[:, n:].isfinite().all()
 
 
 def test_new_rows_start_at_the_mean_of_the_old_and_tell_items_apart(older, newer):

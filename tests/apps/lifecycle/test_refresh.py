@@ -13,7 +13,7 @@ from recsys.data.dataset import Dataset
 from recsys.errors import ConfigError, DataError
 from recsys.export.export import export
 from recsys.run import Run
-from recsys.training.train import train
+from recsys.training.train import train_run
 from tests.composed import composed
 from tests.planted import planted_log
 
@@ -52,7 +52,7 @@ def shelf(tmp_path_factory):
         "trainer.enable_progress_bar=false",
     )  # fmt: skip
     run = Run.create(folder / "run", config)
-    train(run)
+    train_run(run)
     export(run, composed(f"run={run.folder}", "check_users=50", name="export"))
     with mock.patch.object(sys, "argv", ["recsys", f"run={run.folder}", f"registry={folder}/registry"]):
         run_command("register")

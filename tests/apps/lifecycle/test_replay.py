@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recsys.apps.lifecycle.replay import Replay
-from recsys.data.batches.one_row_per_user import TrainingBatches
+from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.batches.window import WindowBatches
 from recsys.errors import DataError
 
@@ -23,7 +23,7 @@ def owners(dataset):
 
 
 def replay(data, since, ratio, seed=1, **settings):
-    of = partial(TrainingBatches, batch_size=8, max_history=HISTORY)
+    of = partial(UserRowBatches, batch_size=8, max_history=HISTORY)
     return Replay(settings.pop("of", of), HISTORY, since, ratio, data, seed, **settings)
 
 
@@ -85,10 +85,10 @@ def test_batches_ask_for_these_events_and_histories_stay_whole(dataset, since):
     batches, learned = replay(dataset, since, 1.0), 0
     found = targets(batches)
     for batch in batches:
-        learned += len(batch.target)
-        assert batch.mass == len(batch.target)
+        learned += len(batch.targets)
+        assert batch.total_weight == len(batch.targets)
     assert learned == found.sum()
-    assert max(batch.ask.max() for batch in batches) > np.bincount(owners(dataset)[found]).max() / 2
+    assert max(batch.positions.max() for batch in batches) > np.bincount(owners(dataset)[found]).max() / 2
     assert dataset.is_target is None
 
 
@@ -96,6 +96,6 @@ def test_windows_can_be_replayed_too(shop):
     since = int(np.quantile(shop.timestamps, 0.7))
     of = partial(WindowBatches, batch_size=8, max_history=HISTORY, days=5)
     batches = replay(shop, since, 0.0, of=of)
-    asked = [batch.request["timestamp"].flatten()[batch.query] for batch in batches]
+    asked = [batch.request["timestamp"].flatten()[batch.queries] for batch in batches]
     assert sum(map(len, asked)) > 0
     assert all((moments > since - 5 * 86_400).all() for moments in asked)

@@ -19,17 +19,18 @@ from recsys.apps.privacy.audit import audit
 from recsys.apps.privacy.forget import forget
 from recsys.apps.privacy.membership import Witness, attack, auc
 from recsys.apps.privacy.purge_files import Wanted
+from recsys.data.load import load_dataset
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.erased_users import FILE
 from recsys.errors import ConfigError
+from recsys.evaluation.run import evaluate_run
 from recsys.export.export import export
 from recsys.export.model_card import card
 from recsys.pseudonyms import pseudonym
 from recsys.run import Run
 from recsys.serving.model_file import Artefact
 from recsys.serving.recommender import Recommender, RequestError
-from recsys.training.fit import load_dataset
-from recsys.training.train import evaluate, train
+from recsys.training.train import train_run
 from tests.composed import composed
 from tests.planted import planted_log, prepared
 
@@ -59,7 +60,7 @@ def trained(tmp_path_factory):
     pd.concat([log_of(), broken]).to_csv(root / "log.csv", index=False)
     words = ["data=csv", f"data.path={root}/log.csv", f"data.folder={root}/data", "model=popularity", "baselines=none"]
     run = Run.create(root / "runs" / "first", composed(*words, "ks=[5,10]"))
-    train(run)
+    train_run(run)
     export(run, composed("run=RUN", name="export"))
     return root
 
@@ -143,7 +144,7 @@ def test_the_next_training_gives_the_weights_of_a_shop_that_never_had_them(root)
         words = [f"data.path={root}/{name}.csv", f"data.folder={root}/{name}", "model=sasrec", "model.dim=16"]
         more = ["data=csv", "trainer.max_epochs=2", "threads=1", "ks=[5,10]", "logger=none", "baselines=none"]
         run = Run.create(root / "runs" / name, composed(*words, *more))
-        train(run)
+        train_run(run)
         return run.load_weights()
 
     list(erasing(GONE, root / "forgot"))
@@ -158,7 +159,7 @@ def test_what_learned_from_them_is_stale(root):
     run = Run.open(root / "runs" / "first")
     for name in ("model.pt", "model.onnx"):
         assert f"{run.folder / name}: learned from them" in said
-    for use in (evaluate, lambda run: export(run, composed("run=RUN", name="export")), train):
+    for use in (evaluate_run, lambda run: export(run, composed("run=RUN", name="export")), train_run):
         with pytest.raises(ConfigError, match=r"is stale: .* train again"):
             use(run)
     file = Artefact(run.folder / "model.onnx", 1).recommender  # without ids it goes on
@@ -185,7 +186,7 @@ def test_a_run_whose_data_are_gone_may_have_learned(root):
 def test_other_data_are_not_taken_for_those_of_the_run(root):
     log_of(59).to_csv(root / "log.csv", index=False)
     with pytest.raises(ConfigError, match="trained on other data"):
-        evaluate(Run.open(root / "runs" / "first"))
+        evaluate_run(Run.open(root / "runs" / "first"))
 
 
 def test_pseudonyms_are_found_by_the_raw_id(tmp_path):

@@ -9,19 +9,17 @@ import shutil
 import pandas as pd
 import pytest
 
-from recsys.apps.reports.data_document import lay_out_data_report as data_sections
+from recsys.apps.reports.data_document import lay_out_data_report
 from recsys.apps.reports.data_report import compute_data_report
 from recsys.apps.reports.examples import collect_examples
 from recsys.apps.reports.item_map import compute_item_map
-from recsys.apps.reports.ranked_targets import fit_up_to_test, rank_targets, select_test_users
-from recsys.apps.reports.run_document import lay_out_run_report as run_sections
+from recsys.apps.reports.ranked_targets import rank_test_targets, select_test_users
+from recsys.apps.reports.run_document import lay_out_run_report
 from recsys.apps.reports.target_groups import compute_group_ndcg, group_by_history_length
 from recsys.document import render_page
-from tests.composed import composed
 from tests.contracts.test_models import made
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="reports are looked at with selenium")
-select_test_users.__test__ = False  # no test, though its name begins like one
 LONG = "An unusually long title of an item that no column of a phone is wide enough for, part two"
 
 OUTSIDE = """
@@ -90,8 +88,8 @@ def pages(shop, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     gone = pd.DataFrame({"title": [None] * 4 + ["x"] * 26, LONG: [None] * 30, "_row": [True] * 30})
     texts = {
-        "data": render_page(data_sections(compute_data_report(shop, {"item": gone}))),
-        "run": render_page(run_sections(whole_run(shop))),
+        "data": render_page(lay_out_data_report(compute_data_report(shop, {"item": gone}))),
+        "run": render_page(lay_out_run_report(whole_run(shop))),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text)
@@ -100,10 +98,10 @@ def pages(shop, tmp_path_factory):
 
 def whole_run(shop):
     """Facts of a run that has everything: baselines, curves, segments, context, examples, a map."""
-    model, longest = fit_up_to_test(made("two_tower", shop), shop, composed())
+    model = made("two_tower", shop)
     users = select_test_users(shop, 1000, 0)
     titles = [f"{LONG} {n}" for n in range(shop.n_items + shop.metadata["n_later_items"])]
-    found = rank_targets(model, shop, users, longest)
+    found = rank_test_targets(model, shop, users)
     names, own = group_by_history_length(shop, found.users)
     row = {"hr": 0.3, "recall": 0.2, "mrr": 0.1, "coverage": 0.4, "gini": 0.5, "popularity_lift": 2.0}
     models = ["two_tower", "personal_frequency", "recent_popularity", "popularity", "item_knn", "ease"]
@@ -122,7 +120,7 @@ def whole_run(shop):
         "figures": figures, "curves": {"train/loss": curve, "val/ndcg@10": curve}, "training": {"epoch": 7},
         "segments": {"user.age": {"20 to 30": {"users": 30, "ndcg": 0.1}}},
         "context": {"ndcg@10": 0.5, "fields": {"hour": {"unknown": 0.45, "shuffled": 0.4}}},
-        "examples": collect_examples(model, shop, users[:3], longest, 10, titles),
+        "examples": collect_examples(model, shop, users[:3], 10, titles),
         "map": compute_item_map(model, shop, titles, kinds), "timing": {}, "environment": {"command": ["x" * 200]},
         "settings": {"model.dim": [64, 8], "data.path": ["???", "/a/" * 60]},
     }  # fmt: skip

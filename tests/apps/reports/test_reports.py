@@ -13,8 +13,8 @@ from recsys.apps.reports import log_statistics, run_results, split_statistics, s
 from recsys.apps.reports.data_document import lay_out_data_report
 from recsys.apps.reports.data_report import compute_data_report
 from recsys.apps.reports.item_map import compute_item_map
-from recsys.apps.reports.ranked_targets import fit_up_to_test, rank_targets, select_test_users
-from recsys.apps.reports.run_document import lay_out_run_report as run_sections
+from recsys.apps.reports.ranked_targets import rank_test_targets, select_test_users
+from recsys.apps.reports.run_document import lay_out_run_report
 from recsys.apps.reports.run_report import report_run
 from recsys.apps.reports.side_tables import choose_item_categories, choose_item_titles, compute_missing_shares
 from recsys.apps.reports.target_groups import (
@@ -28,10 +28,10 @@ from recsys.data.preparation.splits import GlobalTime, Random
 from recsys.data.schema import Columns
 from recsys.document import Entry, Lists, Section, render_page
 from recsys.errors import ConfigError
-from recsys.evaluation.evaluate import evaluate, ranking_batches
+from recsys.evaluation.evaluate import evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches, score_batch
 from recsys.run import Run
-from recsys.training.module import score
-from recsys.training.train import train
+from recsys.training.train import train_run
 from tests.composed import composed
 from tests.contracts.test_models import made
 from tests.planted import DAY, START, planted_log, prepared
@@ -39,7 +39,6 @@ from tests.planted import DAY, START, planted_log, prepared
 pytestmark = pytest.mark.xdist_group("looking")  # one process makes what they share
 
 HOSTILE = '<script>alert("1")</script> & $5 <!-- --> $6'
-select_test_users.__test__ = False  # no test, though its name begins like one
 
 
 def visits(*rows):
@@ -90,7 +89,7 @@ def test_targets_are_counted_as_they_are_ranked(name, request):
     data = request.getfixturevalue(name)
     model = made("popularity", data)
     model.fit(data, "test")
-    ranking = evaluate(lambda batch: score(model, batch), data, ranking_batches(data, "test", None))
+    ranking = evaluate_scorer(lambda batch: score_batch(model, batch), data, make_ranking_batches(data, "test", None))
     found = split_statistics.describe_test_targets(data)
     assert (found["users"], found["targets"]) == (ranking.n_users, ranking.n_targets)
     assert found["cold_targets"] * found["targets"] == pytest.approx(ranking.n_cold_targets)
@@ -197,7 +196,7 @@ def ran(tmp_path_factory):
         "trainer.enable_progress_bar=false", "~baselines.ease", "~baselines.recent_popularity", 'data.name="b<w"',
     )  # fmt: skip
     found = Run.create(folder / "run", config)
-    train(found)
+    train_run(found)
     return found
 
 
@@ -265,7 +264,7 @@ def test_settings_that_differ_are_told(reported):
 
 def test_context_is_a_table_where_it_was_measured(reported):
     context = {"ndcg@10": 0.5, "fields": {"hour": {"unknown": 0.45, "shuffled": 0.4}}, "all": {"unknown": 0.3}}
-    text = render_page(run_sections({**reported[1], "context": context}))
+    text = render_page(lay_out_run_report({**reported[1], "context": context}))
     assert "0.4500 (-0.0500)" in text
     assert "0.4000 (-0.1000)" in text
     assert "all of them" in text
@@ -275,7 +274,7 @@ def test_context_is_a_table_where_it_was_measured(reported):
 
 def test_a_run_of_few_users_shows_no_segment(reported):
     hidden = {"two_tower": [{"segment": "1-5 events", "users": "< 20"}]}
-    text = render_page(run_sections({**reported[1], "by": {"history length": hidden}}))
+    text = render_page(lay_out_run_report({**reported[1], "by": {"history length": hidden}}))
     assert "not shown" in text
     assert "1-5 events" in text
 
@@ -313,10 +312,11 @@ def test_a_run_without_test_users_metrics_or_curves_has_a_page(tmp_path):
 
 
 def test_ranking_again_gives_the_same_figures(shop):
-    model, max_history = fit_up_to_test(made("popularity", shop), shop, composed())
-    ranking = evaluate(lambda batch: score(model, batch), shop, ranking_batches(shop, "test", None))
+    model = made("popularity", shop)
+    model.fit(shop, "test")
+    ranking = evaluate_scorer(lambda batch: score_batch(model, batch), shop, make_ranking_batches(shop, "test", None))
     users = select_test_users(shop, 10**6, 0)
-    found = rank_targets(model, shop, users, max_history)
+    found = rank_test_targets(model, shop, users)
     assert np.sort(compute_user_ndcg(found.users, found.ranks, 10)) == pytest.approx(
         np.sort(ranking.per_user["ndcg@10"])
     )
@@ -328,8 +328,9 @@ def test_ranking_again_gives_the_same_figures(shop):
 
 
 def test_small_segments_stay_hidden(shop):
-    model, max_history = fit_up_to_test(made("popularity", shop), shop, composed())
-    found = rank_targets(model, shop, select_test_users(shop, 10**6, 0), max_history)
+    model = made("popularity", shop)
+    model.fit(shop, "test")
+    found = rank_test_targets(model, shop, select_test_users(shop, 10**6, 0))
     names, quarter = group_by_history_length(shop, found.users)
     whole = compute_group_ndcg(found, names, quarter, 10, 1)
     assert sum(row["users"] for row in whole) == len(np.unique(found.users))

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from recsys.config.settings import config_dir
 from recsys.errors import ConfigError
-from recsys.evaluation.leaderboard import leaderboard, settings_of
+from recsys.evaluation.leaderboard import comparable_settings, leaderboard
 from recsys.run import Run
 from tests.planted import planted_log
 
@@ -108,8 +108,8 @@ def test_the_best_is_an_experiment_of_overrides_alone(finished):
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose("train", ["experiment=best", f"hydra.searchpath=[file://{out}]"])
     of_trial = Run.open(out / f"trial-{best.number:04}").config
-    resolved = {name: value for name, value in settings_of(config).items() if "${" not in str(value)}
-    assert resolved.items() <= settings_of(of_trial).items()
+    resolved = {name: value for name, value in comparable_settings(config).items() if "${" not in str(value)}
+    assert resolved.items() <= comparable_settings(of_trial).items()
 
 
 def test_pictures_are_drawn(finished):

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.data.batches.next_item import hundredth, next_batches
-from recsys.data.batches.one_row_per_query import PrefixBatches
-from recsys.data.batches.one_row_per_user import TrainingBatches
+from recsys.data.batches.next_item import default_batch_size, next_item_batches
+from recsys.data.batches.one_row_per_query import QueryRowBatches
+from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.errors import DataError
 from tests.planted import prepared
 
@@ -19,22 +19,22 @@ def long(tmp_path_factory):
 
 
 def test_queries_stand_alone_where_histories_are_short(dataset, long, monkeypatch):
-    assert isinstance(next_batches(dataset, 8, 50, 0), PrefixBatches)
-    assert isinstance(next_batches(long, 8, 50, 0), TrainingBatches)
-    assert isinstance(next_batches(long, 8, 50, 0, alone=True), PrefixBatches)
-    assert isinstance(next_batches(dataset, 8, 50, 0, alone=False), TrainingBatches)
+    assert isinstance(next_item_batches(dataset, 8, 50, 0), QueryRowBatches)
+    assert isinstance(next_item_batches(long, 8, 50, 0), UserRowBatches)
+    assert isinstance(next_item_batches(long, 8, 50, 0, alone=True), QueryRowBatches)
+    assert isinstance(next_item_batches(dataset, 8, 50, 0, alone=False), UserRowBatches)
     monkeypatch.setattr("recsys.data.batches.next_item.FEW", len(dataset.items) - 1)
-    assert isinstance(next_batches(dataset, 8, 50, 0), TrainingBatches)
+    assert isinstance(next_item_batches(dataset, 8, 50, 0), UserRowBatches)
 
 
 def test_a_query_that_sees_its_basket_needs_the_row_of_its_user(shop):
-    assert next_batches(shop, 8, 50, 0, see_basket=True).see_basket
+    assert next_item_batches(shop, 8, 50, 0, see_basket=True).see_basket
     with pytest.raises(DataError, match=r"leave batches\.alone=null"):
-        next_batches(shop, 8, 50, 0, see_basket=True, alone=True)
+        next_item_batches(shop, 8, 50, 0, see_basket=True, alone=True)
 
 
 def test_an_epoch_of_few_users_has_steps_enough(dataset, long):
-    assert [hundredth(rows, 128) for rows in (3, 1599, 6040, 10**6)] == [16, 16, 60, 128]
-    assert next_batches(long, None, 50, 0).batch_size == 16
+    assert [default_batch_size(rows, 128) for rows in (3, 1599, 6040, 10**6)] == [16, 16, 60, 128]
+    assert next_item_batches(long, None, 50, 0).batch_size == 16
     n_events = np.count_nonzero(dataset.in_training())
-    assert next_batches(dataset, None, 50, 0).batch_size == hundredth(n_events, 256)
+    assert next_item_batches(dataset, None, 50, 0).batch_size == default_batch_size(n_events, 256)

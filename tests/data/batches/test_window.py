@@ -24,23 +24,23 @@ def by_plain_loop(shop, user, moment, days):
 @pytest.mark.parametrize("days", [3, 20])
 def test_targets_are_the_distinct_items_of_the_window(shop, days):
     for batch in WindowBatches(shop, 6, 1000, seed=0, days=days, n_queries=4):
-        width = batch.ask.shape[1]
+        width = batch.positions.shape[1]
         expected = [
             by_plain_loop(shop, int(batch.user["id"][n // width]) - 1, int(moment), days)
             for n, moment in enumerate(batch.request["timestamp"].flatten())
         ]
-        assert [n for n, items in enumerate(expected) if items] == batch.query.tolist()
-        for number, query in enumerate(batch.query.tolist()):
+        assert [n for n, items in enumerate(expected) if items] == batch.queries.tolist()
+        for number, query in enumerate(batch.queries.tolist()):
             mine = batch.target_query == number
-            assert batch.target[mine].tolist() == expected[query]
-            torch.testing.assert_close(batch.weight[mine].sum(), torch.tensor(1.0))
+            assert batch.targets[mine].tolist() == expected[query]
+            torch.testing.assert_close(batch.weights[mine].sum(), torch.tensor(1.0))
 
 
 def test_a_query_sees_exactly_what_came_before_its_moment(shop):
     for batch in WindowBatches(shop, 6, 1000, seed=0, days=10, n_queries=3):
         times = batch.events["timestamp"].masked_fill(batch.history == 0, 2**60)
         before = (times[:, None] < batch.request["timestamp"][:, :, None]).sum(dim=2)
-        assert torch.equal(before.flatten()[batch.query], batch.ask.flatten()[batch.query])
+        assert torch.equal(before.flatten()[batch.queries], batch.positions.flatten()[batch.queries])
 
 
 def test_windows_lie_inside_training(shop):
@@ -60,8 +60,8 @@ def test_moments_are_drawn_anew_every_epoch_and_the_same_for_a_seed(shop):
     batches = WindowBatches(shop, 1000, 1000, seed=0, n_queries=2, days=5)
     first, again = next(iter(batches)), next(iter(batches))
     batches.set_epoch(1)
-    assert torch.equal(first.ask, again.ask)
-    assert not torch.equal(first.ask.sort(0).values, next(iter(batches)).ask.sort(0).values)
+    assert torch.equal(first.positions, again.positions)
+    assert not torch.equal(first.positions.sort(0).values, next(iter(batches)).positions.sort(0).values)
 
 
 def test_a_log_without_times_is_refused(shop, monkeypatch):
@@ -74,6 +74,6 @@ def test_a_long_history_is_cut_to_its_newest_events(shop):
     batches = WindowBatches(shop, 1000, 4, seed=0, days=5)
     batch = next(iter(batches))
     for row, user in enumerate(batch.user["id"].tolist()):
-        newest, seen = shop.items[training(shop, user - 1)][-4:].tolist(), int(batch.ask[row].max())
+        newest, seen = shop.items[training(shop, user - 1)][-4:].tolist(), int(batch.positions[row].max())
         assert [item for item in batch.history[row].tolist() if item] == newest[:seen]
-    assert batch.ask.max() >= 3
+    assert batch.positions.max() >= 3

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from recsys.data.batches.one_row_per_user import TrainingBatches
+from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.features import Features
 from recsys.data.preparation.consent import Privacy
@@ -41,10 +41,10 @@ def everything(folder):
 
 def reached(dataset, number):
     """Whether an item is in any batch, to learn from or to be ranked."""
-    training = TrainingBatches(dataset, 8, 50, seed=0)
+    training = UserRowBatches(dataset, 8, 50, seed=0)
     batches = [*training, *RankingBatches(dataset, "validation", 8), *RankingBatches(dataset, "test", 8)]
     assert batches
-    return any((batch.history == number).any() or (batch.target == number).any() for batch in batches)
+    return any((batch.history == number).any() or (batch.targets == number).any() for batch in batches)
 
 
 @pytest.mark.parametrize("where", ["table", "events"])

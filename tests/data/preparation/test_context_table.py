@@ -8,20 +8,21 @@ import pytest
 import torch
 
 from recsys.config.build import build
-from recsys.data.batches.one_row_per_user import TrainingBatches
+from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.features import Features
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random
 from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import FrameSource
 from recsys.errors import DataError
-from recsys.evaluation.context_ablation import Told, context_table, context_worth
-from recsys.evaluation.evaluate import by_user, distinct, evaluate, ranking_batches
+from recsys.evaluation.context_ablation import MaskedContextBatches, format_context, measure_context
+from recsys.evaluation.evaluate import average_by_user, distinct_users, evaluate_scorer
+from recsys.evaluation.scoring import make_ranking_batches, score_batch
 from recsys.export.export import exported
-from recsys.models.base import Facts
-from recsys.models.layers.embedding import Context
+from recsys.models.base import DataSpec
+from recsys.models.layers.embedding import ContextEmbedding
 from recsys.serving.recommender import Recommender
-from recsys.training.module import Training, score
+from recsys.training.module import TrainingModule
 from tests.composed import composed
 from tests.contracts.test_models import made
 from tests.planted import START, planted_baskets, planted_log, prepared
@@ -73,15 +74,15 @@ def trained(weathered):
     def made_once(name):
         torch.manual_seed(0)
         node = composed(f"model={name}", "model.dim=8", *(["model.hidden=[16]"] if name == "two_tower" else [])).model
-        model = build(node, facts=Facts.of(weathered, 20))
+        model = build(node, spec=DataSpec.from_dataset(weathered, 20))
         model.prepare(weathered)
-        module = Training(model, build(composed().loss), torch.optim.SGD, weathered, 1)
-        optimizer, batches = torch.optim.AdamW(model.parameters(), lr=0.02), TrainingBatches(weathered, 40, 20, seed=0)
+        module = TrainingModule(model, build(composed().loss), torch.optim.SGD, weathered, 1)
+        optimizer, batches = torch.optim.AdamW(model.parameters(), lr=0.02), UserRowBatches(weathered, 40, 20, seed=0)
         for epoch in range(80):
             batches.set_epoch(epoch)
             for batch in batches:
                 optimizer.zero_grad()
-                (module.loss(module.question(batch)) / batch.mass).backward()
+                (module.loss(module.make_loss_inputs(batch)) / batch.total_weight).backward()
                 optimizer.step()
         return model.eval()
 
@@ -90,36 +91,36 @@ def trained(weathered):
 
 @pytest.mark.parametrize("name", ["two_tower", "sasrec"])
 def test_weather_that_decides_is_learned_and_lost_when_unknown_or_shuffled(name, trained, weathered):
-    worth = context_worth(trained(name), weathered, composed("ks=[4]", "batches.max_history=20"))
+    worth = measure_context(trained(name), weathered, composed("ks=[4]", "batches.max_history=20"))
     weather, hour = (worth["fields"][field] for field in ("weather", "hour"))
     assert worth["ndcg@4"] > 0.5
     assert max(weather.values()) < 0.7 * worth["ndcg@4"] and max(worth["all"].values()) < 0.7 * worth["ndcg@4"]
     assert min(hour.values()) > 0.9 * worth["ndcg@4"]
     assert max(worth["test"]["all"].values()) < 0.7 * worth["test"]["ndcg@4"]
-    lines = context_table(worth, weathered).splitlines()
+    lines = format_context(worth, weathered).splitlines()
     assert [line.split()[0] for line in lines if "(" in line] == ["weather", "hour", "all", "all,"]
 
 
 def test_a_model_without_context_has_nothing_to_report(dataset):
-    assert context_worth(made("two_tower", dataset), dataset, composed()) is None
-    assert context_worth(made("popularity", dataset), dataset, composed()) is None
+    assert measure_context(made("two_tower", dataset), dataset, composed()) is None
+    assert measure_context(made("popularity", dataset), dataset, composed()) is None
 
 
 def test_the_report_says_where_the_cut_knows_the_clock_alone(tmp_path):
     log = planted_log().assign(place="x")
     data = prepared(tmp_path, log, GlobalTime(), features=Features(context=["place"]))
-    worth = context_worth(made("two_tower", data), data, composed("ks=[10]"))
+    worth = measure_context(made("two_tower", data), data, composed("ks=[10]"))
     assert worth["ndcg@10"] == worth["fields"]["place"]["shuffled"]
-    assert "split.ask=event" in context_table(worth, data)
+    assert "split.ask=event" in format_context(worth, data)
 
 
 def test_shuffling_gives_every_query_the_context_of_another(weathered):
-    own = ranking_batches(weathered, "test", 20)
-    told = Told(own, ["weather"], shuffled=True)
+    own = make_ranking_batches(weathered, "test", 20)
+    told = MaskedContextBatches(own, ["weather"], shuffled=True)
     before, after = own.request(own.users), told.request(told.users)
     assert (after["hour"] == before["hour"]).all() and (after["weather"] != before["weather"]).any()
     assert sorted(after["weather"].ravel()) == sorted(before["weather"].ravel())
-    assert not Told(own, ["weather"], shuffled=False).request(own.users)["weather"].any()
+    assert not MaskedContextBatches(own, ["weather"], shuffled=False).request(own.users)["weather"].any()
     parts = np.concatenate([told.request(told.users[:3])["weather"], told.request(told.users[3:])["weather"]])
     assert (parts == after["weather"]).all()
 
@@ -201,7 +202,7 @@ def test_a_column_that_describes_the_item_is_warned_of(tmp_path, caplog, of, tol
 
 
 def test_dropout_makes_a_share_of_each_column_unknown_and_only_in_training(weathered):
-    context = Context(Facts.of(weathered, 20).context, 4, 0.25)
+    context = ContextEmbedding(DataSpec.from_dataset(weathered, 20).context, 4, 0.25)
     columns = {"weather": torch.ones(200, 100, 1).long(), "hour": torch.ones(200, 100, 1).long()}
     torch.manual_seed(0)
     by_weather, by_hour = ((context._partly(columns[name]) == 0)[..., 0] for name in ("weather", "hour"))
@@ -212,20 +213,20 @@ def test_dropout_makes_a_share_of_each_column_unknown_and_only_in_training(weath
 
 
 def test_a_model_without_context_draws_nothing_for_it(dataset):
-    batch = next(iter(TrainingBatches(dataset, 6, 20, seed=0)))
+    batch = next(iter(UserRowBatches(dataset, 6, 20, seed=0)))
     found = []
     for share in (0.0, 0.9):
         model = made("two_tower", dataset, f"model.context_dropout={share}").train()
         torch.manual_seed(0)
-        found.append(model.encode(batch.user, batch.history, batch.events, batch.request, batch.ask))
+        found.append(model.encode(batch.inputs))
     assert torch.equal(*found)
 
 
 def test_dropout_teaches_to_answer_what_is_not_told(weathered, trained):
     """Items of every weather, and not those of one."""
-    batch = next(iter(ranking_batches(weathered, "test", 20)))
+    batch = next(iter(make_ranking_batches(weathered, "test", 20)))
     batch.request |= {name: torch.zeros_like(batch.request[name]) for name in ("weather", "hour")}
-    shares = score(trained("two_tower"), batch).softmax(dim=1)
+    shares = score_batch(trained("two_tower"), batch).softmax(dim=1)
     raw = weathered.raw_items().to_pylist()
     kinds = torch.tensor([int(item[1:]) % 3 for item in raw[: weathered.n_items]])
     means = torch.stack([shares[:, 1:][:, kinds == kind].sum(dim=1).mean() for kind in range(3)])
@@ -238,7 +239,7 @@ def file(weathered, trained):
 
     @cache
     def of(name):
-        proto, _ = exported(trained(name), weathered, 20, "float32", False, None, {"model": name})
+        proto, _ = exported(trained(name), weathered, "float32", False, None, {"model": name})
         return Recommender(proto.SerializeToString())
 
     return of
@@ -276,7 +277,7 @@ def test_each_event_is_asked_in_its_own_moment_after_the_same_history(tmp_path, 
             before = data.items[data.offsets[user] : data.bounds[user, 1]]
             assert batch.history[row][batch.history[row] > 0].tolist() == [i for i in before if i <= data.n_items]
             assert int(batch.request["hour"][row, 0, 0]) == (moment // HOUR + 9) % 24 + 1
-            asked.append((user, int(batch.target[row]), moment))
+            asked.append((user, int(batch.targets[row]), moment))
     at = np.concatenate([np.arange(a, b) for a, b in zip(data.bounds[:, 1], data.offsets[1:], strict=True)])
     owner = np.searchsorted(data.offsets, at, "right") - 1
     assert sorted(asked) == sorted(zip(owner, data.items[at], data.timestamps[at], strict=True))
@@ -288,7 +289,7 @@ def test_a_basket_is_asked_once_with_all_its_items(tmp_path):
     )
     found = []
     for batch in RankingBatches(data, "test", 7):
-        found += [sorted(batch.target[batch.target_query == row].tolist()) for row in range(len(batch.history))]
+        found += [sorted(batch.targets[batch.target_query == row].tolist()) for row in range(len(batch.history))]
     at = np.concatenate([np.arange(a, b) for a, b in zip(data.bounds[:, 1], data.offsets[1:], strict=True)])
     wanted = pd.Series(np.asarray(data.items)[at]).groupby(np.asarray(data.baskets)[at])
     assert sorted(found) == sorted(sorted(set(items)) for _, items in wanted)
@@ -301,12 +302,12 @@ def test_asking_otherwise_leaves_the_parts_and_the_name_of_what_was_prepared(tmp
 
 
 def test_the_mean_is_over_events_and_the_interval_over_users(weathered):
-    ranking = evaluate(
+    ranking = evaluate_scorer(
         lambda batch: torch.randn(
             len(batch.history), weathered.n_items + 1, generator=torch.Generator().manual_seed(0)
         ),
         weathered,
-        ranking_batches(weathered, "test", 20),
+        make_ranking_batches(weathered, "test", 20),
         (4,),
     )
     assert ranking.n_targets > ranking.n_users == len(set(ranking.users.tolist())) == len(ranking.per_user["hr@4"])
@@ -319,13 +320,13 @@ def test_what_a_user_adds_tells_how_sure_a_mean_over_events_is():
     counts = rng.integers(1, 9, 300)
     owner = np.repeat(np.arange(300), counts)
     values = rng.random(len(owner)) * 0.3 + 0.05 * counts[owner] + rng.normal(0, 0.1, 300)[owner]
-    found = by_user(values, distinct(owner)[1])
+    found = average_by_user(values, distinct_users(owner)[1])
     sums = np.bincount(owner, values)
     draws = rng.integers(300, size=(4000, 300))
     ratios = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     assert np.isclose(found.mean(), values.mean())
     assert abs(found.std() / np.sqrt(300) / ratios.std() - 1) < 0.05
-    assert (by_user(values, np.arange(len(values))) == values).all()
+    assert (average_by_user(values, np.arange(len(values))) == values).all()
 
 
 @pytest.mark.parametrize("split", [lambda: Random(ask="row"), lambda: GlobalTime(ask="event", targets="last")])

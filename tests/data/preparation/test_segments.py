@@ -10,17 +10,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.batches.batch import Reader
+from recsys.data.batches.batch import ColumnReader
 from recsys.data.features import Features
 from recsys.data.preparation.segments import segmented
 from recsys.data.preparation.splits import GlobalTime
 from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
 from recsys.errors import DataError
-from recsys.evaluation.compare import compare
-from recsys.evaluation.evaluate import evaluate, ranking_batches
+from recsys.evaluation.compare import compare_with_baselines
+from recsys.evaluation.evaluate import evaluate_scorer
 from recsys.evaluation.metrics.segments import SegmentedRanking, membership
-from recsys.models.base import Facts
+from recsys.evaluation.scoring import make_ranking_batches
+from recsys.models.base import DataSpec
 from recsys.models.baselines.popularity import Popularity
 from tests.composed import composed
 from tests.planted import planted_baskets, planted_items, planted_users, prepared
@@ -49,13 +50,13 @@ def rank_first(dataset, wanted, part="test", ks=(5, 30)):
     def scorer(asked):
         scores = torch.zeros(len(asked.history), dataset.n_items + 1)
         users = asked.users[asked.target_query].numpy()
-        known = (asked.target <= dataset.n_items).numpy()
-        value = torch.where(torch.from_numpy(wanted(users, asked.target.numpy())), 1 + asked.target, -torch.inf)
-        scores[asked.target_query[known], asked.target[known]] = value[known]
+        known = (asked.targets <= dataset.n_items).numpy()
+        value = torch.where(torch.from_numpy(wanted(users, asked.targets.numpy())), 1 + asked.targets, -torch.inf)
+        scores[asked.target_query[known], asked.targets[known]] = value[known]
         scores[:, 0] = -torch.inf
         return scores
 
-    return evaluate(scorer, dataset, ranking_batches(dataset, part, None, budget=500), ks)
+    return evaluate_scorer(scorer, dataset, make_ranking_batches(dataset, part, None, budget=500), ks)
 
 
 def raw(dataset, kind):
@@ -99,7 +100,7 @@ def test_means_over_segments_of_users_add_up_to_the_whole(segmented_shop):
 def test_a_target_counts_in_each_of_its_values(segmented_shop):
     tags = rank_first(segmented_shop, lambda users, items: items > 0).segments["item.tags"]
     number = raw(segmented_shop, "item").str[1:].astype(int).to_numpy()
-    kinds = [number[asked.target - 1] % 3 for asked in ranking_batches(segmented_shop, "test", None)]
+    kinds = [number[asked.targets - 1] % 3 for asked in make_ranking_batches(segmented_shop, "test", None)]
     plain, hot, none = np.bincount(np.concatenate(kinds))[[0, 1, 2]]
     assert {name: v["n_targets"] for name, v in tags.items()} == {"hot": plain + hot, "new": plain, "unknown": none}
 
@@ -118,10 +119,10 @@ def test_a_user_without_training_events_keeps_the_segment(tmp_path):
 
 
 def test_models_and_other_arrays_know_nothing_of_segments(tmp_path, segmented_shop):
-    facts = Facts.of(segmented_shop, 10)
+    facts = DataSpec.from_dataset(segmented_shop, 10)
     assert facts.user == facts.item == facts.context == {}
-    assert set(Reader(segmented_shop).user(np.arange(3))) == {"id"}
-    assert all(set(asked.user) == {"id"} for asked in ranking_batches(segmented_shop, "test", None))
+    assert set(ColumnReader(segmented_shop).user(np.arange(3))) == {"id"}
+    assert all(set(asked.user) == {"id"} for asked in make_ranking_batches(segmented_shop, "test", None))
     arrays = segmented_shop.metadata["arrays"]
     plain = shop_by(tmp_path, ())
     assert plain.metadata["arrays"] == {name: h for name, h in arrays.items() if not name.startswith("segment_")}
@@ -235,7 +236,9 @@ def test_codes_without_a_name_are_refused():
 
 def test_the_comparison_holds_and_prints_segments(segmented_shop):
     config = composed("model=popularity", "ks=[5,10]", "baselines=default")
-    metrics, text = compare(Popularity(Facts.of(segmented_shop, 10)), segmented_shop, config)
+    metrics, text = compare_with_baselines(
+        Popularity(DataSpec.from_dataset(segmented_shop, 10)), segmented_shop, config
+    )
     assert json.loads(json.dumps(metrics)) == metrics
     for ranked in (metrics, *metrics["baselines"].values()):
         assert all(set(ranked[part]["segments"]) == set(SEGMENTS) for part in ("validation", "test"))

@@ -107,12 +107,13 @@ def _format_backtest(results: Mapping[str, Sequence[Fold]]) -> list[str]:
 
 
 def _summarize(table: pd.DataFrame, methods: str, purchases: Purchases, horizon: int) -> str:
+    first_day = np.datetime64(purchases.end, "D")
     n_inactive = int((table["p_buys"] < INACTIVE).sum())
-    spend = f" worth {table['expected_spend'].sum():,.0f}" if purchases.has_money else ""
+    worth = f" worth {table['expected_spend'].sum():,.0f}" if purchases.has_money else ""
     return (
-        f"Forecast for the {horizon} days from {np.datetime64(purchases.end, 'D')}, by {methods}: "
-        f"{table['p_buys'].sum():,.0f} of {len(table):,} customers buy, with {table['expected_orders'].sum():,.0f} "
-        f"orders{spend}; {n_inactive:,} are probably inactive (probability of an order below {INACTIVE:.0%})"
+        f"Forecast for the {horizon} days from {first_day}, by {methods}: {table['p_buys'].sum():,.0f} of {len(table):,} "
+        f"customers are expected to buy, with {table['expected_orders'].sum():,.0f} orders{worth}; {n_inactive:,} are "
+        f"probably inactive (probability of an order below {INACTIVE:.0%})"
     )
 
 

@@ -48,9 +48,9 @@ def segment(
     cut_offs = choose_cut_offs(purchases, source, parse_days(holdout, "holdout"), fixed_k is None)
     windows = HoldoutWindows(*cut_offs, min_ari, seed)
     result = evaluate_segments(purchases, build_features, fixed_k, windows)
-    conclusions = [str(result)]
+    conclusions = [f"{result}."]
     if by != "rfm":
-        conclusions = [f"{result}.", compare_with_rfm(purchases, result, fixed_k, windows)]
+        conclusions.append(compare_with_rfm(purchases, result, fixed_k, windows))
     features = build_features(purchases.end)
     clustering = cluster_customers(features.values, features.scale, result.score.k, seed)
     profiles = profile_segments(purchases, features.customers, clustering.labels, result.score.k, min_segment)

@@ -123,7 +123,8 @@ def _format_row(numbered: tuple[int, str], profile: SegmentProfile, later_spend:
 
 
 def _format_table(money: str, rows: list[list[str]]) -> list[str]:
-    head = ["", "segment", "customers", "share", f"share of {money}", "days since", "orders", money, f"later {money}"]
+    head = ["", "segment", "customers", "share of customers", f"share of {money}", "days since last order (median)"]
+    head += ["orders (mean)", f"{money} (mean)", f"later {money} (mean)"]
     return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
 
 

@@ -33,11 +33,11 @@ def _describe_size(report: Json) -> list[str]:
     size, split = report["size"], report["split"]
     span = f" from {size['first_day']} to {size['last_day']}" if "first_day" in size else ", without times"
     targets = "" if size["targets"] == size["events"] else f" ({size['targets']:,} of them targets)"
-    repeats = "are left out of its" if report["exclude_seen"] else "stay in its"
+    repeats = "left out of rankings" if report["exclude_seen"] else "ranked too"
     return [
         f"{size['events']:,} events{targets} by {size['users']:,} users on {size['items']:,} items{span}; "
         f"{100 * size['density']:,.3g} events per 100 user-item pairs.",
-        f"Split {split['name']} {split['hash'][:12]}. Items that a user already had {repeats} rankings.",
+        f"Split {split['name']} {split['hash'][:12]}. Items that a user already had are {repeats}.",
     ]
 
 
@@ -45,8 +45,8 @@ def _list_rules(rules: list[Json]) -> list[list[str]]:
     rows = [
         [
             rule["asked"],
-            _format_number(rule["found"]),
-            f"≥ {_format_number(rule['threshold'])}",
+            _format_value(rule["found"], rule["threshold"]),
+            f"≥ {_format_value(rule['threshold'], rule['threshold'])}",
             "yes" if rule["holds"] else "no",
             ", ".join(rule["serves"]),
             rule["why"],
@@ -56,7 +56,10 @@ def _list_rules(rules: list[Json]) -> list[list[str]]:
     return [["requirement", "this log", "needed", "met", "needed by", "reason"], *rows]
 
 
-def _format_number(number: float) -> str:
+def _format_value(number: float, threshold: float) -> str:
+    """A number of a rule; thresholds below 1 are those of fractions, which are written as per cent."""
+    if threshold < 1:
+        return f"{number:.1%}"
     return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:.3g}"
 
 

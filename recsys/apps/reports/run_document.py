@@ -85,7 +85,7 @@ def _lay_out_coverage(report: Json) -> Section | None:
 
 
 GROUPINGS = {
-    "popularity of the target": "Targets by popularity of the item; each third has a third of all training events.",
+    "popularity of the target": "Targets by popularity of the item; each group has a third of all training events.",
     "history length": "Test users in quarters by their number of events before the test part.",
 }
 
@@ -125,8 +125,8 @@ def _lay_out_context(context: Json | None) -> Section | None:
         for name, figures in fields.items()
     ]
     sentence = (
-        f"Validation {metric} is {value:.4f} with all context. The table shows it, and the change, where a field is "
-        "unknown, or has the value of another query (shuffled)."
+        f"Validation {metric} is {value:.4f} with all context. The table shows the metric, and its change, "
+        "where a field is unknown or has the value of another query (shuffled)."
     )
     return Section("What context contributes", [sentence], [["", *ABLATIONS], *rows])
 
@@ -158,12 +158,11 @@ def _lay_out_examples(examples: list[Json]) -> Section | None:
 
 
 def _lay_out_example(example: Json) -> Lists:
+    history = f"History (last {len(example['history'])} of {example['events_before']:,} events)"
     return Lists(
         f"Example {example['number']}",
         {
-            f"History, latest last ({example['events_before']:,} events)": [
-                Entry(title) for title in example["history"]
-            ],
+            history: [Entry(title) for title in example["history"]],
             "Recommended": [Entry(item["title"], item["hit"]) for item in example["list"]],
             f"Targets ({example['targets']:,})": [Entry(item["title"], item["hit"]) for item in example["came"]],
         },
@@ -180,7 +179,7 @@ def _describe_timing(timing: Json) -> list[str]:
         return ["No training time was recorded."]
     threads = "1 thread" if timing["threads"] == 1 else f"{timing['threads']} threads"
     return [
-        f"{timing['epochs']} epochs took {timing['cpu_s_train']:,.0f} CPU seconds on {threads} "
+        f"{timing['epochs']} epochs took {timing['cpu_s_train']:,.0f} s of CPU time on {threads} "
         f"({timing['tokens_per_cpu_s']:,} events per CPU second) and at most {timing['peak_rss_mb']:,} MiB of memory."
     ]
 

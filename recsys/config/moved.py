@@ -54,7 +54,10 @@ MODULES = {
 }
 """module of 0.1 → module today; classes keep their names unless RENAMED lists them"""
 
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "recsys.data.preparation.prepare.prepare": "recsys.data.settings.DataSettings",
+    "recsys.apps.assistant.commands.mcp": "recsys.apps.assistant.commands.serve_mcp",
+}
 """class or function in its module of today, by its old name → its new path"""
 
 

@@ -111,9 +111,9 @@ def _summarize(table: pd.DataFrame, methods: str, purchases: Purchases, horizon:
     n_inactive = int((table["p_buys"] < INACTIVE).sum())
     worth = f" worth {table['expected_spend'].sum():,.0f}" if purchases.has_money else ""
     return (
-        f"Forecast for the {horizon} days from {first_day}, by {methods}: {table['p_buys'].sum():,.0f} of {len(table):,} "
-        f"customers are expected to buy, with {table['expected_orders'].sum():,.0f} orders{worth}; {n_inactive:,} are "
-        f"probably inactive (probability of an order below {INACTIVE:.0%})"
+        f"Forecast for the {horizon} days from {first_day}, by {methods}: {table['p_buys'].sum():,.0f} of "
+        f"{len(table):,} customers are expected to buy, with {table['expected_orders'].sum():,.0f} orders{worth}; "
+        f"{n_inactive:,} are probably inactive (probability of an order below {INACTIVE:.0%})"
     )
 
 

@@ -13,18 +13,15 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from recsys.config.build import build
 from recsys.config.settings import check_settings
-from recsys.data.engines.duckdb import Engine, Frame, opened
-from recsys.data.features import Features
-from recsys.data.preparation.filters import Filters
-from recsys.data.preparation.pack import side_tables
-from recsys.data.preparation.refunds import without_refunds
-from recsys.data.preparation.validation import validate
-from recsys.data.schema import Clock, Columns
-from recsys.data.sources.files import Source
+from recsys.data.engines.duckdb import Engine, Frame, open_engine
+from recsys.data.preparation.refunds import remove_refunds
+from recsys.data.preparation.side_tables import select_side_tables
+from recsys.data.preparation.validation import validate_events
+from recsys.data.settings import DataSettings
 from recsys.errors import ConfigError, DataError
 
 Array = np.ndarray
@@ -125,43 +122,32 @@ def load_purchases(data: dict[str, Any]) -> Purchases:
         raise ConfigError(
             "segments and forecasts need the time of each purchase; name its column under data.columns.timestamp"
         )
-    node: DictConfig = config.data
-    node._target_ = "recsys.apps.customers.purchases.read_purchases"
-    purchases: Purchases = build(node)
-    return purchases
+    return read_purchases(build(config.data))
 
 
-def read_purchases(
-    source: Source,
-    columns: Columns,
-    clock: Clock,
-    filters: Filters,
-    features: Features,
-    folder: str,
-    target_events: list[str] | None = None,
-    refund_events: list[str] | None = None,
-    **_: Any,
-) -> Purchases:
+def read_purchases(settings: DataSettings) -> Purchases:
     """The purchases of a source; events are kept by the rules of `prepare`, except that rare items stay and there is no
-    core filter.
+    core filter. Raises DataError if none is left.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".ledger-", dir=folder) as work, opened(Path(work)) as engine:
-        tables = source.read(engine)
+    columns, clock, filters = settings.columns, settings.clock, settings.filters
+    target_events = settings.target_events
+    Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".purchases-", dir=settings.folder) as work, open_engine(Path(work)) as engine:
+        tables = settings.source.read(engine)
         extra = (columns.money,) if columns.money else ()
-        valid = validate(tables.events, columns, clock, extra, engine)
-        valid = without_refunds(valid, refund_events or [], target_events or filters.events, engine)
+        valid = validate_events(tables.events, columns, clock, extra, engine)
+        valid = remove_refunds(valid, settings.refund_events, target_events or filters.events, engine)
         events = filters.select(valid.events)
         if target_events is not None:
-            events = events.filter(nw.col("event").is_in(target_events))
+            events = events.filter(nw.col("event").is_in(list(target_events)))
         rows = _read_rows(events, columns.money, engine)
-        side = side_tables(tables, columns, features, engine)
+        side_tables = select_side_tables(tables, columns, settings.features, engine)
     if rows.empty:
         raise DataError("the filters leave no purchases; relax data.filters or data.target_events")
     rows["day"] = convert_to_days(rows.pop("timestamp").to_numpy(), clock.zone, "us")
     users, items = (_number_ids(rows, name) for name in ("user", "item"))
     lines = rows.sort_values(["day", "user", "item"], kind="stable", ignore_index=True)
-    return Purchases(users, items, lines, columns.money is not None, clock.zone, side)
+    return Purchases(users, items, lines, columns.money is not None, clock.zone, side_tables)
 
 
 def convert_to_days(timestamps: Array, zone: str, unit: str) -> Array:

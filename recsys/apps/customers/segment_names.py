@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from recsys.data.preparation.segments import OTHER, UNKNOWN, segmented
+from recsys.data.preparation.segments import OTHER, UNKNOWN, encode_segments
 
 Array = np.ndarray
 STRONG = 0.5
@@ -56,7 +56,7 @@ def find_favourites(
     Occurrence n is in row `rows[n]` of the table, of customer `customers[n]` in segment `labels[n]`. Values of fewer
     than `min_customers` customers of the segment, and those with a lift below MIN_LIFT, are left out.
     """
-    values, codes = segmented(column, "|")
+    values, codes = encode_segments(column, "|")
     counts, n_customers = _count_values(codes[rows], labels, customers, k, len(values))
     within = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     overall = counts.sum(axis=0) / max(counts.sum(), 1)

@@ -11,7 +11,7 @@ import numpy as np
 from recsys.apps.customers.numbering import NumberedNames
 from recsys.apps.customers.purchases import OrderSummary, Purchases
 from recsys.apps.customers.segment_names import find_favourites
-from recsys.data.features import aligned
+from recsys.data.features import align_rows
 
 Array = np.ndarray
 Favourites = list[tuple[str, float]]
@@ -77,7 +77,7 @@ def _find_all_favourites(
             is_member = label_of_user[purchases.lines["user"]] >= 0
             lines = purchases.lines[is_member & (purchases.lines["day"] <= customers.today)]
             users, rows = lines["user"].to_numpy(), lines["item"].to_numpy()
-        table = aligned(table, purchases.users if table_name == "user" else purchases.items, table_name)
+        table = align_rows(table, purchases.users if table_name == "user" else purchases.items, table_name)
         for name, column in table.items():
             favourites[f"{table_name}.{name}"] = find_favourites(
                 column, rows, label_of_user[users], users, k, min_customers

@@ -15,6 +15,9 @@ from recsys.apps.reports.side_tables import compute_missing_shares, load_side_ta
 from recsys.config.build import build
 from recsys.config.settings import check_settings
 from recsys.data.dataset import Dataset
+from recsys.data.preparation.prepare import prepare
+from recsys.data.preparation.splits import Split
+from recsys.data.settings import DataSettings
 from recsys.document import render_page
 from recsys.run import write_text
 
@@ -27,8 +30,10 @@ def report_data(data: dict[str, Any], split: dict[str, Any], out: str) -> list[s
     """
     config = OmegaConf.create({"data": data, "split": split})
     check_settings(config)
-    dataset: Dataset = build(config.data, split=build(config.split))
-    report = compute_data_report(dataset, load_side_tables(data, dataset))
+    split_rule: Split = build(config.split)
+    settings: DataSettings = build(config.data)
+    dataset = prepare(settings, split_rule)
+    report = compute_data_report(dataset, load_side_tables(settings, dataset))
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_page(lay_out_data_report(report)))

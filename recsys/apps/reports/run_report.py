@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from recsys.apps.reports import run_results
 from recsys.apps.reports.examples import collect_examples
@@ -20,6 +20,7 @@ from recsys.apps.reports.target_groups import (
     group_by_history_length,
     group_by_popularity,
 )
+from recsys.config.build import build
 from recsys.data.dataset import Dataset
 from recsys.data.load import load_dataset
 from recsys.document import render_page
@@ -94,7 +95,7 @@ def _load_item_texts(
     config: DictConfig, dataset: Dataset, title: str | None, category: str | None
 ) -> tuple[list[str], pd.Series | None]:
     """The titles and categories of the items, in the order of their numbers."""
-    table = load_side_tables(_resolve_data(config), dataset).get("item")
+    table = load_side_tables(build(config.data), dataset).get("item")
     titles = choose_item_titles(table, title, dataset.raw_items().to_pylist())
     features = list(dataset.encoders["item"])
     return titles, choose_item_categories(table, category, features, config.data.features.separator)
@@ -161,9 +162,3 @@ def _select_published(segments: Json, k: int, min_users: int) -> Json:
         }
         for column, values in segments.items()
     }
-
-
-def _resolve_data(config: DictConfig) -> dict[str, Any]:
-    settings = OmegaConf.to_container(config.data, resolve=True)
-    assert isinstance(settings, dict)
-    return {str(name): value for name, value in settings.items()}

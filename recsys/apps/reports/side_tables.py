@@ -1,22 +1,19 @@
 """The item and user tables of a data source, with all their columns, whether models use them or not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import build
 from recsys.data.dataset import Dataset
-from recsys.data.engines.duckdb import opened
+from recsys.data.engines.duckdb import open_engine
 from recsys.data.features import Features
-from recsys.data.preparation.consent import Privacy, renamed
-from recsys.data.preparation.pack import side_tables
-from recsys.data.schema import Columns
-from recsys.data.sources.files import Source
+from recsys.data.preparation.consent import make_pseudonymizer
+from recsys.data.preparation.side_tables import select_side_tables
+from recsys.data.settings import DataSettings
 from recsys.errors import ConfigError
 
 Tables = dict[str, pd.DataFrame]
@@ -26,37 +23,31 @@ CATEGORY_COUNTS = range(2, 51)
 """distinct values of a column that can colour the items where no column is named"""
 
 
-def load_side_tables(data: Mapping[str, Any], dataset: Dataset) -> Tables:
-    """The `item` and `user` tables of the source in the settings `data`, with one row for each item and user of the
-    dataset in the order of their numbers: nulls where the table lacks the row, no entry where there is no table.
+def load_side_tables(settings: DataSettings, dataset: Dataset) -> Tables:
+    """The `item` and `user` tables of the source, with one row for each item and user of the dataset in the order of
+    their numbers: nulls where the table lacks the row, no entry where there is no table.
     """
-    node: DictConfig = OmegaConf.create({"data": dict(data)}).data
-    node._target_ = "recsys.apps.reports.side_tables.read_side_tables"
-    tables: Tables = build(node)
     ids = {"item": dataset.raw_items, "user": dataset.raw_users}
+    tables = read_side_tables(settings)
     return {name: table.reindex([str(raw) for raw in ids[name]().to_pylist()]) for name, table in tables.items()}
 
 
-def read_side_tables(
-    source: Source,
-    columns: Columns,
-    folder: str,
-    privacy: Privacy = Privacy(),  # noqa: B008 - frozen
-    **_: Any,
-) -> Tables:
-    """The `item` and `user` tables of a source, indexed by id as text, with a column `_row` that is never null."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".looking-", dir=folder) as work, opened(Path(work)) as engine:
-        tables = source.read(engine)
+def read_side_tables(settings: DataSettings) -> Tables:
+    """The `item` and `user` tables of the source, indexed by id as text, with a column `_row` that is never null."""
+    columns = settings.columns
+    Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".side-tables-", dir=settings.folder) as work, open_engine(Path(work)) as engine:
+        tables = settings.source.read(engine)
         keys = {"item": (tables.items, columns.item), "user": (tables.users, columns.user)}
         names = {
             table_name: [name for name in table.columns if name not in (key, "_row")]
             for table_name, (table, key) in keys.items()
             if table is not None and key in table.columns
         }
-        loaded = side_tables(tables, columns, Features(user=names.get("user", ()), item=names.get("item", ())), engine)
+        features = Features(user=names.get("user", ()), item=names.get("item", ()))
+        loaded = select_side_tables(tables, columns, features, engine)
     if "user" in loaded:
-        loaded["user"].index = loaded["user"].index.map(renamed(privacy))
+        loaded["user"].index = loaded["user"].index.map(make_pseudonymizer(settings.privacy))
     return {name: table.assign(_row=True) for name, table in loaded.items()}
 
 

@@ -20,7 +20,7 @@ from recsys.apps.customers.holdout import HoldoutWindows, evaluate_segments
 from recsys.apps.customers.numbering import number_segments
 from recsys.apps.customers.purchases import parse_days
 from recsys.apps.customers.segment_names import find_favourites, name_segments
-from recsys.data.preparation.segments import joined
+from recsys.data.preparation.segments import read_segment_file
 from recsys.data.schema import Columns
 from recsys.errors import ConfigError
 from tests.customers import DAY, LENGTH, START, cdnow_purchases, planted_customers, purchases_of, run_recsys
@@ -225,14 +225,14 @@ def test_evaluation_reports_by_segment(customers_run, tmp_path, capsys):
 def test_a_file_that_holds_no_segments_is_refused(customers_run, tmp_path):
     pd.DataFrame({"user": ["a"]}).to_parquet(tmp_path / "users.parquet")
     for name in ("users.parquet", "nothing.parquet"):
-        with pytest.raises(SystemExit, match=r"is no segments\.parquet; write one with recsys segment"):
+        with pytest.raises(SystemExit, match=r"is not a segments\.parquet file; write one with recsys segment"):
             run_recsys("evaluate", f"run={customers_run.folder}", f"segments={tmp_path / name}")
 
 
 def test_users_without_a_segment_are_unknown(tmp_path):
     table = pd.DataFrame({"user": ["a", "b"], "name_at_cut": ["big", None]})
     table.to_parquet(tmp_path / "segments.parquet")
-    values, codes = joined(["c", "b", "a"], tmp_path / "segments.parquet")
+    values, codes = read_segment_file(["c", "b", "a"], tmp_path / "segments.parquet")
     assert [values[code] for code in codes[:, 0]] == ["unknown", "unknown", "unknown", "big"]
 
 

@@ -6,14 +6,14 @@ from recsys.apps.lifecycle.registry import CHAMPION, Registry, trained_until
 from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
 from recsys.run import Run
-from recsys.training.refit import dataset_learned_from
+from recsys.training.refit import select_learned_dataset
 
 
 def register(run: str, registry: str, promote: bool) -> Iterator[str]:
     """Add a finished run; it becomes the champion if there is none, or with `promote`. Raises ConfigError."""
     found, shelf = Run.open(run), Registry(registry)
     dataset = load_dataset(found.config)
-    until = trained_until(dataset_learned_from(found.config, dataset))
+    until = trained_until(select_learned_dataset(found.config, dataset))
     with shelf.locked() as work:
         about = {"how": "register", "from": str(run), "trained_until": until}
         name = shelf.add(found, dataset, about, work)

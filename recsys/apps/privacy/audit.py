@@ -26,7 +26,7 @@ from recsys.models.base import Model
 from recsys.models.build import restore
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
-from recsys.training.refit import dataset_learned_from
+from recsys.training.refit import select_learned_dataset
 
 FEWEST = 30
 """users that a group needs for a figure of its own"""
@@ -95,7 +95,7 @@ def _membership(
     if not (run.folder / "model.onnx").exists():
         return f"not measured, for '{run.folder}' has no model.onnx; write it with recsys export run={run.folder}"
     recommender = Recommender(run.folder / "model.onnx")
-    until = dataset_learned_from(run.config, dataset).bounds[:, 0]
+    until = select_learned_dataset(run.config, dataset).bounds[:, 0]
     trained = until > dataset.offsets[:-1]
     known = np.where(trained, until, dataset.offsets[1:])
     found = []

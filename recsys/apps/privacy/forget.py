@@ -11,7 +11,7 @@ from recsys.apps.privacy.learned_models import mark_artefact, mark_run, without_
 from recsys.apps.privacy.purge_files import Wanted, purge, still_there
 from recsys.data.preparation.erased_users import ErasedUsers, format_erased_users
 from recsys.errors import ConfigError
-from recsys.pseudonyms import pseudonym, secret_key
+from recsys.pseudonyms import pseudonym, read_secret_key
 from recsys.run import write_text
 
 HALF = 32
@@ -32,7 +32,7 @@ def forget(
     """What was done, line by line; settings as in configs/forget.yaml. Ends with status 1 where an id is left in a file
     that could not be mended. Raises ConfigError for an id that is none, a folder that is not there or a missing key.
     """
-    users, own = _ids(user), secret_key(key)
+    users, own = _ids(user), read_secret_key(key)
     folders = [Path(folder), *map(Path, where)]
     for path in folders[1:]:
         if not path.is_dir():

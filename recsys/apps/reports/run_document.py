@@ -4,7 +4,7 @@ from typing import Any
 
 from recsys.apps.reports import run_charts as pictures
 from recsys.apps.reports.run_facts import METRICS
-from recsys.document import Entry, Lists, Section
+from recsys.document import ItemLists, ListItem, Section
 
 Json = dict[str, Any]
 
@@ -141,14 +141,14 @@ def _examples(found: list[Json]) -> Section | None:
     return Section("Histories and lists", [said], lists=[_example(one) for one in found], wide=True)
 
 
-def _example(one: Json) -> Lists:
+def _example(one: Json) -> ItemLists:
     before, after = (f"{one[name]:,}" for name in ("events_before", "targets"))
-    return Lists(
+    return ItemLists(
         f"Example {one['number']}",
         {
-            f"Newest of {before} events before, latest last": [Entry(title) for title in one["history"]],
-            "Recommended": [Entry(item["title"], item["hit"]) for item in one["list"]],
-            f"What came ({after})": [Entry(item["title"], item["hit"]) for item in one["came"]],
+            f"Newest of {before} events before, latest last": [ListItem(title) for title in one["history"]],
+            "Recommended": [ListItem(item["title"], item["hit"]) for item in one["list"]],
+            f"What came ({after})": [ListItem(item["title"], item["hit"]) for item in one["came"]],
         },
     )
 

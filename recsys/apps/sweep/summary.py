@@ -14,7 +14,7 @@ from recsys.apps.sweep.search_space import Setting
 from recsys.apps.sweep.study import held_here, running, trial_folder
 from recsys.data.load import load_dataset
 from recsys.evaluation.compare import compare_with_baselines
-from recsys.evaluation.leaderboard import leaderboard
+from recsys.evaluation.leaderboard import compare_runs
 from recsys.models.build import restore
 from recsys.run import Run
 
@@ -79,7 +79,7 @@ def ended(
 
 def _whole(study: optuna.Study, config: DictConfig, folder: Path, best: Sequence[FrozenTrial]) -> Iterator[str]:
     yield ""
-    yield from leaderboard(str(folder), config.objectives[0], str(folder / "leaderboard.csv"))
+    yield from compare_runs(str(folder), config.objectives[0], str(folder / "leaderboard.csv"))
     yield "plots: " + ", ".join(str(path) for path in plotted(study, folder, list(config.objectives)))
     if len(study.directions) == 1:
         with held_here(folder):

@@ -26,7 +26,7 @@ from recsys.apps.reports.target_groups import (
 from recsys.config.build import build
 from recsys.data.preparation.splits import GlobalTime, Random
 from recsys.data.schema import Columns
-from recsys.document import Entry, Lists, Section, render_page
+from recsys.document import ItemLists, ListItem, Section, render_page
 from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches, score_batch
@@ -350,7 +350,7 @@ def test_the_map_has_the_most_popular_items(shop):
 
 def test_every_part_of_a_page_is_escaped():
     section = Section(
-        HOSTILE, [HOSTILE], [[HOSTILE], [HOSTILE]], lists=[Lists(HOSTILE, {HOSTILE: [Entry(HOSTILE, True)]})]
+        HOSTILE, [HOSTILE], [[HOSTILE], [HOSTILE]], lists=[ItemLists(HOSTILE, {HOSTILE: [ListItem(HOSTILE, True)]})]
     )
     text = render_page([section, section])
     assert "<script" not in text

@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from recsys.data.batches.batch import Array
-from recsys.data.batches.ranking import RankingBatches, is_asked_at_cut
+from recsys.data.batches.ranking import RankingBatches, has_queries_at_cut
 from recsys.data.dataset import Dataset
 from recsys.evaluation.evaluate import evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches, score_batch
@@ -79,7 +79,7 @@ def format_context(worth: dict[str, Any], dataset: Dataset) -> str:
     rows["all, on the test"] = _line(worth["test"][ndcg], worth["test"]["all"])
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="context").to_string()
     lines = [f"\ncontext: {ndcg} on validation, and what is lost where a column is unknown, or another query's", table]
-    if is_asked_at_cut(dataset):
+    if has_queries_at_cut(dataset):
         lines.append(
             "all are asked at the cut, where one clock is all that is known; split.ask=event asks in each moment"
         )

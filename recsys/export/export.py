@@ -29,7 +29,7 @@ from recsys.export.reference import Drawn, Reference
 from recsys.export.tables import as_stored, check_precision, effective, without_users
 from recsys.export.torch_graph import trace
 from recsys.models.base import Model, Trainable
-from recsys.models.build import model_name, restore
+from recsys.models.build import get_model_name, restore
 from recsys.models.layers.embedding import UserEmbedding
 from recsys.run import Run, atomic
 from recsys.serving.recommender import Recommender
@@ -48,7 +48,12 @@ def export(run: Run, config: DictConfig) -> None:
     model = restore(run.config, dataset, run)
     if config.get("new_items"):
         dataset = _with_new_items(model, dataset, run, config.new_items)
-    about = {"model": model_name(run.config), "licence": config.licence, "metrics": _metrics(run), "card": _card(run)}
+    about = {
+        "model": get_model_name(run.config),
+        "licence": config.licence,
+        "metrics": _metrics(run),
+        "card": _card(run),
+    }
     settings = config.precision, config.users, config.check_users
     with _tables_beside(run.folder) as beside, atomic(run.folder / FILE) as path:
         try:
@@ -74,7 +79,7 @@ def export(run: Run, config: DictConfig) -> None:
 def _with_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> DatasetWithNewItems:
     """The dataset with the items of a table, which the model takes too."""
     if not isinstance(model, Trainable):
-        raise ConfigError(f"{model_name(run.config)} knows items by their events alone and can take no new_items")
+        raise ConfigError(f"{get_model_name(run.config)} knows items by their events alone and can take no new_items")
     settings = run.config.data
     found = add_new_items(dataset, path, build(settings.columns), build(settings.features))
     model.append(to_tensors(found.new_features))

@@ -49,10 +49,10 @@ class LossInputs:
     def chunk_edges(self, chunk: int) -> list[int]:
         """Where the targets of every `chunk` queries start, and where the last end."""
         n = len(self.queries)
-        at = [*range(0, n, chunk), n]
+        first_queries = [*range(0, n, chunk), n]
         if self.target_starts is not None:
-            return [int(start) for start in self.target_starts[at]]
-        return torch.searchsorted(self.target_query, torch.tensor(at, device=self.targets.device)).tolist()
+            return [int(start) for start in self.target_starts[first_queries]]
+        return torch.searchsorted(self.target_query, torch.tensor(first_queries, device=self.targets.device)).tolist()
 
     def target_weights(self) -> Float[Tensor, " T"]:
         """The weight of each target, 1 by default."""
@@ -64,8 +64,8 @@ class LossInputs:
         scores = self.scorer.score(queries[:, None], vectors[:, None])[:, 0, 0]
         if self.slots is None:
             return scores
-        same = self.slots[0][self.target_query] == self.targets[:, None]
-        return scores + (self.slots[1][self.target_query] * same).sum(dim=1)
+        same_item = self.slots[0][self.target_query] == self.targets[:, None]
+        return scores + (self.slots[1][self.target_query] * same_item).sum(dim=1)
 
     def candidate_scores(self, items: Int[Tensor, " C"]) -> Float[Tensor, "M C"]:
         """The scores of shared candidates, sorted by item; of an item that comes twice the first is right."""

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from recsys.config.types import Positive
 from recsys.losses.inputs import LossInputs
@@ -67,25 +68,27 @@ class SampledSoftmax(SampledLoss):
         super().__init__(n_negatives)
         self.in_batch, self.log_q = check_fraction("in_batch", in_batch), log_q
 
+    @override
     def draw(self, inputs: LossInputs) -> Negatives:
         """Items drawn from the mixture, with their weights."""
         n_popular = round(self.n_negatives * self.in_batch) if len(inputs.targets) else 0
-        popular = inputs.targets[_integers(inputs.targets, 0, len(inputs.targets), n_popular)]
+        popular = inputs.targets[_draw_integers(inputs.targets, 0, len(inputs.targets), n_popular)]
         items = torch.cat([draw_uniform(inputs, self.n_negatives - n_popular), popular]).sort().values
         weight = count_draws(items)
         if self.log_q:
             counts = inputs.item_counts
-            share = n_popular / self.n_negatives
-            q = (1 - share) / (len(counts) - 1) + share * counts[items] / counts.sum()
+            fraction = n_popular / self.n_negatives
+            q = (1 - fraction) / (len(counts) - 1) + fraction * counts[items] / counts.sum()
             weight = weight / (self.n_negatives * q)
         return Negatives(items, weight.log())
 
+    @override
     def compare(
         self,
         positive: Float[Tensor, " T"],
         negative: Float[Tensor, "T C"],
         log_weight: Float[Tensor, "T C"],
-        n_items: int,  # noqa: ARG002
+        n_items: int,
     ) -> Float[Tensor, " T"]:
         """−log softmax of the target."""
         return torch.cat([positive[:, None], negative + log_weight], dim=1).logsumexp(dim=1) - positive
@@ -98,9 +101,13 @@ class BCE(SampledLoss):
     that share in common, and hardly anything else.
     """
 
+    calibration: float | None = None
+    """how far the overconfidence of sampling is undone, from 0 to 1; None: the plain loss"""
+
     def __init__(self, n_negatives: Positive = 256) -> None:
         super().__init__(n_negatives)
 
+    @override
     def compare(
         self,
         positive: Float[Tensor, " T"],
@@ -114,9 +121,12 @@ class BCE(SampledLoss):
         terms = (F.softplus(odds + negative) * log_weight.exp()).sum(dim=1)
         return (power * F.softplus(-odds - positive) + terms) / (self.n_negatives + 1)
 
-    def power(self, n_items: int) -> float:  # noqa: ARG002
-        """The exponent β of the target's probability."""
-        return 1.0
+    def power(self, n_items: int) -> float:
+        """The exponent β of the target's probability, 1 without calibration."""
+        if self.calibration is None:
+            return 1.0
+        fraction = min(self.n_negatives / max(n_items - 1, 1), 1.0)
+        return fraction * (self.calibration * (1 - 1 / fraction) + 1 / fraction)
 
 
 class GBCE(BCE):
@@ -128,11 +138,6 @@ class GBCE(BCE):
         super().__init__(n_negatives)
         self.calibration = check_fraction("calibration", calibration)
 
-    def power(self, n_items: int) -> float:
-        """The exponent β of the target's probability."""
-        share = min(self.n_negatives / max(n_items - 1, 1), 1.0)
-        return share * (self.calibration * (1 - 1 / share) + 1 / share)
-
 
 class BPR(SampledLoss):
     """Bayesian personalised ranking: targets are to score above negatives. Rendle et al. (2009)."""
@@ -140,12 +145,13 @@ class BPR(SampledLoss):
     def __init__(self, n_negatives: Positive = 256) -> None:
         super().__init__(n_negatives)
 
+    @override
     def compare(
         self,
         positive: Float[Tensor, " T"],
         negative: Float[Tensor, "T C"],
         log_weight: Float[Tensor, "T C"],
-        n_items: int,  # noqa: ARG002
+        n_items: int,
     ) -> Float[Tensor, " T"]:
         """The mean over negatives of −log σ(target − negative)."""
         return (F.softplus(negative - positive[:, None]) * log_weight.exp()).sum(dim=1) / self.n_negatives
@@ -160,7 +166,7 @@ def check_fraction(name: str, value: float) -> float:
 
 def draw_uniform(inputs: LossInputs, n: int) -> Int[Tensor, " C"]:
     """Items drawn evenly with repetition, sorted."""
-    return _integers(inputs.targets, 1, len(inputs.item_counts), n).sort().values
+    return _draw_integers(inputs.targets, 1, len(inputs.item_counts), n).sort().values
 
 
 def count_draws(items: Int[Tensor, " C"]) -> Float[Tensor, " C"]:
@@ -172,11 +178,11 @@ def count_draws(items: Int[Tensor, " C"]) -> Float[Tensor, " C"]:
 
 def mask_targets(inputs: LossInputs, items: Int[Tensor, " C"]) -> Bool[Tensor, "M C"]:
     """Which candidates, sorted by item, are targets of the query."""
-    place = torch.searchsorted(items, inputs.targets).clamp(max=len(items) - 1)
-    hit = (items[place] == inputs.targets).float()
-    found = hit.new_zeros(len(inputs.queries), len(items))
-    return found.index_put_((inputs.target_query, place), hit, accumulate=True) > 0
+    column = torch.searchsorted(items, inputs.targets).clamp(max=len(items) - 1)
+    hit = (items[column] == inputs.targets).float()
+    hits = hit.new_zeros(len(inputs.queries), len(items))
+    return hits.index_put_((inputs.target_query, column), hit, accumulate=True) > 0
 
 
-def _integers(like: Tensor, low: int, high: int, n: int) -> Tensor:
+def _draw_integers(like: Tensor, low: int, high: int, n: int) -> Tensor:
     return torch.randint(low, max(high, low + 1), (n,), device=like.device)

@@ -5,7 +5,7 @@ B users, L history slots, Q query positions, I items with padding (item 0), D di
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
@@ -118,12 +118,15 @@ class Trainable(Model):
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
         """The vectors of some items, or (I, D) of all, padding first."""
 
-    def append(self, columns: FeatureColumns) -> None:  # noqa: ARG002 - a model that can take new items overrides it
+    def append(self, columns: FeatureColumns) -> None:
         """Add items without events behind the others; `columns` holds their features, (N, width) each.
 
         Raises DataError for a model that knows items by their ids alone.
         """
-        raise DataError(f"{type(self).__name__} knows items by their ids alone and can take no new ones; use two_tower")
+        features = f" by their features ({', '.join(columns)})" if columns else ""
+        raise DataError(
+            f"{type(self).__name__} knows items by their ids alone: it cannot add items{features}; use two_tower"
+        )
 
     @abstractmethod
     def fold(self, matrix: Float[Tensor, "I D"]) -> None:
@@ -160,6 +163,15 @@ class Trainable(Model):
         if bonus is not None:
             scores = scores.scatter_add(1, inputs.history, bonus[:, 0].to(scores.dtype))
         return hide_padding(scores)
+
+
+def make_repeat_bonus(
+    spec: DataSpec, repeat: bool | None, half_lives: Sequence[float], sparse: bool
+) -> RepeatBonus | None:
+    """The bonus of items that a user already had; None unless `repeat` is true (None: where the data rank repeats)."""
+    if not (spec.repeats if repeat is None else repeat):
+        return None
+    return RepeatBonus(spec.n_items, half_lives, spec.has_time, spec.n_types, sparse)
 
 
 def hide_padding(scores: Float[Tensor, "B I"]) -> Float[Tensor, "B I"]:

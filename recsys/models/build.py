@@ -77,7 +77,7 @@ def build_checked(node: DictConfig, **arguments: Any) -> Any:
         raise ConfigError(str(error)) from error
 
 
-def model_name(config: DictConfig) -> str:
+def get_model_name(config: DictConfig) -> str:
     """The name of the model's file, which is also that of its config."""
     return str(config.model._target_).split(".")[-2]
 

@@ -15,15 +15,14 @@ from torch.utils.checkpoint import checkpoint
 
 from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
-from recsys.models.base import DataSpec, ModelInputs, Trainable
+from recsys.models.base import DataSpec, ModelInputs, Trainable, make_repeat_bonus
 from recsys.models.layers.dropout import Dropout
 from recsys.models.layers.embedding import MatrixRows, UserEmbedding, log_popularity, make_embedding, read_vectors
 from recsys.models.layers.pooling import make_pooling
-from recsys.models.repeat import RepeatBonus
 
-BUDGET = 2**20
+MAX_HIDDEN_UNITS = 2**20
 """hidden units of a chunk of pairs in training: 4 MiB stay in the cache"""
-TILE = 256
+TILE_ITEMS = 256
 """items of a tile of pairs in ranking, which has a quarter of those units: measured, docs/experiments.md"""
 
 
@@ -64,11 +63,14 @@ class NCF(Trainable):
         self.user_side = nn.Linear(dim, hidden[0])
         self.item_side = nn.Linear(dim, hidden[0], bias=False)
         self.dropout = Dropout(dropout)  # of users: for each pair it would cost five times the rest
-        deeper = [layer for i, o in itertools.pairwise(hidden) for layer in (nn.Linear(i, o), nn.ReLU(inplace=True))]
-        self.network = nn.Sequential(nn.ReLU(inplace=True), *deeper, nn.Linear(hidden[-1], 1, bias=False))
-        repeats = spec.repeats if repeat is None else repeat
-        self.repeat = RepeatBonus(spec.n_items, half_lives, spec.has_time, spec.n_types, sparse) if repeats else None
-        self.width = sum(hidden)
+        hidden_layers = [
+            layer
+            for n_in, n_out in itertools.pairwise(hidden)
+            for layer in (nn.Linear(n_in, n_out), nn.ReLU(inplace=True))
+        ]
+        self.network = nn.Sequential(nn.ReLU(inplace=True), *hidden_layers, nn.Linear(hidden[-1], 1, bias=False))
+        self.repeat = make_repeat_bonus(spec, repeat, half_lives, sparse)
+        self.n_hidden_units = sum(hidden)
 
     def prepare(self, dataset: Dataset) -> None:
         """Start popularity at the log of the counts."""
@@ -111,22 +113,23 @@ class NCF(Trainable):
         if not torch.is_grad_enabled():
             return self._add_tiles(scores, user_side, item_side)
         # the network on all pairs, as many queries at a time as fit the budget
-        per_query = math.prod(item_side.shape[:-1]) * self.width
-        chunks = torch.split(user_side, max(BUDGET // max(per_query, 1), 1), -2)
-        return scores + torch.cat([self._score_chunk(chunk, item_side) for chunk in chunks], dim=-2)
+        per_query = math.prod(item_side.shape[:-1]) * self.n_hidden_units
+        chunks = torch.split(user_side, max(MAX_HIDDEN_UNITS // max(per_query, 1), 1), -2)
+        return scores + torch.cat([self._score_chunk_with_checkpoint(chunk, item_side) for chunk in chunks], dim=-2)
 
     def _add_tiles(
         self, scores: Float[Tensor, "*N Q C"], user_side: Float[Tensor, "*N Q H"], item_side: Float[Tensor, "*N C H"]
     ) -> Float[Tensor, "*N Q C"]:
         """The scores, with those of the network added in place: memory is what one tile takes."""
-        per_query = math.prod(item_side.shape[:-2]) * min(TILE, item_side.shape[-2]) * self.width
-        step = max(BUDGET // 4 // max(per_query, 1), 1)
-        for query, item in itertools.product(range(0, user_side.shape[-2], step), range(0, item_side.shape[-2], TILE)):
-            queries, items = slice(query, query + step), slice(item, item + TILE)
+        per_query = math.prod(item_side.shape[:-2]) * min(TILE_ITEMS, item_side.shape[-2]) * self.n_hidden_units
+        step = max(MAX_HIDDEN_UNITS // 4 // max(per_query, 1), 1)
+        query_starts, item_starts = range(0, user_side.shape[-2], step), range(0, item_side.shape[-2], TILE_ITEMS)
+        for query_start, item_start in itertools.product(query_starts, item_starts):
+            queries, items = slice(query_start, query_start + step), slice(item_start, item_start + TILE_ITEMS)
             scores[..., queries, items] += self._score_pairs(user_side[..., queries, :], item_side[..., items, :])
         return scores
 
-    def _score_chunk(self, user_side: Tensor, item_side: Tensor) -> Tensor:
+    def _score_chunk_with_checkpoint(self, user_side: Tensor, item_side: Tensor) -> Tensor:
         scores: Tensor = checkpoint(self._score_pairs, user_side, item_side, use_reentrant=False)
         return scores
 

@@ -40,27 +40,27 @@ class RepeatBonus(nn.Module):
     def forward(self, scores: Float[Tensor, "B Q L"], inputs: ModelInputs) -> Float[Tensor, "B Q L"]:
         """What is added at the first slot of each item that the query sees; 0 at all other slots."""
         history, positions = inputs.history, inputs.query_positions
-        slot = torch.arange(history.shape[1], device=history.device)
+        slots = torch.arange(history.shape[1], device=history.device)
         # (B Q L) which slots each query sees
-        visible = (slot < positions[:, :, None]) & (history > 0)[:, None]
+        visible = (slots < positions[:, :, None]) & (history > 0)[:, None]
         # (B Q L) how old each event is for each query, in days or events
         if self.has_time:
             age = (inputs.request["timestamp"][:, :, None] - inputs.events["timestamp"][:, None]).clamp(min=0) / DAY
         else:
-            age = (positions[:, :, None] - 1 - slot).clamp(min=0).float()
+            age = (positions[:, :, None] - 1 - slots).clamp(min=0).float()
         # (B L L) which slots hold the same item, (B L) the first slot of each item
-        same = history[:, :, None] == history[:, None]
-        first = ~(same & (slot[:, None] > slot)).any(dim=2)
+        same_item = history[:, :, None] == history[:, None]
+        is_first = ~(same_item & (slots[:, None] > slots)).any(dim=2)
         # (B L L) how much an event of one slot counts for the item of another
-        counts = same.to(age.dtype)
+        counts = same_item.to(age.dtype)
         if self.type_weight is not None:
             counts = counts * self.type_weight[inputs.events["event"]].exp()
         # (B Q L) the item's decayed count, then its logarithm plus the item's propensity
-        past = (self._weights(age) * visible) @ counts
+        past = (self._weigh_by_age(age) * visible) @ counts
         log_past = self.level + self.power * past.clamp(min=1e-3).log() + self.propensity(history)[:, None, :, 0]
-        return F.softplus(log_past - scores) * (visible & first[:, None])
+        return F.softplus(log_past - scores) * (visible & is_first[:, None])
 
-    def _weights(self, age: Float[Tensor, "B Q L"]) -> Float[Tensor, "B Q L"]:
+    def _weigh_by_age(self, age: Float[Tensor, "B Q L"]) -> Float[Tensor, "B Q L"]:
         """What an event of each age counts for."""
         total = torch.zeros_like(age)
         for decay, weight in zip(self.decay, self.weight, strict=True):

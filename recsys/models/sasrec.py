@@ -12,13 +12,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recsys.config.types import Positive
-from recsys.models.base import DataSpec, ModelInputs, Trainable
-from recsys.models.layers.attention_bias import N_BUCKETS, AttentionBias, check_time_bias, pause_buckets, prepend_start
+from recsys.models.base import DataSpec, ModelInputs, Trainable, make_repeat_bonus
+from recsys.models.layers.attention_bias import (
+    N_BUCKETS,
+    AttentionBias,
+    check_time_bias,
+    compute_pause_buckets,
+    prepend_start,
+)
 from recsys.models.layers.dropout import Dropout
 from recsys.models.layers.embedding import ContextEmbedding, FeatureEmbedding, MatrixRows, make_embedding, read_vectors
 from recsys.models.layers.positions import gather_positions
-from recsys.models.repeat import RepeatBonus
-from recsys.models.sasrec_defaults import default_settings, resolve_defaults
+from recsys.models.sasrec_defaults import fill_nulls, get_default_settings, resolve_defaults
 
 
 class SASRec(Trainable):
@@ -54,15 +59,13 @@ class SASRec(Trainable):
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        dim = default_settings(spec.short_histories, pre_norm=True)["dim"] if dim is None else dim
+        dim = get_default_settings(spec.short_histories, pre_norm=True)["dim"] if dim is None else dim
         self.blocks = nn.ModuleList(block(dim) for _ in range(n_blocks))
-        defaults = default_settings(spec.short_histories, bool(getattr(self.blocks[-1], "pre_norm", True)))
-        dropout = defaults["dropout"] if dropout is None else dropout
-        relative_position = defaults["relative_position"] if relative_position is None else relative_position
-        scale = defaults["scale"] if scale is None else scale
-        embedding_norm = defaults["embedding_norm"] if embedding_norm is None else embedding_norm
-        final_norm = defaults["final_norm"] if final_norm is None else final_norm
-        self.scale = dim**0.5 if scale else 1.0
+        defaults = get_default_settings(spec.short_histories, bool(getattr(self.blocks[-1], "pre_norm", True)))
+        norms = {"scale": scale, "embedding_norm": embedding_norm, "final_norm": final_norm}
+        settings = fill_nulls({"dropout": dropout, "relative_position": relative_position, **norms}, defaults)
+        relative_position = settings["relative_position"]
+        self.scale = dim**0.5 if settings["scale"] else 1.0
         self.item: nn.Embedding | MatrixRows = make_embedding(spec.n_items + 1, dim, sparse=sparse)
         self.output: nn.Embedding | MatrixRows = (
             self.item if tied else make_embedding(spec.n_items + 1, dim, sparse=sparse)
@@ -72,8 +75,8 @@ class SASRec(Trainable):
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
         self.context = ContextEmbedding(spec.context, dim, context_dropout)
         self.event = FeatureEmbedding({"event": spec.event} if spec.event else {}, dim)
-        self.dropout = Dropout(dropout)
-        self.embedding_norm = nn.LayerNorm(dim) if embedding_norm else nn.Identity()
+        self.dropout = Dropout(settings["dropout"])
+        self.embedding_norm = nn.LayerNorm(dim) if settings["embedding_norm"] else nn.Identity()
         check_time_bias(spec, time_bias)
         self.pause = make_embedding(N_BUCKETS, dim) if time_bias else None
         self.biases = nn.ModuleList(
@@ -81,9 +84,8 @@ class SASRec(Trainable):
             for block in self.blocks
             if relative_position or time_bias
         )
-        self.final_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
-        repeats = spec.repeats if repeat is None else repeat
-        self.repeat = RepeatBonus(spec.n_items, half_lives, spec.has_time, spec.n_types, sparse) if repeats else None
+        self.final_norm = nn.LayerNorm(dim) if settings["final_norm"] else nn.Identity()
+        self.repeat = make_repeat_bonus(spec, repeat, half_lives, sparse)
 
     @staticmethod
     def resolve_defaults(settings: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
@@ -108,37 +110,44 @@ class SASRec(Trainable):
         # (B N D) with the start token in front, N = L + 1
         x = torch.cat([self.start.expand(history.shape[0], 1, -1), events], dim=1)
         # (B N) seconds of each position, (B Q) seconds of each request
-        times, now = prepend_start(inputs.events.get("timestamp")), inputs.request.get("timestamp")
+        event_times, request_times = prepend_start(inputs.events.get("timestamp")), inputs.request.get("timestamp")
         # (B N D) how long until the next event
         if self.pause is not None:
-            assert times is not None and now is not None
-            x = x + self.pause(pause_buckets(times, now, positions)) * self.scale
+            assert event_times is not None and request_times is not None
+            x = x + self.pause(compute_pause_buckets(event_times, request_times, positions)) * self.scale
         # (B N D) how many events ago, counted from the newest
-        x = self.dropout(self.embedding_norm(x + self.position(positions_from_end(history))))
+        x = self.dropout(self.embedding_norm(x + self.position(count_positions_from_end(history))))
         # (B Q D) the blocks; the last one computes the query positions alone
-        x = self._apply_biased_blocks(x, times, now, positions) if self.biases else self._apply_blocks(x, positions)
+        if self.biases:
+            x = self._apply_biased_blocks(x, event_times, request_times, positions)
+        else:
+            x = self._apply_blocks(x, positions)
         return self.final_norm(x) + self.context(inputs.request)
 
     def _apply_blocks(self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         for block in self.blocks[:-1]:
             x = block(x)
-        everywhere = positions.shape[1] == x.shape[1]  # as in training without baskets: no need to gather
-        return gather_positions(self.blocks[-1](x), positions) if everywhere else self.blocks[-1](x, positions)
+        at_all_positions = positions.shape[1] == x.shape[1]  # as in training without baskets: no need to gather
+        return gather_positions(self.blocks[-1](x), positions) if at_all_positions else self.blocks[-1](x, positions)
 
     def _apply_biased_blocks(
-        self, x: Float[Tensor, "B N D"], times: Tensor | None, now: Tensor | None, positions: Int[Tensor, "B Q"]
+        self,
+        x: Float[Tensor, "B N D"],
+        event_times: Int[Tensor, "B N"] | None,
+        request_times: Int[Tensor, "B Q"] | None,
+        positions: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q D"]:
         """A position looks back from its own event; only in the last block, where nobody looks at it, from the moment
         of the request, which earlier queries must not know.
         """
         n = x.shape[1]
-        everywhere = torch.arange(n, device=x.device)[None]
+        all_positions = torch.arange(n, device=x.device)[None]
         for block, bias in zip(self.blocks[:-1], self.biases[:-1], strict=True):
-            x = block(x, None, bias(everywhere, times, times, n))
-        return self.blocks[-1](x, positions, self.biases[-1](positions, now, times, n))
+            x = block(x, None, bias(all_positions, event_times, event_times, n))
+        return self.blocks[-1](x, positions, self.biases[-1](positions, request_times, event_times, n))
 
 
-def positions_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:
+def count_positions_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:
     """0 for the newest event, 1 for the one before, …; the start token comes before the oldest."""
     length = (history > 0).sum(dim=1, keepdim=True)
     position = torch.arange(history.shape[1] + 1, device=history.device)

@@ -16,9 +16,14 @@ VANILLA, LIGR = (f"recsys.models.layers.blocks.{name}" for name in ("VanillaBloc
 DEFAULT_BLOCK = "recsys.models.layers.blocks.default_block"
 
 
-def default_settings(short_histories: bool, pre_norm: bool) -> dict[str, Any]:
+def get_default_settings(short_histories: bool, pre_norm: bool) -> dict[str, Any]:
     """The value of each setting that may be null, of the model and of its blocks."""
     return {**(SHORT_HISTORIES if short_histories else LONG_HISTORIES), **(PRE_NORM if pre_norm else POST_NORM)}
+
+
+def fill_nulls(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with each null replaced by its default, where there is one."""
+    return {name: defaults.get(name) if value is None else value for name, value in settings.items()}
 
 
 def resolve_defaults(settings: Mapping[str, Any], short_histories: bool) -> dict[str, Any]:
@@ -28,13 +33,9 @@ def resolve_defaults(settings: Mapping[str, Any], short_histories: bool) -> dict
         options = {"n_heads": block["n_heads"], "dropout": block["dropout"], "feedforward": None}
         vanilla = {"_target_": VANILLA, "_partial_": True, **options, "pre_norm": None, "smoothing": None}
         block = vanilla if short_histories else {"_target_": LIGR, "_partial_": True, **options}
-    defaults = default_settings(short_histories, pre_norm=True)
+    defaults = get_default_settings(short_histories, pre_norm=True)
     if block.get("pre_norm", "") is None:
         block["pre_norm"] = defaults["pre_norm"]
     pre_norm = bool(block.get("pre_norm", getattr(get_object(block["_target_"]), "pre_norm", True)))
-    defaults = default_settings(short_histories, pre_norm)
-    return _fill({**settings, "block": _fill(block, defaults)}, defaults)
-
-
-def _fill(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: defaults.get(name) if value is None else value for name, value in settings.items()}
+    defaults = get_default_settings(short_histories, pre_norm)
+    return fill_nulls({**settings, "block": fill_nulls(block, defaults)}, defaults)

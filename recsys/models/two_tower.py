@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
 from recsys.errors import DataError
-from recsys.models.base import DataSpec, FeatureColumns, ModelInputs, Trainable
+from recsys.models.base import DataSpec, FeatureColumns, ModelInputs, Trainable, make_repeat_bonus
 from recsys.models.layers.dropout import Dropout
 from recsys.models.layers.embedding import (
     ContextEmbedding,
@@ -28,7 +28,6 @@ from recsys.models.layers.embedding import (
     read_vectors,
 )
 from recsys.models.layers.pooling import make_pooling
-from recsys.models.repeat import RepeatBonus
 
 
 class TwoTower(Trainable):
@@ -69,14 +68,13 @@ class TwoTower(Trainable):
         self.context = ContextEmbedding(spec.context, dim, context_dropout)
         self.pooling = make_pooling(spec, dim, attention, recency, time_bias)
         widths = [3 * dim, *hidden]
-        between = [
+        hidden_layers = [
             layer
-            for inside, outside in itertools.pairwise(widths)
-            for layer in (nn.Linear(inside, outside), nn.GELU(), Dropout(dropout))
+            for n_in, n_out in itertools.pairwise(widths)
+            for layer in (nn.Linear(n_in, n_out), nn.GELU(), Dropout(dropout))
         ]
-        self.tower = nn.Sequential(*between, nn.Linear(widths[-1], dim))
-        repeats = spec.repeats if repeat is None else repeat
-        self.repeat = RepeatBonus(spec.n_items, half_lives, spec.has_time, spec.n_types, sparse) if repeats else None
+        self.tower = nn.Sequential(*hidden_layers, nn.Linear(widths[-1], dim))
+        self.repeat = make_repeat_bonus(spec, repeat, half_lives, sparse)
         for name, encoder in spec.item.items():
             dtype = torch.long if encoder.kind == "category" else torch.float32
             self.register_buffer(f"item_{name}", torch.zeros(spec.n_items + 1, encoder.width, dtype=dtype))
@@ -89,11 +87,11 @@ class TwoTower(Trainable):
         with torch.no_grad():
             self.popularity.weight.copy_(log_popularity(dataset))
 
-    def content(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
+    def content_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
         """Item vectors without the popularity column."""
-        return read_vectors(self.item, items) + self.item_features(self._columns(items))
+        return read_vectors(self.item, items) + self.item_features(self._feature_columns(items))
 
-    def _columns(self, items: Int[Tensor, "*N"] | None) -> FeatureColumns:
+    def _feature_columns(self, items: Int[Tensor, "*N"] | None) -> FeatureColumns:
         columns = {name: getattr(self, f"item_{name}") for name in self.item_features.tables}
         return columns if items is None else {name: column[items] for name, column in columns.items()}
 
@@ -104,7 +102,7 @@ class TwoTower(Trainable):
         if self.training and self.item_dropout > 0:
             by_id = by_id * (torch.rand(by_id.shape[:-1], device=by_id.device) >= self.item_dropout)[..., None]
         # (… D) and (… 1) what the features add to both
-        columns = self._columns(items)
+        columns = self._feature_columns(items)
         vector = torch.zeros_like(by_id[..., :-1]) + self.item_features(columns)
         popularity = torch.zeros_like(by_id[..., -1:]) + self.popularity_features(columns)
         return by_id + torch.cat([vector, popularity], dim=-1)
@@ -130,7 +128,7 @@ class TwoTower(Trainable):
     def encode(self, inputs: ModelInputs) -> Float[Tensor, "B Q E"]:
         """The query vectors, with 1 as last column."""
         # (B Q D) what the history says, (B D) what the user's features say, (B Q D) what the request says
-        pooled = self.pooling(self.content(inputs.history), inputs)
+        pooled = self.pooling(self.content_vectors(inputs.history), inputs)
         user = self.user_features(inputs.user)
         if self.user is not None:
             user = user + self.user(inputs.user["id"])

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.config.settings import config_dir
 from recsys.evaluation.leaderboard import flatten_settings
-from recsys.models.build import model_name
+from recsys.models.build import get_model_name
 from recsys.run import Run
 
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ def figures(run: Run, metrics: Json) -> list[Json]:
     k = list_length(metrics)
     ran = {name: of["test"] for name, of in metrics.get("baselines", {}).items() if isinstance(of, dict)}
     rows: list[Json] = []
-    for name, of in {model_name(run.config): metrics["test"], **ran}.items():
+    for name, of in {get_model_name(run.config): metrics["test"], **ran}.items():
         own = {metric: of[f"{metric}@{k}"] for metric in METRICS if f"{metric}@{k}" in of}
         rows.append({"name": name, "model": not rows, **own, "low": of[f"ndcg@{k}/low"], "high": of[f"ndcg@{k}/high"]})
     return sorted(rows, key=lambda row: -row["ndcg"])
@@ -68,7 +68,7 @@ def curves(run: Run) -> dict[str, dict[str, list[float]]]:
 def changed(run: Run) -> dict[str, list[Any]]:
     """Settings that are not those of `recsys train` with the same model and data: name → [default, the run's]."""
     own = flatten_settings(OmegaConf.to_container(run.config), "")
-    words = [f"model={model_name(run.config)}"]
+    words = [f"model={get_model_name(run.config)}"]
     words += [f"data={name}" for name in _data_files(run.config)[:1]]
     ours = GlobalHydra.instance().is_initialized()  # inside a command
     with nullcontext() if ours else initialize_config_dir(str(config_dir()), version_base="1.3"):

@@ -27,7 +27,7 @@ from recsys.document import render_page
 from recsys.errors import ConfigError
 from recsys.evaluation.metrics.stats import paired_difference
 from recsys.models.base import Model
-from recsys.models.build import make_model, model_name, restore
+from recsys.models.build import get_model_name, make_model, restore
 from recsys.run import Run, write_text
 
 Json = dict[str, Any]
@@ -72,7 +72,7 @@ def _facts(
     some = np.sort(np.random.default_rng(seed).permutation(users)[:n_examples])
     k = min(told.list_length(metrics), dataset.n_items)
     return {
-        "model": model_name(config),
+        "model": get_model_name(config),
         "data": dataset.metadata["name"],
         "split": {"name": dataset.metadata["split"]["name"], "hash": dataset.split_hash},
         "k": k,
@@ -98,7 +98,7 @@ def _compared(
     """The model beside the best baseline: over all of the users, and by popularity and history length."""
     if not len(users):
         return {"verdict": "Not ranked: no user has a target in the test part.", "ranked_users": 0, "by": {}}
-    name, config = model_name(run.config), run.config
+    name, config = get_model_name(run.config), run.config
     ranked = {name: rank(model, dataset, users, max_history)}
     best = next((row["name"] for row in told.figures(run, told.read(run, "metrics")) if not row["model"]), None)
     if best is not None:

@@ -81,9 +81,9 @@ class Batch:
 
 def pad_positions(starts: Array, lengths: Array) -> tuple[Array, Array]:
     """Positions (B, L) of events in the flat arrays and a mask of the real ones; padding points at 0."""
-    place = np.arange(max(int(lengths.max(initial=0)), 1))[None, :]
-    mask = place < lengths[:, None]
-    return np.where(mask, starts[:, None] + place, 0), mask
+    slots = np.arange(max(int(lengths.max(initial=0)), 1))[None, :]
+    mask = slots < lengths[:, None]
+    return np.where(mask, starts[:, None] + slots, 0), mask
 
 
 class ColumnReader:
@@ -102,16 +102,16 @@ class ColumnReader:
 
     def events(self, index: Array, mask: Array) -> dict[str, Array]:
         """Columns of past events aligned with `index`, 0 where masked."""
-        columns = self.moments(index, mask)
+        columns = self.request_context(index, mask)
         if self.dataset.events is not None:
-            columns["event"] = _masked(self.dataset.events[index], mask)
+            columns["event"] = _apply_mask(self.dataset.events[index], mask)
         return columns
 
-    def moments(self, index: Array, mask: Array) -> dict[str, Array]:
+    def request_context(self, index: Array, mask: Array) -> dict[str, Array]:
         """The columns that are known when an event is asked for."""
-        columns = {name: _masked(array[index], mask) for name, array in self.context.items()}
+        columns = {name: _apply_mask(array[index], mask) for name, array in self.context.items()}
         if self.dataset.timestamps is not None:
-            columns["timestamp"] = _masked(self.dataset.timestamps[index], mask)
+            columns["timestamp"] = _apply_mask(self.dataset.timestamps[index], mask)
         return columns
 
     def targets(self, index: Array, mask: Array) -> Array:
@@ -146,9 +146,17 @@ def truncate_rows(last: Array, items: Array, columns: dict[str, Array]) -> tuple
     """The first `last` (B,) slots of each row, the rest 0, trimmed: what the row's last query sees. Positions that
     count from the end then mean the same in training, in any batch, as when ranking.
     """
-    seen = np.arange(max(int(last.max(initial=0)), 1)) < last[:, None]
-    width = seen.shape[1]
-    return np.where(seen, items[:, :width], 0), {name: _masked(a[:, :width], seen) for name, a in columns.items()}
+    mask = np.arange(max(int(last.max(initial=0)), 1)) < last[:, None]
+    width = mask.shape[1]
+    return np.where(mask, items[:, :width], 0), {
+        name: _apply_mask(array[:, :width], mask) for name, array in columns.items()
+    }
+
+
+def select_positions(columns: dict[str, Array], positions: Array) -> dict[str, Array]:
+    """Columns (B, Q, …) at some positions (B, Q) of columns (B, L, …)."""
+    rows = np.arange(len(positions))[:, None]
+    return {name: array[rows, positions] for name, array in columns.items()}
 
 
 def bucket_by_length(
@@ -166,8 +174,8 @@ def bucket_by_length(
         rows = order[start : start + batch_size * window]
         rows = rows[np.argsort(lengths[rows], kind="stable")]
         batches += np.split(rows, range(batch_size, len(rows), batch_size))
-    yield from (batches[i] for i in rng.permutation(len(batches)))
+    yield from (batches[number] for number in rng.permutation(len(batches)))
 
 
-def _masked(array: Array, mask: Array) -> Array:
+def _apply_mask(array: Array, mask: Array) -> Array:
     return np.where(mask.reshape(mask.shape + (1,) * (array.ndim - mask.ndim)), array, 0).astype(array.dtype)

@@ -43,11 +43,11 @@ class TrainingLoader(IterableDataset[Batch], ABC):
         self.set_epoch(0)
 
     def lay_out(self, n_events: int) -> None:
-        """Find where each row starts, how long it is, and which rows (`users`) have a target."""
+        """Find where each row starts, how long it is, and which rows (`rows`) have a target."""
         first, end = self.dataset.offsets[:-1], self.dataset.bounds[:, 0]
         self.start = np.maximum(first, end - n_events)
         self.length = end - self.start
-        self.users = np.flatnonzero(self.dataset.count_targets(self.start, end) > 0)
+        self.rows = np.flatnonzero(self.dataset.count_targets(self.start, end) > 0)
         self.cut_off = self.start > first
 
     def set_epoch(self, epoch: int) -> None:
@@ -55,26 +55,26 @@ class TrainingLoader(IterableDataset[Batch], ABC):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        batches = -(-len(self.users) // self.batch_size)
+        batches = -(-len(self.rows) // self.batch_size)
         return -(-batches // self.shard.world_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        mine = self._gathered()
-        while step := list(islice(mine, self.shard.accumulate)):
+        batches = self._gather_batches()
+        while step := list(islice(batches, self.shard.accumulate)):
             total_weight = sum(batch.total_weight for batch in step)
             for batch in step:
                 batch.total_weight = total_weight
                 yield batch
 
-    def _gathered(self) -> Iterator[Batch]:
+    def _gather_batches(self) -> Iterator[Batch]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        batches = list(bucket_by_length(self.length[self.users], self.batch_size, rng))
+        batches = list(bucket_by_length(self.length[self.rows], self.batch_size, rng))
         for n in range(len(self)):  # ranks that run out start again, so that all have as many
             number = n * self.shard.world_size + self.shard.rank
-            batch = self.gather(self.users[batches[number % len(batches)]], rng)
+            batch = self.gather(self.rows[batches[number % len(batches)]], rng)
             batch.target_starts = np.searchsorted(batch.target_query.numpy(), np.arange(len(batch.queries) + 1))
             yield batch
 
     @abstractmethod
-    def gather(self, users: Array, rng: np.random.Generator) -> Batch:
+    def gather(self, rows: Array, rng: np.random.Generator) -> Batch:
         """The batch of some users."""

@@ -7,7 +7,7 @@ from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.dataset import Dataset
 from recsys.errors import DataError
 
-FEW = 2_000_000
+MAX_EVENTS = 2_000_000
 """training events that are read once for each later one of their user, where histories are short"""
 
 
@@ -27,14 +27,14 @@ def next_item_batches(
     if see_basket and alone:
         raise DataError("batches.see_basket=true needs the queries of a user in one row; leave batches.alone=null")
     if alone is None:
-        alone = not see_basket and dataset.has_short_histories and len(dataset.items) <= FEW
+        alone = not see_basket and dataset.has_short_histories and len(dataset.items) <= MAX_EVENTS
     if alone:
-        queries = int((dataset.bounds[:, 0] - dataset.offsets[:-1]).sum())
-        return QueryRowBatches(dataset, batch_size or default_batch_size(queries, 256), max_history, seed, shard)
-    users = batch_size or default_batch_size(dataset.n_users, 128)
-    return UserRowBatches(dataset, users, max_history, seed, see_basket, shard)
+        n_queries = int((dataset.bounds[:, 0] - dataset.offsets[:-1]).sum())
+        return QueryRowBatches(dataset, batch_size or choose_batch_size(n_queries, 256), max_history, seed, shard)
+    n_users = batch_size or choose_batch_size(dataset.n_users, 128)
+    return UserRowBatches(dataset, n_users, max_history, seed, see_basket, shard)
 
 
-def default_batch_size(rows: int, most: int) -> int:
-    """A batch size that makes a hundred steps of an epoch or more, but 16 to `most` rows."""
-    return min(max(rows // 100, 16), most)
+def choose_batch_size(n_rows: int, largest: int) -> int:
+    """A batch size that makes a hundred steps of an epoch or more, but 16 to `largest` rows."""
+    return min(max(n_rows // 100, 16), largest)

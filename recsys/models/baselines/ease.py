@@ -48,5 +48,5 @@ class EASE(ClosedForm):
         history = inputs.history
         counts = torch.zeros(history.shape[0], len(self.weights), device=history.device)
         counts = counts.scatter_add(1, history, torch.ones_like(history, dtype=counts.dtype))
-        once = 1 / counts.gather(1, history)
-        return hide_padding(F.embedding_bag(history, self.weights, per_sample_weights=once, mode="sum"))
+        weights = 1 / counts.gather(1, history)
+        return hide_padding(F.embedding_bag(history, self.weights, per_sample_weights=weights, mode="sum"))

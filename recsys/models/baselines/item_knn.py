@@ -37,12 +37,12 @@ class ItemKNN(ClosedForm):
         norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())
         columns = sparse.csr_matrix(matrix.T)
         for start in range(0, len(norms), 1024):
-            part_of = slice(start, start + 1024)
-            together = (columns[part_of] @ matrix).toarray()
-            cosine = together / np.maximum(norms[part_of, None] * norms[None] + self.shrinkage, 1e-9)
+            chunk = slice(start, start + 1024)
+            co_counts = (columns[chunk] @ matrix).toarray()
+            cosine = co_counts / np.maximum(norms[chunk, None] * norms[None] + self.shrinkage, 1e-9)
             cosine[np.arange(len(cosine)), np.arange(start, start + len(cosine))] = 0
             top = torch.from_numpy(cosine.astype(np.float32)).topk(self.nearest.shape[1], dim=1)
-            self.similarity[part_of], self.nearest[part_of] = top.values, top.indices
+            self.similarity[chunk], self.nearest[chunk] = top.values, top.indices
 
     def forward(self, inputs: ModelInputs) -> Float[Tensor, "B I"]:
         """The sum of the votes, some slots of the history at a time: a slot is K numbers a user."""
@@ -60,8 +60,8 @@ class ItemKNN(ClosedForm):
         return list(zip(torch.split(history, 64, 1), torch.split(weights, 64, 1), strict=True))
 
     def _vote_weights(self, history: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
-        real = (history > 0).float()
+        mask = (history > 0).float()
         if self.half_life is None:
-            return real
-        back = real.sum(dim=1, keepdim=True) - 1 - torch.arange(history.shape[1], device=history.device)
-        return real * torch.exp2(-back.clamp(min=0) / self.half_life)
+            return mask
+        events_back = mask.sum(dim=1, keepdim=True) - 1 - torch.arange(history.shape[1], device=history.device)
+        return mask * torch.exp2(-events_back.clamp(min=0) / self.half_life)

@@ -20,8 +20,8 @@ class PersonalFrequency(ClosedForm):
         self.decay = 0.0 if half_life is None or not spec.has_time else 1 / half_life
         self.register_buffer("popularity", torch.zeros(spec.n_items + 1))
         self.popularity: Tensor
-        types = ("", *spec.event.values) if spec.event else ()
-        self.register_buffer("counted", torch.tensor([float(name in spec.target_events) for name in types]))
+        event_types = ("", *spec.event.values) if spec.event else ()
+        self.register_buffer("counted", torch.tensor([float(name in spec.target_events) for name in event_types]))
         self.counted: Tensor
 
     def fit(self, dataset: Dataset, part: str) -> None:

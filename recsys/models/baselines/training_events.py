@@ -34,8 +34,8 @@ def read_events_before(dataset: Dataset, part: str) -> EventArrays:
     mask = mask_before(start, dataset.offsets) & (dataset.items <= dataset.n_items)
     age = None
     if dataset.timestamps is not None:
-        moments = dataset.timestamps[mask]
-        age = (moments.max() - moments) / DAY
+        timestamps = dataset.timestamps[mask]
+        age = (timestamps.max() - timestamps) / DAY
     weights = np.ones(int(mask.sum())) if dataset.weights is None else np.array(dataset.weights[mask], dtype=np.float64)
     if dataset.is_target is not None:
         weights *= dataset.is_target[mask]

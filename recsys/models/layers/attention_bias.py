@@ -26,33 +26,37 @@ class AttentionBias(nn.Module):
         self.elapsed = nn.Parameter(torch.zeros(n_heads, N_BUCKETS)) if time else None
 
     def forward(
-        self, place: Int[Tensor, "#B Q"], now: Int[Tensor, "B Q"] | None, then: Int[Tensor, "B N"] | None, n: int
+        self,
+        positions: Int[Tensor, "#B Q"],
+        query_times: Int[Tensor, "B Q"] | None,
+        key_times: Int[Tensor, "B N"] | None,
+        n_positions: int,
     ) -> Float[Tensor, "#B H Q N"]:
         """The bias of looking from `place` at moment `now` (seconds) to each of `n` positions, whose moments are
         `then`; −inf for later ones. One row of places is everybody's.
         """
-        if self.distance is None or place.shape[1] == 1 or place.shape[0] == 1:
-            bias = self._by_distance(place[:, :, None] - torch.arange(n, device=place.device)).transpose(0, 1)
+        keys = torch.arange(n_positions, device=positions.device)
+        if self.distance is None or positions.shape[1] == 1 or positions.shape[0] == 1:
+            bias = self._bias_by_distance(positions[:, :, None] - keys).transpose(0, 1)
         else:  # a table of all distances first: rows of it are read, and get their gradients, far faster than numbers
-            here = torch.arange(n, device=place.device)
-            table = self._by_distance(here[:, None] - here).transpose(0, 1)
-            bias = F.embedding(place, table.flatten(1)).view(*place.shape, -1, n).transpose(1, 2)
-        if self.elapsed is not None and now is not None and then is not None:
-            bias = bias + self._by_time(time_buckets(now, then))
+            table = self._bias_by_distance(keys[:, None] - keys).transpose(0, 1)
+            bias = F.embedding(positions, table.flatten(1)).view(*positions.shape, -1, n_positions).transpose(1, 2)
+        if self.elapsed is not None and query_times is not None and key_times is not None:
+            bias = bias + self._bias_by_time(compute_time_buckets(query_times, key_times))
         return bias
 
-    def _by_time(self, buckets: Int[Tensor, "B Q N"]) -> Float[Tensor, "B H Q N"]:
+    def _bias_by_time(self, buckets: Int[Tensor, "B Q N"]) -> Float[Tensor, "B H Q N"]:
         """The bias of buckets; gathered, for the gradient of an embedding takes a CPU 20 times as long."""
         assert self.elapsed is not None
         flat = buckets.flatten().expand(self.elapsed.shape[0], -1)
         return self.elapsed.gather(1, flat).view(-1, *buckets.shape).transpose(0, 1)
 
-    def _by_distance(self, back: Int[Tensor, "*N"]) -> Float[Tensor, "H *N"]:
+    def _bias_by_distance(self, distances: Int[Tensor, "*N"]) -> Float[Tensor, "H *N"]:
         """The bias of looking so many positions back; −inf for negative ones."""
-        bias = torch.zeros(1, *back.shape, device=back.device)
+        bias = torch.zeros(1, *distances.shape, device=distances.device)
         if self.distance is not None:
-            bias = self.distance[:, back.clamp(0, self.distance.shape[1] - 1)]
-        return bias.masked_fill(back < 0, -torch.inf)
+            bias = self.distance[:, distances.clamp(0, self.distance.shape[1] - 1)]
+        return bias.masked_fill(distances < 0, -torch.inf)
 
 
 def prepend_start(times: Int[Tensor, "B L"] | None) -> Int[Tensor, "B N"] | None:
@@ -66,22 +70,22 @@ def check_time_bias(spec: DataSpec, time_bias: bool) -> None:
         raise DataError("model.time_bias=true needs times; name the column under data.columns.timestamp")
 
 
-def time_buckets(now: Int[Tensor, "B Q"], then: Int[Tensor, "B N"]) -> Int[Tensor, "B Q N"]:
+def compute_time_buckets(query_times: Int[Tensor, "B Q"], key_times: Int[Tensor, "B N"]) -> Int[Tensor, "B Q N"]:
     """The logarithm of the seconds between, whole; 0 for the start token at position 0, which has no time."""
-    return _buckets(now[:, :, None] - then[:, None])
+    return _compute_buckets(query_times[:, :, None] - key_times[:, None])
 
 
-def pause_buckets(
-    times: Int[Tensor, "B N"], now: Int[Tensor, "B Q"], positions: Int[Tensor, "B Q"]
+def compute_pause_buckets(
+    times: Int[Tensor, "B N"], request_times: Int[Tensor, "B Q"], positions: Int[Tensor, "B Q"]
 ) -> Int[Tensor, "B N"]:
     """The buckets of the time from each event to what followed: the next event, or the request that is asked there. Who
     looks at an event knows both. 0 for the start token.
     """
-    following = torch.cat([times[:, 1:], times[:, -1:]], dim=1).scatter(1, positions, now)
-    return _buckets(following - times)
+    next_times = torch.cat([times[:, 1:], times[:, -1:]], dim=1).scatter(1, positions, request_times)
+    return _compute_buckets(next_times - times)
 
 
-def _buckets(seconds: Int[Tensor, "*B N"]) -> Int[Tensor, "*B N"]:
+def _compute_buckets(seconds: Int[Tensor, "*B N"]) -> Int[Tensor, "*B N"]:
     # the half keeps whole powers of two off the edges, where another runtime's logarithm may fall short
     buckets = (seconds.clamp(min=0).double() + 1.5).log2().long().clamp(max=N_BUCKETS - 1)
     return buckets * (torch.arange(seconds.shape[-1], device=seconds.device) > 0)

@@ -34,8 +34,8 @@ class FeatureEmbedding(nn.Module):
     def _embed(table: nn.Module, values: Tensor) -> Tensor:
         if isinstance(table, nn.Linear):
             return table(values)
-        known = (values > 0).sum(dim=-1, keepdim=True).clamp(min=1)
-        return (table(values) * (values > 0)[..., None]).sum(dim=-2) / known
+        n_known = (values > 0).sum(dim=-1, keepdim=True).clamp(min=1)
+        return (table(values) * (values > 0)[..., None]).sum(dim=-2) / n_known
 
 
 class ContextEmbedding(FeatureEmbedding):
@@ -51,10 +51,10 @@ class ContextEmbedding(FeatureEmbedding):
     def forward(self, columns: dict[str, Tensor]) -> Float[Tensor, "*N D"] | float:
         """(…, D) of columns (…, width); 0 without columns."""
         if self.training and self.dropout > 0:
-            columns = {name: self._partly(columns[name]) for name in self.tables}
+            columns = {name: self._drop_values(columns[name]) for name in self.tables}
         return super().forward(columns)
 
-    def _partly(self, column: Tensor) -> Tensor:
+    def _drop_values(self, column: Tensor) -> Tensor:
         return column * (torch.rand(column.shape[:-1], device=column.device) >= self.dropout)[..., None]
 
 
@@ -69,12 +69,12 @@ def make_embedding(rows: int, dim: int, std: float = 0.02, sparse: bool = False)
 
 def extend_embedding(table: nn.Embedding, n: int, unknown: bool) -> nn.Embedding:
     """A table with n more rows: 0 where that was trained to stand for the unknown, else the mean of the others."""
-    old = table.weight.detach()
-    row = torch.zeros_like(old[0]) if unknown else old[1:].mean(dim=0)
-    found = nn.Embedding(len(old) + n, old.shape[1], padding_idx=0, sparse=table.sparse)
+    weights = table.weight.detach()
+    new_row = torch.zeros_like(weights[0]) if unknown else weights[1:].mean(dim=0)
+    extended = nn.Embedding(len(weights) + n, weights.shape[1], padding_idx=0, sparse=table.sparse)
     with torch.no_grad():
-        found.weight.copy_(torch.cat([old, row.expand(n, -1)]))
-    return found
+        extended.weight.copy_(torch.cat([weights, new_row.expand(n, -1)]))
+    return extended
 
 
 class MatrixRows(nn.Module):
@@ -98,8 +98,8 @@ class MatrixRows(nn.Module):
 
 def read_vectors(table: nn.Embedding | MatrixRows, items: Tensor | None) -> Float[Tensor, "... D"]:
     """The rows of some items, or all of them."""
-    found: Tensor = table.weight if items is None else table(items)
-    return found
+    vectors: Tensor = table.weight if items is None else table(items)
+    return vectors
 
 
 def log_popularity(dataset: Dataset) -> Float[Tensor, "I 1"]:

@@ -14,7 +14,7 @@ from recsys.models.base import DataSpec, ModelInputs
 from recsys.models.layers.attention_bias import AttentionBias, check_time_bias, prepend_start
 from recsys.models.layers.positions import gather_positions
 
-LOUDEST = 5.0
+MAX_LOGIT = 5.0
 """weights stay within exp(±5), so that a sum over a prefix needs no maximum of what comes after"""
 
 
@@ -35,16 +35,16 @@ class Pooling(nn.Module):
         positions, types = inputs.query_positions, inputs.events.get("event")
         # (B N D) the items with the start token in front, (B Q 1) how many of them each query sees
         slots = torch.cat([self.start.expand(items.shape[0], 1, -1), items], dim=1)
-        n = (positions + 1)[:, :, None]
+        n_slots = (positions + 1)[:, :, None]
         if self.attend is None and self.type_weight is None:
-            return _sum_up_to(slots, positions) / n.sqrt()
+            return _sum_up_to(slots, positions) / n_slots.sqrt()
         # (B N 1) the weight of each slot: by its item, by its type of event
         weight = torch.zeros_like(slots[..., :1]) if self.attend is None else self.attend(slots)
         if self.type_weight is not None and types is not None:
             weight = weight + nn.functional.pad(self.type_weight[types], (0, 0, 1, 0))
-        weight = (LOUDEST * torch.tanh(weight / LOUDEST)).exp()
+        weight = (MAX_LOGIT * torch.tanh(weight / MAX_LOGIT)).exp()
         # (B Q D) the weighted mean, scaled as the sum above
-        return _sum_up_to(slots * weight, positions) / _sum_up_to(weight, positions) * n.sqrt()
+        return _sum_up_to(slots * weight, positions) / _sum_up_to(weight, positions) * n_slots.sqrt()
 
 
 class RecencyPooling(nn.Module):
@@ -68,29 +68,30 @@ class RecencyPooling(nn.Module):
         positions, events = inputs.query_positions, inputs.events
         # (B N D) the items with the start token in front
         slots = torch.cat([self.start.expand(items.shape[0], 1, -1), items], dim=1)
-        if positions.shape[1] == slots.shape[1] and self._by_distance_alone:
-            return gather_positions(self._pool_everywhere(slots), positions)
+        if positions.shape[1] == slots.shape[1] and self._weighs_by_distance_only:
+            return gather_positions(self._pool_all_positions(slots), positions)
         # (B H Q N) the logit of each slot for each head and query: by distance and time, by item, by type of event
-        now, then = inputs.request.get("timestamp"), prepend_start(events.get("timestamp"))
-        logits = self.bias(positions, now, then, slots.shape[1])
+        request_times, event_times = inputs.request.get("timestamp"), prepend_start(events.get("timestamp"))
+        logits = self.bias(positions, request_times, event_times, slots.shape[1])
         if self.attend is not None:
             logits = logits + self.attend(slots).transpose(1, 2)[:, :, None]
         if self.type_weight is not None:
             type_logits = nn.functional.pad(self.type_weight[events["event"][..., 0]], (0, 0, 1, 0))
             logits = logits + type_logits.transpose(1, 2)[:, :, None]
         # (B H Q D) one sum for each head, mixed into (B Q D)
-        return ((_unit_weights(logits) @ slots[:, None]) * self.mix[:, None]).sum(dim=1)
+        return ((_compute_unit_weights(logits) @ slots[:, None]) * self.mix[:, None]).sum(dim=1)
 
     @property
-    def _by_distance_alone(self) -> bool:
+    def _weighs_by_distance_only(self) -> bool:
         return self.attend is None and self.type_weight is None and self.bias.elapsed is None
 
-    def _pool_everywhere(self, slots: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+    def _pool_all_positions(self, slots: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         """What is pooled at every position, with weights that all users share: one product for all of them."""
-        n_users, n, dim = slots.shape
-        weight = _unit_weights(self.bias(torch.arange(n, device=slots.device)[None], None, None, n)[0])
+        n_users, n_positions, dim = slots.shape
+        all_positions = torch.arange(n_positions, device=slots.device)[None]
+        weight = _compute_unit_weights(self.bias(all_positions, None, None, n_positions)[0])
         heads = weight.flatten(0, 1) @ slots.transpose(0, 1).flatten(1)
-        heads = heads.view(-1, n, n_users, dim) * self.mix[:, None, None]
+        heads = heads.view(-1, n_positions, n_users, dim) * self.mix[:, None, None]
         return heads.sum(dim=0).transpose(0, 1)
 
 
@@ -108,7 +109,7 @@ def make_pooling(
     return Pooling(dim, attention, spec.n_types)
 
 
-def _unit_weights(logits: Float[Tensor, "... N"]) -> Float[Tensor, "... N"]:
+def _compute_unit_weights(logits: Float[Tensor, "... N"]) -> Float[Tensor, "... N"]:
     """Weights whose squares add up to 1, as sums of noise are scaled."""
     weight = logits.softmax(dim=-1)
     return weight / weight.square().sum(dim=-1, keepdim=True).sqrt()

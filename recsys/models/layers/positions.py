@@ -13,6 +13,6 @@ def gather_positions(x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"]) -
     return x.gather(1, positions[:, :, None].expand(-1, -1, x.shape[2]))
 
 
-def causal_mask(positions: Int[Tensor, "B Q"], length: int) -> Bool[Tensor, "B 1 Q N"]:
+def make_causal_mask(positions: Int[Tensor, "B Q"], length: int) -> Bool[Tensor, "B 1 Q N"]:
     """True where a position in `ask` may look."""
     return (torch.arange(length, device=positions.device) <= positions[:, :, None])[:, None]

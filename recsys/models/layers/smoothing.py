@@ -25,18 +25,16 @@ class Smoothing(nn.Module):
 
     def forward(self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"] | None = None) -> Float[Tensor, "B Q D"]:
         """The smoothed vectors of all positions, or of those in `ask`."""
-        here, own = (
-            torch.arange(x.shape[1], device=x.device),
-            x if positions is None else gather_positions(x, positions),
-        )
+        all_positions = torch.arange(x.shape[1], device=x.device)
+        query_input = x if positions is None else gather_positions(x, positions)
         if positions is not None and positions.shape[1] == 1:
-            mean = (self._weights(positions - here) * x).sum(dim=1, keepdim=True)
+            mean = (self._compute_weights(positions - all_positions) * x).sum(dim=1, keepdim=True)
         else:
-            mean = torch.einsum("tsd,bsd->btd", self._weights(here[:, None] - here), x)
+            mean = torch.einsum("tsd,bsd->btd", self._compute_weights(all_positions[:, None] - all_positions), x)
             mean = mean if positions is None else gather_positions(mean, positions)
-        return mean + self.difference**2 * (own - mean)
+        return mean + self.difference**2 * (query_input - mean)
 
-    def _weights(self, back: Int[Tensor, "Q N"]) -> Float[Tensor, "Q N D"]:
+    def _compute_weights(self, distances: Int[Tensor, "Q N"]) -> Float[Tensor, "Q N D"]:
         """Of events so many positions back, none for later ones; those of a position sum to one."""
-        weights = (F.logsigmoid(self.kept) * back.clamp(min=0)[..., None]).exp() * (back >= 0)[..., None]
+        weights = (F.logsigmoid(self.kept) * distances.clamp(min=0)[..., None]).exp() * (distances >= 0)[..., None]
         return weights / weights.sum(dim=1, keepdim=True)

@@ -1,6 +1,6 @@
-"""The settings of SASRec that are null in YAML: two sets of values, for short and for long histories, side by side.
+"""The two sets of values of the SASRec settings that are null in YAML, for short and for long histories.
 
-Histories are short where users have at most 20 training events on average (`recsys.data.dataset.SHORT`).
+Histories are short if users have at most 20 training events on average (`recsys.data.dataset.SHORT`).
 """
 
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ DEFAULT_BLOCK = "recsys.models.layers.blocks.default_block"
 
 
 def get_default_settings(short_histories: bool, pre_norm: bool) -> dict[str, Any]:
-    """The value of each setting that may be null, of the model and of its blocks."""
+    """The default of each setting of the model and its blocks that may be null."""
     return {**(SHORT_HISTORIES if short_histories else LONG_HISTORIES), **(PRE_NORM if pre_norm else POST_NORM)}
 
 
 def fill_nulls(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with each null replaced by its default, where there is one."""
+    """The settings, with each null replaced by its default; a null without a default stays."""
     return {name: defaults.get(name) if value is None else value for name, value in settings.items()}
 
 
 def resolve_defaults(settings: Mapping[str, Any], short_histories: bool) -> dict[str, Any]:
-    """The model's settings with every null replaced that the length of histories decides, its block's included."""
+    """The settings of the model and its block, with every null that depends on the length of histories replaced."""
     block = dict(settings["block"])
     if block["_target_"] == DEFAULT_BLOCK:
         options = {"n_heads": block["n_heads"], "dropout": block["dropout"], "feedforward": None}

@@ -1,6 +1,6 @@
-"""Batches to learn what a user has from some of it, for data whose order does not matter.
+"""Training batches that predict a user's held-out items from the others, for data without order.
 
-B users, L history slots, Q queries a user, M real queries in all, T targets.
+B users, L history slots, Q queries per user, M real queries, T targets.
 """
 
 import numpy as np
@@ -22,9 +22,10 @@ from recsys.errors import DataError
 
 
 class HeldOutBatches(TrainingLoader):
-    """Each user's training events, shuffled anew in every epoch; `n_queries` of random length are each answered by all
-    the rest, whose items shard a weight of one. Baskets keep their order and stay whole. Raises DataError for a split
-    that keeps the order of time.
+    """Each user's training events, shuffled in every epoch, with `n_queries` after a random number of them.
+
+    The targets of a query are all later events; their weights add up to 1. Baskets keep their order and stay whole.
+    Raises DataError for a split that keeps the order of time.
     """
 
     def __init__(

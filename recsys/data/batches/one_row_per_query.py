@@ -1,4 +1,4 @@
-"""Batches to learn from in which every query stands as it will when it is asked: last, after its own history.
+"""Training batches with one row per query, which comes last after its own history, as in ranking.
 
 R rows (queries), L history slots, T targets.
 """
@@ -11,18 +11,19 @@ from recsys.data.batches.batch import Array, Batch, move_up, pad_positions, to_t
 from recsys.data.batches.loader import TrainingLoader
 from recsys.data.dataset import Dataset
 
-USERS_PER_EMPTY_HISTORY = 10
-"""users of whose first events one is asked for in an epoch"""
+EMPTY_HISTORY_RATIO = 10
+"""an epoch draws one of so many queries with an empty history"""
 
 
 class QueryRowBatches(TrainingLoader):
-    """The queries of `TrainingBatches`, each in a row of its own with the last `n_events` events before it. A history
-    is read once for each of its events: for short ones. Queries without any history, which are all alike, are asked for
-    a tenth of the users, drawn anew for each epoch.
+    """The queries of `UserRowBatches`, each in its own row after the last `n_events` events before it.
+
+    A history is read once for each of its events, so this suits short histories. Queries with an empty history are all
+    alike, so each epoch draws a tenth of them.
     """
 
     def lay_out(self, n_events: int) -> None:
-        """Find the rows of all queries, and tell apart those without a history."""
+        """Find the rows of all queries, with and without a history."""
         self.row_user, self.target_start, self.target_end = find_training_baskets(self.dataset)
         self.start = np.maximum(self.dataset.offsets[self.row_user], self.target_start - n_events)
         self.length = self.target_start - self.start
@@ -31,9 +32,9 @@ class QueryRowBatches(TrainingLoader):
         self.rows_without_history = rows[self.length[rows] == 0]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration has, and draw whose first events it asks for."""
+        """Set the epoch, which determines the order of the next iteration and its queries with an empty history."""
         super().set_epoch(epoch)
-        n_drawn = -(-len(self.rows_without_history) // USERS_PER_EMPTY_HISTORY)
+        n_drawn = -(-len(self.rows_without_history) // EMPTY_HISTORY_RATIO)
         rng = np.random.default_rng((self.seed, epoch))
         drawn = rng.choice(self.rows_without_history, n_drawn, replace=False)
         self.rows = np.concatenate([self.rows_with_history, drawn])
@@ -64,7 +65,7 @@ class QueryRowBatches(TrainingLoader):
 
 
 def find_training_baskets(dataset: Dataset) -> tuple[Array, Array, Array]:
-    """(R,) where the baskets (or events) of the training parts start and end, and whose they are."""
+    """The user, start and end (R,) of each training basket, or of each event where the data have no baskets."""
     is_first = np.ones(len(dataset.baskets), dtype=bool)
     is_first[1:] = dataset.baskets[1:] != dataset.baskets[:-1]
     start = np.flatnonzero(is_first & dataset.in_training())

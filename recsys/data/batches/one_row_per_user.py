@@ -1,6 +1,6 @@
-"""Batches to learn from: every training event is a target of the query asked just before it.
+"""Training batches with one row per user: every event is a target of the query just before it.
 
-B users, L history slots, Q queries a user (padded), M real queries in all, T targets.
+B users, L history slots, Q queries per user (padded), M real queries, T targets.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ from recsys.data.dataset import Dataset
 class UserRowBatches(TrainingLoader):
     """Each user's last `max_history` + 1 training events in one row.
 
-    Where events shard a basket, the whole basket is asked at its start, so that a query never sees its own
-    basket; `see_basket` lets it see the items that a fresh shuffle puts before.
+    The items of a basket are all targets of the query at its start, so that no query sees its own basket. With
+    `see_basket` each item has its own query, which sees the items before it in an order shuffled in every epoch.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class UserRowBatches(TrainingLoader):
 
 
 def find_basket_start(baskets: Array) -> Array:
-    """(B, L) the slot of the first event of each event's basket."""
+    """The slot (B, L) of the first event of each event's basket."""
     is_first = np.ones(baskets.shape, dtype=bool)
     is_first[:, 1:] = baskets[:, 1:] != baskets[:, :-1]
     return np.maximum.accumulate(np.where(is_first, np.arange(baskets.shape[1]), 0), axis=1)
 
 
 def find_distinct_positions(query_slot: Array, usable: Array) -> tuple[Array, Array, Array]:
-    """The slots (B, Q) at which anything is asked, padded with 0, the flat positions (M,) of the real ones,
-    and for each event (B, L) which of these it answers.
+    """The distinct query positions (B, Q), padded with 0; the real ones (M,), as indices into the flattened (B, Q);
+    and the query (B, L) of each event, as an index into these M, valid where `usable`.
     """
     is_new = usable.copy()
     is_new[:, 1:] &= ~(usable[:, :-1] & (query_slot[:, 1:] == query_slot[:, :-1]))

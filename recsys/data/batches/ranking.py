@@ -1,6 +1,6 @@
-"""Batches to be ranked: each user's history before a part, and the targets in it.
+"""Batches for ranking: the history of each user before a part of the split, and the targets in that part.
 
-B users, L history slots, T targets, S seen items.
+U users, R rows of all batches, B rows of a batch, L history slots, T targets, S seen items.
 """
 
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ from recsys.data.dataset import Dataset
 
 
 class RankingBatches(IterableDataset[Batch]):
-    """Every user with a target in `part` (validation or test), shortest histories first.
+    """One row for each user with a target in `part` (validation or test), shortest histories first.
 
-    The history is all that came before the targets' basket, validation events included at test time. A
-    target is counted once a user however often it occurs. Where the split asks for each event, every basket of the
-    part with a target (or event alone) is a row of its own, asked in its moment after the same history.
+    The history is every event before the targets' basket, including validation events in the test. An item counts as
+    one target of a row, however often it occurs. If the split has `ask: event`, each basket of the part with a target
+    (or each event, without baskets) has its own row, ranked at its own time after the same history.
 
-    `rows` selects some of them (None: all) by the number of a user, or of such a basket in the order of the log.
+    `rows` selects rows by the index of the user, or of that basket in the order of the log (None: all).
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class RankingBatches(IterableDataset[Batch]):
         )
 
     def request(self, rows: Array) -> dict[str, Array]:
-        """Columns (B, 1) of the moment: the cut where a whole window is predicted, else the target's own."""
+        """The request columns (B, 1): at the cut where a whole window is predicted, else at the target's time."""
         if has_queries_at_cut(self.dataset):
             cuts = self.dataset.metadata["cuts"]
             request_times = np.full(len(rows), cuts[self.part == "test"])
@@ -109,19 +109,19 @@ class RankingBatches(IterableDataset[Batch]):
 
 
 def sample_rows(rows: Array, n: int | None, seed: int = 0) -> Array:
-    """(R,) `n` of the rows, drawn by the seed, in ascending order; all of them if n is None or not smaller."""
+    """`n` of the rows (R,), drawn with the seed, in ascending order; all rows if n is None or at least their number."""
     if n is None or n >= len(rows):
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, n, replace=False))
 
 
 def has_queries_at_cut(dataset: Dataset) -> bool:
-    """Whether all users are asked at one moment, at which only the clock is known."""
+    """Whether all queries are made at the cut of a time split, where only the time is known of a request."""
     return dataset.metadata["cuts"] is not None and dataset.targets == "all" and dataset.ask == "user"
 
 
 def find_target_baskets(dataset: Dataset, start: Array, end: Array) -> tuple[Array, Array, Array]:
-    """(R,) the user, the start and the end of each basket that holds a target between `start` and `end` (U,)."""
+    """The user, start and end (R,) of each basket that has a target between `start` and `end` (U,)."""
     targets = dataset.target_positions
     user = np.searchsorted(dataset.offsets, targets, "right") - 1
     inside = (targets >= start[user]) & (targets < end[user])
@@ -132,7 +132,7 @@ def find_target_baskets(dataset: Dataset, start: Array, end: Array) -> tuple[Arr
 
 
 def find_part_bounds(dataset: Dataset, part: str) -> tuple[Array, Array]:
-    """(U,) where each user's part starts and ends."""
+    """Where each user's part starts and ends, two arrays (U,); raises ValueError for an unknown part."""
     if part not in ("validation", "test"):
         raise ValueError(f"part '{part}' is unknown; use validation or test")
     validation, test = dataset.bounds.T
@@ -140,7 +140,7 @@ def find_part_bounds(dataset: Dataset, part: str) -> tuple[Array, Array]:
 
 
 def find_first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
-    """(U,) where the targets start: at the part, or at its first or last basket where only that one is asked."""
+    """Where the targets of each user start (U,): at the part, or at its first or last basket if only that is ranked."""
     if dataset.targets == "all":
         return start
     targets = dataset.target_positions
@@ -150,13 +150,13 @@ def find_first_targets(dataset: Dataset, start: Array, end: Array) -> Array:
 
 
 def find_basket_ends(dataset: Dataset, start: Array, end: Array) -> Array:
-    """(U,) where the basket that starts at `start` ends."""
+    """Where the basket that starts at `start` ends (U,)."""
     basket_end = np.searchsorted(dataset.baskets, dataset.baskets[np.minimum(start, len(dataset.baskets) - 1)], "right")
     return np.where(end > start, np.minimum(basket_end, end), end)
 
 
 def find_distinct_pairs(items: Array) -> tuple[Array, Array]:
-    """Rows and items of the distinct non-zero entries of each row of (B, L), sorted."""
+    """The rows and items (T,) of the distinct non-zero entries of each row of `items` (B, L), sorted."""
     rows, slots = np.nonzero(items)
     width = int(items.max(initial=0)) + 1
     pairs = np.unique(rows * width + items[rows, slots])

@@ -1,7 +1,9 @@
-"""Batches to learn what comes in the next days: all items of a window are targets of the query before it.
+"""Training batches that predict the next days: all items of a window are targets of the query before it.
 
-B users, L history slots, Q queries a user, M real queries in all, T targets. A loss over all later actions is
-known from PinnerFormer (Pancha et al., 2022); a shop is asked for the next weeks, not for the next click.
+PinnerFormer (Pancha et al., 2022) has a loss over all later actions; a shop predicts the next weeks, not the next
+click.
+
+B users, L history slots, Q queries per user, M real queries, T targets.
 """
 
 import numpy as np
@@ -17,9 +19,10 @@ NEVER = np.iinfo(np.int64).max // 2
 
 
 class WindowBatches(TrainingLoader):
-    """`n_queries` random moments for each user and epoch, each answered by the distinct items of the `days` that
-    follow, which shard a weight of one. Moments are those at which a time split asks: any, not only when the user
-    comes to buy.
+    """`n_queries` random times for each user and epoch, whose targets are the distinct items of the `days` after them.
+
+    The weights of a query's targets add up to 1. Times are drawn from all of training, as a time split cuts anywhere,
+    not only when the user buys. Raises DataError without times, or if training is shorter than a window.
     """
 
     def __init__(
@@ -51,7 +54,9 @@ class WindowBatches(TrainingLoader):
         inside: Array = (event_times >= request_times[:, :, None]) & (
             event_times < request_times[:, :, None] + self.span
         )
-        inside &= ((positions > 0) | ~self.cut_off[rows][:, None])[:, :, None]  # a cut history was not empty before
+        inside &= ((positions > 0) | ~self.cut_off[rows][:, None])[
+            :, :, None
+        ]  # a history that was cut off did not start empty
         inside &= (self.reader.targets(index, mask) & (items > 0))[:, None]
         has_target = np.any(inside, axis=2)
         positions = np.where(has_target, positions, 0)
@@ -75,7 +80,7 @@ class WindowBatches(TrainingLoader):
         )
 
     def _find_targets(self, items: Array, inside: Array, has_target: Array) -> tuple[Array, Array, Array]:
-        """Distinct items (T,) in each window, the query of M that each answers, and their weights."""
+        """The distinct items (T,) of each window, their queries (of the M), and their weights."""
         row, query, slot = np.nonzero(inside)
         number = np.cumsum(has_target).reshape(has_target.shape) - 1
         width = self.dataset.n_items + 1

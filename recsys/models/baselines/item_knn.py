@@ -1,4 +1,4 @@
-"""Neighbourhoods of items by cosine. Sarwar et al. (2001); shrinkage as in Bell & Koren (2007).
+"""Item neighbourhoods by cosine similarity. Sarwar et al. (2001); shrinkage as in Bell & Koren (2007).
 
 B users, L history slots, I items with padding, K neighbours.
 """
@@ -16,8 +16,9 @@ from recsys.models.baselines.training_events import count_interactions, read_eve
 
 
 class ItemKNN(ClosedForm):
-    """Each event of the history votes for the `neighbours` nearest of its item, newer ones louder: a vote halves
-    every `half_life` events back (None: all alike).
+    """Each event of the history votes for its item's `neighbours` nearest items, by their similarity.
+
+    The weight of a vote halves every `half_life` events back (None: all votes weigh the same).
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class ItemKNN(ClosedForm):
         self.similarity: Tensor
 
     def fit(self, dataset: Dataset, part: str) -> None:
-        """Find the nearest of each item, a slice of items at a time."""
+        """Find the nearest neighbours of each item, in chunks of items."""
         matrix = count_interactions(read_events_before(dataset, part), dataset.n_users, dataset.n_items)
         norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())
         columns = sparse.csr_matrix(matrix.T)
@@ -45,7 +46,7 @@ class ItemKNN(ClosedForm):
             self.similarity[chunk], self.nearest[chunk] = top.values, top.indices
 
     def forward(self, inputs: ModelInputs) -> Float[Tensor, "B I"]:
-        """The sum of the votes, some slots of the history at a time: a slot is K numbers a user."""
+        """The sum of the votes, some history slots at a time, since each takes K numbers per user; −inf for padding."""
         history = inputs.history
         scores = torch.zeros(history.shape[0], len(self.nearest), device=history.device)
         for items, weights in self._split_slots(history):
@@ -55,7 +56,7 @@ class ItemKNN(ClosedForm):
 
     def _split_slots(self, history: Int[Tensor, "B L"]) -> list[tuple[Tensor, Tensor]]:
         weights = self._vote_weights(history)
-        if torch.compiler.is_exporting():  # a graph has no loop over an unknown length
+        if torch.compiler.is_exporting():  # a graph cannot loop over an unknown length
             return [(history, weights)]
         return list(zip(torch.split(history, 64, 1), torch.split(weights, 64, 1), strict=True))
 

@@ -50,5 +50,5 @@ def test_nothing_is_dropped_outside_training_or_without_a_share():
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2])
 def test_a_share_outside_its_range_is_refused(share):
-    with pytest.raises(ValueError, match=f"dropout={share} is a share"):
+    with pytest.raises(ValueError, match=f"dropout={share} is invalid: expected a number ≥ 0 and < 1"):
         Dropout(share)

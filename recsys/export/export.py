@@ -29,7 +29,7 @@ from recsys.export.precision import check_precision, drop_users, resolve_precisi
 from recsys.export.reference import RandomRequests, TorchReference
 from recsys.export.torch_graph import trace_model
 from recsys.models.base import Model, Trainable
-from recsys.models.build import model_name, restore
+from recsys.models.build import get_model_name, restore
 from recsys.models.layers.embedding import UserEmbedding
 from recsys.run import Run, atomic
 from recsys.serving.recommender import Recommender
@@ -51,7 +51,12 @@ def export_run(run: Run, config: DictConfig) -> None:
     model = restore(run.config, dataset, run)
     if config.get("new_items"):
         dataset = _add_new_items(model, dataset, run, config.new_items)
-    about = {"model": model_name(run.config), "licence": config.licence, "metrics": _metrics(run), "card": _card(run)}
+    about = {
+        "model": get_model_name(run.config),
+        "licence": config.licence,
+        "metrics": _metrics(run),
+        "card": _card(run),
+    }
     settings = config.precision, config.users, config.check_users
     with _tables_path(run.folder) as beside, atomic(run.folder / MODEL_FILE) as path:
         try:
@@ -86,7 +91,7 @@ def _add_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> Datas
     """The dataset with the items of a table, which are appended to the model too."""
     if not isinstance(model, Trainable):
         raise ConfigError(
-            f"{model_name(run.config)} knows items by their events alone and cannot take new_items; use two_tower"
+            f"{get_model_name(run.config)} knows items by their events alone and cannot take new_items; use two_tower"
         )
     settings = run.config.data
     larger = add_new_items(dataset, path, build(settings.columns), build(settings.features))

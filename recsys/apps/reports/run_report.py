@@ -27,7 +27,7 @@ from recsys.document import render_page
 from recsys.errors import ConfigError
 from recsys.evaluation.metrics.stats import paired_difference
 from recsys.models.base import Model
-from recsys.models.build import make_model, model_name, restore
+from recsys.models.build import get_model_name, make_model, restore
 from recsys.run import Run, write_text
 
 Json = dict[str, Any]
@@ -71,7 +71,7 @@ def _compute_run_report(
     example_users = np.sort(np.random.default_rng(seed).permutation(users)[:n_examples])
     k = min(run_results.choose_list_length(metrics), dataset.n_items)
     return {
-        "model": model_name(config),
+        "model": get_model_name(config),
         "data": dataset.metadata["name"],
         "split": {"name": dataset.metadata["split"]["name"], "hash": dataset.split_hash},
         "k": k,
@@ -107,7 +107,7 @@ def _compare_with_best_baseline(
     """The model and the best baseline on the same users: the verdict, and NDCG by popularity and history length."""
     if not len(users):
         return {"verdict": "Not ranked: no user has a target in the test part.", "ranked_users": 0, "by": {}}
-    name = model_name(run.config)
+    name = get_model_name(run.config)
     targets = {name: rank_test_targets(model, dataset, users)}
     figures = run_results.collect_test_figures(run, run_results.read_run_json(run, "metrics"))
     best = next((row["name"] for row in figures if not row["model"]), None)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.config.settings import config_dir
 from recsys.evaluation.leaderboard import flatten_settings
-from recsys.models.build import model_name
+from recsys.models.build import get_model_name
 from recsys.run import Run
 
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ def collect_test_figures(run: Run, metrics: Json) -> list[Json]:
     if "test" not in metrics:
         return []
     k = choose_list_length(metrics)
-    tests = {model_name(run.config): metrics["test"]}
+    tests = {get_model_name(run.config): metrics["test"]}
     tests |= {name: result["test"] for name, result in metrics.get("baselines", {}).items() if isinstance(result, dict)}
     rows: list[Json] = []
     for name, test in tests.items():
@@ -72,7 +72,7 @@ def read_learning_curves(run: Run) -> dict[str, dict[str, list[float]]]:
 def find_changed_settings(run: Run) -> dict[str, list[Any]]:
     """Settings that differ from those of `recsys train` with the same model and data: name → [default, the run's]."""
     settings = flatten_settings(OmegaConf.to_container(run.config), "")
-    overrides = [f"model={model_name(run.config)}"]
+    overrides = [f"model={get_model_name(run.config)}"]
     overrides += [f"data={name}" for name in _list_data_choices(run.config)[:1]]
     inside_command = GlobalHydra.instance().is_initialized()
     with nullcontext() if inside_command else initialize_config_dir(str(config_dir()), version_base="1.3"):

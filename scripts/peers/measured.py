@@ -1,4 +1,4 @@
-"""What the scripts of other libraries have in common: settings, a clock that looks at every step, one line of JSON."""
+"""Shared by the scripts of other libraries: settings, a clock that reads the time at every step, one line of JSON."""
 
 import argparse
 import json
@@ -10,8 +10,8 @@ import time
 import numpy as np
 
 
-class Enough(Exception):  # noqa: N818 - no error
-    """Ends a training after so many steps."""
+class Enough(Exception):  # noqa: N818 - not an error
+    """Ends training after the requested number of steps."""
 
 
 def settings(**more):
@@ -29,7 +29,7 @@ def settings(**more):
 
 
 class Clock:
-    """CPU-seconds of this process at every step of any optimizer of torch."""
+    """Records the CPU seconds of this process at every step of any PyTorch optimizer."""
 
     def __init__(self, chosen):
         import torch
@@ -38,15 +38,15 @@ class Clock:
         self.threads, self.n, self.steps = chosen.threads, chosen.steps, []
         self.load = os.getloadavg()[0]
         torch.set_num_threads(chosen.threads)
-        register_optimizer_step_post_hook(self.look)
+        register_optimizer_step_post_hook(self.record_step)
 
-    def look(self, *_):
+    def record_step(self, *_):
         self.steps.append(time.process_time())
         if len(self.steps) >= self.n:
             raise Enough
 
     def line(self, name, tokens_a_step, recommend, n_users, answer, answers):
-        found = {
+        measurements = {
             "name": name,
             "threads": self.threads,
             "steps": len(self.steps),
@@ -56,8 +56,8 @@ class Clock:
         }
         start = time.process_time()
         recommend()
-        found["listed_users_per_cpu_s"] = round(n_users / (time.process_time() - start), 1)
-        found["rank_rss_mb"] = peak()
+        measurements["listed_users_per_cpu_s"] = round(n_users / (time.process_time() - start), 1)
+        measurements["rank_rss_mb"] = peak()
         if answers:
             answer()
             spent = []
@@ -65,12 +65,12 @@ class Clock:
                 start = time.process_time()
                 answer()
                 spent.append(time.process_time() - start)
-            found["answer_cpu_ms"] = round(1e3 * float(np.median(spent)), 3)
-        sys.stdout.write(json.dumps(found | {"load": [self.load, os.getloadavg()[0]]}) + "\n")
+            measurements["answer_cpu_ms"] = round(1e3 * float(np.median(spent)), 3)
+        sys.stdout.write(json.dumps(measurements | {"load": [self.load, os.getloadavg()[0]]}) + "\n")
 
 
 def prepared(name, events):
-    """The line of a process that prepared a log."""
+    """Print the line of a process that prepared a log."""
     spent = {"prepare_cpu_s": round(time.process_time(), 2), "prepare_rss_mb": peak()}
     sys.stdout.write(json.dumps({"name": name, "events": events, **spent}) + "\n")
 
@@ -80,7 +80,7 @@ def peak():
 
 
 def tokens_a_step(events, chosen):
-    """Real positions of a mean batch: the last event of a row is only a target."""
+    """Positions of an average batch without padding; the last event of a row is only a target."""
     lengths = events.groupby("user").size().to_numpy() - 1
     return chosen.batch * float(np.minimum(lengths, chosen.length).mean())
 

@@ -1,4 +1,4 @@
-"""What preparing a log costs with pandas alone: python scripts/peers/pandas_prepare.py log.parquet FOLDER
+"""Measure preparing a log with pandas alone: python scripts/peers/pandas_prepare.py log.parquet FOLDER
 
 The arrays of a prepared dataset from columns user, item and timestamp (seconds): rows without a value dropped, users'
 events by time, items numbered by how often training has them, the last two events of a user held out.

@@ -1,7 +1,7 @@
-"""What preparing a log costs here: python scripts/peers/recsys_prepare.py log.parquet FOLDER MEMORY
+"""Measure preparing a log with recsys: python scripts/peers/recsys_prepare.py log.parquet FOLDER MEMORY
 
-The same arrays as `pandas_prepare.py`, from the same columns, in a process that trains nothing; what FOLDER
-held of this kind is deleted before.
+It creates the same arrays as `pandas_prepare.py` from the same columns, in a process that trains nothing. Datasets of
+earlier calls in FOLDER are deleted first.
 """
 
 import shutil
@@ -12,6 +12,7 @@ from measured import prepared
 
 from recsys.config.build import build
 from recsys.config.settings import compose_settings
+from recsys.data.preparation.prepare import prepare
 
 log, folder, memory = sys.argv[1:]
 for earlier in Path(folder).glob("parquet-*"):
@@ -19,5 +20,5 @@ for earlier in Path(folder).glob("parquet-*"):
 names = [f"data.columns.{name}={name}" for name in ("user", "item", "timestamp")]
 words = ["data=parquet", f"data.path={log}", *names, f"data.folder={folder}", f"data.memory={memory}"]
 config = compose_settings("train", *words, "split=leave_one_out")
-dataset = build(config.data, split=build(config.split))
+dataset = prepare(build(config.data), build(config.split))
 prepared(f"recsys, data.memory={memory}", len(dataset.items))

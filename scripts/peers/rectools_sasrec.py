@@ -35,14 +35,14 @@ try:
     model.fit(everybody)
 except Enough:
     model.is_fitted = True
-one = events[events.user == users[0]].assign(user=10**9)
+new_user = events[events.user == users[0]].assign(user=10**9)
 
 
-def recommend(who, known):
-    return model.recommend(users=who, dataset=known, k=10, filter_viewed=True)
+def recommend(user_ids, data):
+    return model.recommend(users=user_ids, dataset=data, k=10, filter_viewed=True)
 
 
 clock.line(
     "RecTools", tokens_a_step(events, chosen), lambda: recommend(users, everybody), len(users),
-    lambda: recommend([10**9], dataset(one)), chosen.answers,
+    lambda: recommend([10**9], dataset(new_user)), chosen.answers,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the scripts of RePlay have in common: its SASRec over items 0..n_items-1, and lists of ten."""
+"""Shared by the scripts of RePlay: its SASRec over items 0..n_items-1, and lists of ten items."""
 
 import logging
 import warnings
@@ -44,7 +44,7 @@ class Parts:
     def fit(self, module, rows, max_epochs, **more):
         shape = {"train": {"item_id": {"shape": self.chosen.length + 1, "padding": self.n_items}}}
         data = ParquetModule(
-            train_path=self.written("train.parquet", rows),
+            train_path=self.write("train.parquet", rows),
             batch_size=self.chosen.batch,
             transforms=self.transforms,
             metadata=shape,
@@ -53,14 +53,14 @@ class Parts:
         trainer.fit(module, datamodule=data)
 
     def recommend(self, module, rows, longest, name, batch):
-        """Ten items of every row, those in it left out."""
+        """Ten items for every row, without the items in the row."""
         columns = {
             "user_id": {},
             "item_id": {"shape": self.chosen.length, "padding": self.n_items},
             "seen_ids": {"shape": longest, "padding": -1},
         }
-        path = self.written(name, rows.assign(seen_ids=rows.item_id))
-        asked = ParquetModule(
+        path = self.write(name, rows.assign(seen_ids=rows.item_id))
+        queries = ParquetModule(
             predict_path=path, batch_size=batch, transforms=self.transforms, metadata={"predict": columns}
         )
         lists = PandasTopItemsCallback(
@@ -68,9 +68,9 @@ class Parts:
             postprocessors=[SeenItemsFilter(item_count=self.n_items, seen_items_column="seen_ids")],
         )  # fmt: skip
         trainer = lightning.Trainer(callbacks=[lists], inference_mode=True, **QUIET)
-        trainer.predict(module, datamodule=asked, return_predictions=False)
+        trainer.predict(module, datamodule=queries, return_predictions=False)
         return lists.get_result()
 
-    def written(self, name, frame):
+    def write(self, name, frame):
         frame.to_parquet(self.folder / name)
         return str(self.folder / name)

@@ -1,6 +1,6 @@
 """CPU-seconds until RePlay 0.22's SASRec is good enough: python scripts/peers/replay_until.py events.parquet
 
-The last event of each user is what is to be found among all items, the rest is trained on; ranking is not counted.
+The last event of each user is the target among all items, the others are for training; time for ranking does not count.
 Ours: recsys benchmark task=until.
 """
 
@@ -32,21 +32,21 @@ longest = int(rows.item_id.str.len().max())
 
 
 def ndcg(state):
-    asker = parts.sasrec()  # another one, for a module knows one trainer
-    asker.load_state_dict(state)
-    found = parts.recommend(asker, rows, longest, "asked.parquet", 256)
-    found = found.sort_values(["user_id", "score"], ascending=[True, False], kind="stable")
-    place = found.groupby("user_id").cumcount() + 1
-    hit = found.item_id.astype(int) == found.user_id.map(target)
-    return float((1 / np.log2(place[hit] + 1)).sum() / len(rows))
+    module = parts.sasrec()  # a new one, because a module belongs to one trainer
+    module.load_state_dict(state)
+    lists = parts.recommend(module, rows, longest, "queries.parquet", 256)
+    lists = lists.sort_values(["user_id", "score"], ascending=[True, False], kind="stable")
+    rank = lists.groupby("user_id").cumcount() + 1
+    hit = lists.item_id.astype(int) == lists.user_id.map(target)
+    return float((1 / np.log2(rank[hit] + 1)).sum() / len(rows))
 
 
 class Watch(lightning.Callback):
-    """Ranks every few epochs, and stops when that is good enough."""
+    """Ranks every few epochs, and stops when NDCG is good enough."""
 
     spent = 0.0
 
-    def on_train_epoch_start(self, trainer, module):  # noqa: ARG002
+    def on_train_epoch_start(self, *_):
         self.start = time.process_time()
 
     def on_train_epoch_end(self, trainer, module):

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Environments of the other libraries, in FOLDER/rectools and FOLDER/replay: sh scripts/peers/setup.sh FOLDER
+# Create the environments of the other libraries, in FOLDER/rectools and FOLDER/replay: sh scripts/peers/setup.sh FOLDER
 set -eu
 folder=${1:?name a folder}
 python=${PYTHON:-python3.11}

@@ -1,4 +1,4 @@
-"""Reports: planted facts are found, figures are those of the evaluation, and nothing in a page is more than text."""
+"""Reports: planted facts are found, figures equal those of the evaluation, and item texts cannot inject HTML."""
 
 import json
 import re
@@ -182,7 +182,7 @@ def test_a_log_without_times_or_tests_has_a_page_too(tmp_path):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A run on a shop whose item table tries to be more than text, beside two baselines."""
+    """A run with baselines on a shop whose item titles contain HTML."""
     folder = tmp_path_factory.mktemp("ran")
     events = planted_log(n_users=90)
     events.to_csv(folder / "events.csv", index=False)
@@ -202,7 +202,7 @@ def ran(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reported(ran):
-    """The page of that run and the numbers beside it."""
+    """The page of that run and its JSON file."""
     report_run(str(ran.folder), None, None, None, 1000, 4, 20, 0)
     return (ran.folder / "report.html").read_text(), json.loads((ran.folder / "report.json").read_text())
 

@@ -147,9 +147,8 @@ def test_unseen_views_may_be_recommended_and_purchases_not(mixed):
     found = file.recommend(["i01", "i02", "i03"], context=types, k=30, exclude_seen=True)
     assert "i02" not in found.items
     assert {"i01", "i03"} <= set(found.items)
-    assert (
-        file.recommend(["i01"], exclude_seen=True).items == file.recommend([], deny=["i01"]).items
-    )  # events count as purchases by default
+    # events without a type count as purchases
+    assert file.recommend(["i01"], exclude_seen=True).items == file.recommend([], deny=["i01"]).items
 
 
 @settings(max_examples=25, deadline=None)

@@ -17,7 +17,7 @@ from recsys.apps.lifecycle.registry import Registry, find_training_end
 from recsys.data.load import load_dataset
 from recsys.evaluation.evaluate import Ranking, evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches, score_batch
-from recsys.export.export import export
+from recsys.export.export import export_run
 from recsys.run import Run
 from recsys.training.fit import fit_model
 from recsys.training.train import train_run
@@ -39,7 +39,7 @@ def make_champion(folder: Path, seed: int, words: list[str]) -> Registry:
         )  # fmt: skip
         run = Run.create(folder / f"champion-{seed}", config)
         train_run(run)
-        export(run, composed(f"run={run.folder}", name="export"))
+        export_run(run, composed(f"run={run.folder}", name="export"))
         list(register(str(run.folder), str(registry.folder), promote=True))
     return registry
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from recsys.errors import ConfigError
 from recsys.run import Run, atomic
-from recsys.serving.recommender import Question, Recommendation, Recommender, RequestError
+from recsys.serving.recommender import CheckedRequest, Recommendation, Recommender, RequestError
 
 Row = dict[str, Any]
 LIST_COLUMNS = pa.schema(
@@ -88,13 +88,13 @@ def _make_row_reader(names: list[str], run: Run, inputs: list[str]) -> Callable[
     if "user" not in names:
         raise ConfigError("users has neither a column 'history' (lists of raw ids) nor 'user' (raw ids)")
     from recsys.data.load import load_dataset
-    from recsys.export.user_histories import Past  # imports torch
+    from recsys.export.user_histories import UserHistories  # imports torch
 
-    past = Past(load_dataset(run.config), inputs)
-    return lambda row: past.of(str(row["user"])) | {name: row[name] for name in columns}
+    past = UserHistories(load_dataset(run.config), inputs)
+    return lambda row: past.read(str(row["user"])) | {name: row[name] for name in columns}
 
 
-def _make_question(recommender: Recommender, row: Row, options: Row, number: int) -> Question:
+def _make_question(recommender: Recommender, row: Row, options: Row, number: int) -> CheckedRequest:
     context = {name: value for name, value in row.items() if name not in ("history", "user")}
     try:
         return recommender.question(row["history"] or [], row.get("user"), context, **options)

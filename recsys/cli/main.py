@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException
@@ -151,7 +151,9 @@ def _serve(config: DictConfig) -> None:
     with require_extra("serve"):
         from recsys.serving.serve import serve as job
 
-    job(**OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    middleware = {name: build(OmegaConf.create(part)) for name, part in settings["parts"].items()}
+    job(**settings | {"parts": middleware})
 
 
 def _built(config: DictConfig) -> None:
@@ -170,7 +172,7 @@ def _built(config: DictConfig) -> None:
 
 
 def _write_file(run: "Run", config: DictConfig) -> None:
-    from recsys.export.export import export as job
+    from recsys.export.export import export_run as job
 
     job(run, config)
 

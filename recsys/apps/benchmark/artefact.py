@@ -23,8 +23,8 @@ from recsys.data.preparation.prepare import prepare
 from recsys.data.preparation.splits import LeaveOneOut
 from recsys.data.settings import DataSettings
 from recsys.data.sources.files import FrameSource
-from recsys.export.export import exported
-from recsys.export.torch_graph import to_onnx
+from recsys.export.export import build_model_file
+from recsys.export.torch_graph import export_to_onnx
 from recsys.models.base import DataSpec, ModelInputs
 from recsys.models.layers.blocks import VanillaBlock
 from recsys.models.sasrec import SASRec
@@ -56,7 +56,7 @@ def measure(n_items: int, rounds: int, check_users: int) -> list[str]:
         model = make_clustered_model(dataset)
         lines, sessions = [], {"bare": open_session(_export_bare(model))}
         for precision in PRECISIONS:
-            proto, manifest = exported(model, dataset, precision, False, check_users, {"model": "sasrec"})
+            proto, manifest = build_model_file(model, dataset, precision, False, check_users, {"model": "sasrec"})
             path = Path(folder) / f"{precision}.onnx"
             path.write_bytes(proto.SerializeToString())
             sessions[precision] = open_session(path.read_bytes())
@@ -130,7 +130,7 @@ def make_request_arrays(history: RawIds) -> dict[str, np.ndarray]:
 def _export_bare(model: SASRec) -> bytes:
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
     history = (torch.ones(3, 5, dtype=torch.long),)
-    return to_onnx(BareNetwork(model), history, ["history"], (shape,)).SerializeToString()
+    return export_to_onnx(BareNetwork(model), history, ["history"], (shape,)).SerializeToString()
 
 
 def open_session(content: bytes) -> onnxruntime.InferenceSession:

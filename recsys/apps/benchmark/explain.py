@@ -13,26 +13,34 @@ import numpy as np
 
 from recsys.apps.benchmark.timing import describe_load
 from recsys.data.load import load_dataset
-from recsys.export.user_histories import Past
+from recsys.export.user_histories import UserHistories
 from recsys.run import Run
-from recsys.serving.explain import REFERENCE, THRESHOLD, Plan, Reason, drops_of, planned, reasons
+from recsys.serving.explain import (
+    REFERENCE_SIZE,
+    THRESHOLD,
+    LeaveOneOutPlan,
+    Reason,
+    compute_drops,
+    find_reasons,
+    plan_leave_one_out,
+)
 from recsys.serving.recommender import Recommender
 
 
 def measure(run: str, users: int, k: int, seed: int) -> list[str]:
     """Returns lines with the share of items that have a reason, mean drops, their ratios and the time per list."""
     recommender = Recommender(Path(run) / "model.onnx")
-    past = Past(load_dataset(Run.open(run).config), recommender.describe()["inputs"])
-    sample = np.random.default_rng(seed).permutation(sorted(past.number))[:users].tolist()
-    newcomer = recommender.recommend(k=REFERENCE).items
+    past = UserHistories(load_dataset(Run.open(run).config), recommender.describe()["inputs"])
+    sample = np.random.default_rng(seed).permutation(sorted(past.user_numbers))[:users].tolist()
+    newcomer = recommender.recommend(k=REFERENCE_SIZE).items
     spent: list[float] = []
     drops: list[tuple[float, ...]] = []
     for user in sample:
-        request = _make_request(past.of(user))
+        request = _make_request(past.read(user))
         items = recommender.recommend(**request, k=k, exclude_seen=True).items
         start = time.process_time()
-        plan = planned(recommender, items, newcomer, **request)
-        explanations = reasons(plan, recommender.answer(plan.questions, plan.allow))
+        plan = plan_leave_one_out(recommender, items, newcomer, **request)
+        explanations = find_reasons(plan, recommender.answer(plan.requests, plan.allow))
         spent.append(time.process_time() - start)
         if len(plan.left_out) > 1:
             drops += compare_drops(plan, explanations, compute_catalogue_drops(recommender, plan))
@@ -54,16 +62,18 @@ def _format_drops(drops: list[tuple[float, ...]], n_lists: int, k: int, spent: l
     ]
 
 
-def compute_catalogue_drops(recommender: Recommender, plan: Plan) -> dict[str, np.ndarray]:
+def compute_catalogue_drops(recommender: Recommender, plan: LeaveOneOutPlan) -> dict[str, np.ndarray]:
     """Returns, for each item of the file, the log-probability over the catalogue that it loses without each item of the
     history.
     """
     n_items = recommender.describe()["n_items"]
-    return drops_of(recommender.answer([question._replace(k=n_items) for question in plan.questions]))
+    return compute_drops(recommender.answer([question._replace(k=n_items) for question in plan.requests]))
 
 
-def compare_drops(plan: Plan, explanations: Sequence[Reason], drops: dict[str, np.ndarray]) -> list[tuple[float, ...]]:
-    """Returns for each reason the drop without the named item, without the newest one, the mean without another one,
+def compare_drops(
+    plan: LeaveOneOutPlan, explanations: Sequence[Reason], drops: dict[str, np.ndarray]
+) -> list[tuple[float, ...]]:
+    """For each reason the drop without the named item, without the newest one, the mean without another one,
     and the fraction of the others that reach the threshold.
     """
     rows: list[tuple[float, ...]] = []

@@ -22,7 +22,7 @@ from recsys.apps.benchmark.artefact import (
     open_session,
 )
 from recsys.apps.benchmark.timing import describe_load, time_in_turns
-from recsys.export.export import exported
+from recsys.export.export import build_model_file
 from recsys.serving.recommender import Recommender
 
 MAX_HISTORY = 200
@@ -35,7 +35,7 @@ def measure(file: str, n_items: int, rounds: int) -> list[str]:
     with TemporaryDirectory() as folder:
         dataset = make_catalogue(n_items, Path(folder))
         model = make_clustered_model(dataset, MAX_HISTORY)
-        proto, _ = exported(model, dataset, "float16", False, 100, {"model": "sasrec"})
+        proto, _ = build_model_file(model, dataset, "float16", False, 100, {"model": "sasrec"})
         content, raw_ids = proto.SerializeToString(), list_raw_ids(dataset)
     session, recommender, replay = open_session(content), Recommender(content), wrap_replay_file(Path(file), raw_ids)
     lines = []

@@ -132,13 +132,13 @@ def measure_ranking(model: Model, dataset: Dataset, config: DictConfig) -> dict[
 
 def measure_answer(model: Model, dataset: Dataset, times: int) -> float:
     """Returns the median CPU milliseconds of `Recommender.recommend` for one history."""
-    from recsys.export.export import exported  # late: training and ranking are measured without it
-    from recsys.export.user_histories import Past
+    from recsys.export.export import build_model_file  # late: training and ranking are measured without it
+    from recsys.export.user_histories import UserHistories
     from recsys.serving.recommender import Recommender
 
-    proto, _ = exported(model, dataset, "float16", False, 100, {"model": "measured"})
+    proto, _ = build_model_file(model, dataset, "float16", False, 100, {"model": "measured"})
     file = Recommender(proto.SerializeToString())
-    request = Past(dataset, file.describe()["inputs"]).of(str(dataset.raw_users()[0]))
+    request = UserHistories(dataset, file.describe()["inputs"]).read(str(dataset.raw_users()[0]))
     return time_in_turns({"answer": lambda: file.recommend(**request, k=10, exclude_seen=True)}, times)["answer"]
 
 

@@ -22,7 +22,7 @@ from recsys.extras import require_extra
 from recsys.models.build import restore
 from recsys.run import Run
 from recsys.serving.item_table import ItemTable
-from recsys.serving.middleware.rules import Candidates, Diversify, Occasion
+from recsys.serving.middleware.rules import Candidates, Diversify, RuleContext
 
 K = 10
 
@@ -71,7 +71,7 @@ def _apply_rule(plain_scorer: Scorer, table: ItemTable, rule: Diversify, pool: i
         for row, (values, items) in enumerate(zip(best.values.numpy(), best.indices.numpy(), strict=True)):
             n = int(np.isfinite(values).sum())
             candidates = Candidates(items[:n] - 1, values[:n].astype(float), np.arange(n), np.ones(n))
-            order = rule(candidates, Occasion(table, K, [], 0.0, rng, {})).order
+            order = rule(candidates, RuleContext(table, K, [], 0.0, rng, {})).order
             ordered[row, items[order]] = torch.arange(n, 0, -1).float()
         return ordered
 

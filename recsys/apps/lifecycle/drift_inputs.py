@@ -10,7 +10,7 @@ import numpy as np
 from recsys.apps.lifecycle.drift import DriftInput
 from recsys.data.dataset import Dataset
 from recsys.data.features import derive_time_feature
-from recsys.export.user_histories import Past
+from recsys.export.user_histories import UserHistories
 from recsys.serving.recommender import Recommender
 
 MAX_VALUES = 50
@@ -89,12 +89,12 @@ def collect_recommendations(
     k: int = 10,
 ) -> DriftInput:
     """Returns the items that the champion recommends to the users of `blocks` at the `ends` of the two windows."""
-    past = Past(dataset, champion.describe()["inputs"])
+    past = UserHistories(dataset, champion.describe()["inputs"])
     raw_users = dataset.raw_users().take(windows.users[blocks]).to_pylist()
     codes: dict[str, int] = {}
     lists = np.zeros((len(blocks), k), dtype=np.int64)
     for row, (user, current) in enumerate(zip(raw_users, windows.is_current[blocks], strict=True)):
-        values = past.of(str(user), ends[int(current)])
+        values = past.read(str(user), ends[int(current)])
         context = {name: value for name, value in values.items() if name not in ("history", "user")}
         if "timestamp" in champion.describe()["inputs"]:
             context["timestamp"] = ends[int(current)]

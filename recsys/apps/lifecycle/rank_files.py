@@ -16,11 +16,11 @@ from recsys.data.batches.ranking import sample_rows
 from recsys.data.dataset import Dataset
 from recsys.evaluation.evaluate import Ranking, evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches
-from recsys.export.check import Asker, FileScorer
-from recsys.export.export import words_of
-from recsys.export.inputs import columns_of
-from recsys.export.user_histories import Past
-from recsys.serving.recommender import Question, Recommender
+from recsys.export.check import FileScorer, RequestSender
+from recsys.export.export import read_raw_ids
+from recsys.export.inputs import read_columns
+from recsys.export.user_histories import UserHistories
+from recsys.serving.recommender import CheckedRequest, Recommender
 
 TIMED_USERS = 200
 """users whose requests are timed"""
@@ -61,9 +61,9 @@ def rank_file(path: Path, dataset: Dataset, n_users: int | None, k: int = 10) ->
 
 def _make_scorer(recommender: Recommender, dataset: Dataset, k: int) -> FileScorer:
     inputs = recommender.describe()["inputs"]
-    columns = [column for column in columns_of(dataset) if column.input in inputs]
-    words = words_of(dataset, "user" in inputs)
-    return FileScorer(Asker(recommender), dataset, columns, words, min(k + 1, dataset.n_items))
+    columns = [column for column in read_columns(dataset) if column.input in inputs]
+    words = read_raw_ids(dataset, "user" in inputs)
+    return FileScorer(RequestSender(recommender), dataset, columns, words, min(k + 1, dataset.n_items))
 
 
 def compute_list_overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -76,17 +76,17 @@ def time_answers(files: list[Recommender], dataset: Dataset, users: np.ndarray) 
     """Returns the median milliseconds of one answer of each file; the files answer in turns for the same users."""
     sample = np.random.default_rng(0).permutation(users)[:TIMED_USERS]
     raw_users = dataset.raw_users().take(sample).to_pylist()
-    pasts = [Past(dataset, file.describe()["inputs"]) for file in files]
+    pasts = [UserHistories(dataset, file.describe()["inputs"]) for file in files]
     times: list[list[float]] = [[] for _ in files]
     for user in raw_users:
         for file, past, file_times in zip(files, pasts, times, strict=True):
-            question = _make_question(file, past.of(str(user)))
+            question = _make_question(file, past.read(str(user)))
             start = time.perf_counter()
             file.answer([question])
             file_times.append(time.perf_counter() - start)
     return [float(np.median(file_times)) * 1000 for file_times in times]
 
 
-def _make_question(file: Recommender, row: dict[str, Any]) -> Question:
+def _make_question(file: Recommender, row: dict[str, Any]) -> CheckedRequest:
     context = {name: value for name, value in row.items() if name not in ("history", "user")}
     return file.question(row["history"], row.get("user"), context)

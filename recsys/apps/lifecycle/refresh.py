@@ -19,7 +19,7 @@ from recsys.data.load import load_dataset
 from recsys.errors import ConfigError, DataError
 from recsys.evaluation.compare import rank_part
 from recsys.evaluation.tables import ranking_to_json
-from recsys.export.export import export
+from recsys.export.export import export_run
 from recsys.models.base import Model
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
@@ -161,7 +161,7 @@ def _export_challenger(run: Run, champion: Run) -> str | None:
     manifest = Recommender(champion.folder / "model.onnx").describe()
     settings = {"precision": manifest["precision"]["asked"], "users": manifest["users"], "licence": manifest["licence"]}
     try:
-        export(run, OmegaConf.create({**settings, "check_users": 2000}))
+        export_run(run, OmegaConf.create({**settings, "check_users": 2000}))
     except ConfigError as error:
         return str(error)
     return None

@@ -20,7 +20,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.preparation.vocabulary import VOCABULARY_FILES
 from recsys.data.run_record import check_same_dataset
 from recsys.errors import ConfigError
-from recsys.export.export import TABLES
+from recsys.export.export import TABLES_FILE
 from recsys.run import Run, write_text
 
 REQUIRED = ("config.yaml", "model.pt", "model.onnx")
@@ -78,7 +78,7 @@ class Registry:
                 raise ConfigError(f"'{run.folder}' has no {name}; finish it: recsys export run={run.folder}")
         draft = work / "version"
         (draft / "vocabulary").mkdir(parents=True)
-        tables = [path.name for path in run.folder.glob(TABLES.format("*"))]
+        tables = [path.name for path in run.folder.glob(TABLES_FILE.format("*"))]
         for name in (*KEPT, *tables):
             if (run.folder / name).exists():
                 _link_or_copy(run.folder / name, draft / name)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender, RequestError
-from recsys.serving.schemas import Answer, Ask, Asked, checked
+from recsys.serving.schemas import CallNext, RecommendRequest, RecommendResponse, check_request
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +23,11 @@ class Shadow:
     """
 
     def __init__(self, artefact: str, lines: str = "shadow.jsonl", threads: int = 1, waiting: int = 64) -> None:
-        self.model_file, self.log_path, self.waiting = Artefact(Path(artefact), threads), Path(lines), waiting
+        self.model_file, self.log_path, self.waiting = ModelFile(Path(artefact), threads), Path(lines), waiting
         self._thread = ThreadPoolExecutor(1, "shadow")
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, requests: list[Asked], then: Ask) -> list[Answer]:
+    async def __call__(self, requests: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
         """Returns the answers of `then` unchanged."""
         answers = await then(requests)
         if len(self._tasks) < self.waiting:
@@ -37,16 +37,16 @@ class Shadow:
             task.add_done_callback(self._tasks.discard)
         return answers
 
-    async def _compare(self, requests: list[Asked], served: list[list[str]]) -> None:
+    async def _compare(self, requests: list[RecommendRequest], served: list[list[str]]) -> None:
         try:
-            if self.model_file.is_stale():
+            if self.model_file.has_changed():
                 await self.model_file.reload()
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._thread, self._write, self.model_file.recommender, requests, served)
         except Exception as error:
             log.error("shadow failed", extra={"reason": str(error)})
 
-    def _write(self, recommender: Recommender, requests: list[Asked], served: list[list[str]]) -> None:
+    def _write(self, recommender: Recommender, requests: list[RecommendRequest], served: list[list[str]]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         pairs = zip(requests, served, strict=True)
         lines = [{"time": now, **compare_answers(recommender, *pair)} for pair in pairs]
@@ -54,10 +54,10 @@ class Shadow:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def compare_answers(recommender: Recommender, request: Asked, served: list[str]) -> dict[str, Any]:
+def compare_answers(recommender: Recommender, request: RecommendRequest, served: list[str]) -> dict[str, Any]:
     """Returns the fields of a log line except the time."""
     try:
-        question, allow = checked(recommender, request)
+        question, allow = check_request(recommender, request)
         items = recommender.answer([question], allow)[0].items
     except RequestError as error:  # a file with other inputs
         return {"served": served, "error": str(error)}

@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from recsys.apps.privacy.purge_files import ErasedIds, mask_rows_with_ids
 from recsys.run import STALE, atomic, write_text
-from recsys.serving.erasure_marks import digest, mark_path, marks
+from recsys.serving.erasure_marks import hash_file, locate_marks, read_marks
 
 WEIGHTS = ("model.pt", "last.ckpt", "validated.pt", "refit/last.ckpt")
 WHY = "it learned from a user who was erased since"
@@ -89,23 +89,23 @@ def mark_model_file(path: Path, contains_user: dict[str, bool], erased: ErasedId
     why = manifest and _find_reason(json.loads(manifest).get("split_hash"), contains_user)
     if not why:
         return None
-    mark: dict[str, Any] = dict(marks(path))
+    mark: dict[str, Any] = dict(read_marks(path))
     state = "learned"
     if _remove_ids(proto, erased):
         state = "held"
-        mark["refused"] = [*mark["refused"], digest(path)]
+        mark["refused"] = [*mark["refused"], hash_file(path)]
         with atomic(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
-            mark["learned"] = [*mark["learned"], digest(temporary)]
+            mark["learned"] = [*mark["learned"], hash_file(temporary)]
             _write_mark(path, mark, why)
-    elif digest(path) not in mark["learned"]:
-        mark["learned"] = [*mark["learned"], digest(path)]
+    elif hash_file(path) not in mark["learned"]:
+        mark["learned"] = [*mark["learned"], hash_file(path)]
         _write_mark(path, mark, why)
     return state
 
 
 def _write_mark(path: Path, mark: dict[str, Any], why: str) -> None:
-    write_text(mark_path(path), json.dumps({"why": why, **mark}, indent=1) + "\n")
+    write_text(locate_marks(path), json.dumps({"why": why, **mark}, indent=1) + "\n")
 
 
 def _remove_ids(proto: ModelProto, erased: ErasedIds) -> int:

@@ -14,8 +14,8 @@ from scipy.stats import rankdata
 from tqdm import tqdm
 
 from recsys.data.dataset import Dataset
-from recsys.export.user_histories import Past
-from recsys.serving.recommender import Question, Recommender
+from recsys.export.user_histories import UserHistories
+from recsys.serving.recommender import CheckedRequest, Recommender
 
 Array = np.ndarray
 BATCH = 64
@@ -44,7 +44,7 @@ class MembershipAttack:
         sources = {name: spec["of"] for name, spec in recommender.describe()["inputs"].items() if "of" in spec}
         self.events = [name for name, source in sources.items() if source == "event"]
         self.request = [name for name, source in sources.items() if source == "request"]
-        self.past = Past(dataset, {*self.events, *(f"history_{name}" for name in self.request)})
+        self.past = UserHistories(dataset, {*self.events, *(f"history_{name}" for name in self.request)})
         self.raw_users = [str(user) for user in dataset.raw_users().to_pylist()]
         self.recommender, self.dataset, self.end, self.n_events = recommender, dataset, end, n_events
         self.n_items = recommender.describe()["n_items"]
@@ -65,12 +65,12 @@ class MembershipAttack:
                     log_probabilities.append(answer.scores[answer.items.index(item)] - logsumexp(answer.scores))
         return float(np.mean(log_probabilities)) if log_probabilities else np.nan
 
-    def _make_questions(self, user: int) -> Iterator[tuple[Question, str]]:
+    def _make_questions(self, user: int) -> Iterator[tuple[CheckedRequest, str]]:
         """Yields for each event the question before it and its item."""
         first, end = int(self.dataset.offsets[user]), int(self.end[user])
         targets = self.dataset.target_positions
         positions = targets[np.searchsorted(targets, first) : np.searchsorted(targets, end)] - first
-        past = self.past.of(self.raw_users[user])
+        past = self.past.read(self.raw_users[user])
         for position in positions[-self.n_events :].tolist():
             context: dict[str, Any] = {name: past[name][:position] for name in self.events}
             context |= {name: past[f"history_{name}"][position] for name in self.request if f"history_{name}" in past}

@@ -22,7 +22,7 @@ from recsys.data.run_record import record_dataset
 from recsys.errors import ConfigError
 from recsys.evaluation.compare import rank_part
 from recsys.evaluation.tables import ranking_to_json
-from recsys.export.export import exported
+from recsys.export.export import build_model_file
 from recsys.models.base import Model
 from recsys.models.build import model_name
 from recsys.run import Run
@@ -96,7 +96,7 @@ def _measure_cost(name: str, run: Run, model: Model, dataset: Dataset, config: D
         return float(sum(tensor.numel() for tensor in model.state_dict().values()))
     if name == "artefact_mb":
         about: dict[str, Any] = {"model": model_name(config), "licence": None, "metrics": {}}
-        proto, _ = exported(model, dataset, "float16", False, 1, about)
+        proto, _ = build_model_file(model, dataset, "float16", False, 1, about)
         return proto.ByteSize() / 2**20
     if not (run.folder / "timing.json").exists():
         raise ConfigError(

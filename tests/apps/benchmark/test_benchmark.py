@@ -20,9 +20,9 @@ from recsys.apps.benchmark import explain, http, peers, replay, sessions, sizes,
 from recsys.apps.benchmark.timing import time_in_turns
 from recsys.config.settings import config_dir
 from recsys.errors import ConfigError
-from recsys.export.torch_graph import to_onnx
+from recsys.export.torch_graph import export_to_onnx
 from recsys.run import own_rss_mb
-from recsys.serving.schemas import Limits
+from recsys.serving.schemas import ServerLimits
 from recsys.serving.serve import serve
 from tests.composed import composed
 from tests.planted import planted_log
@@ -54,7 +54,7 @@ def test_an_answer_is_measured_beside_another_file(tmp_path):
             return (item_id * padding_mask).sum(dim=1, keepdim=True) + torch.arange(60.0)
 
     names, shapes = ["item_id", "padding_mask"], ({0: torch.export.Dim("batch")},) * 2
-    proto = to_onnx(Counted(), (torch.ones(2, 200).long(), torch.ones(2, 200) > 0), names, shapes)
+    proto = export_to_onnx(Counted(), (torch.ones(2, 200).long(), torch.ones(2, 200) > 0), names, shapes)
     (tmp_path / "other.onnx").write_bytes(proto.SerializeToString())
     said = replay.measure(str(tmp_path / "other.onnx"), n_items=60, rounds=2)
     assert sum("÷ RePlay" in line for line in said) == 6
@@ -193,7 +193,7 @@ def test_refused_requests_count_as_failures(artefact):
 def test_yaml_lists_every_setting_of_the_server():
     config = OmegaConf.to_container(OmegaConf.load(config_dir() / "serve.yaml"))
     assert set(inspect.signature(serve).parameters) == set(config) - {"defaults", "hydra"}
-    assert config["limits"] == asdict(Limits())
+    assert config["limits"] == asdict(ServerLimits())
 
 
 @pytest.mark.parametrize(

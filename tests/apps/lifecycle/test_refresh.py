@@ -11,7 +11,7 @@ from recsys.apps.lifecycle.registry import Registry
 from recsys.cli.main import run_command
 from recsys.data.dataset import Dataset
 from recsys.errors import ConfigError, DataError
-from recsys.export.export import export
+from recsys.export.export import export_run
 from recsys.run import Run
 from recsys.training.train import train_run
 from tests.composed import composed
@@ -53,7 +53,7 @@ def shelf(tmp_path_factory):
     )  # fmt: skip
     run = Run.create(folder / "run", config)
     train_run(run)
-    export(run, composed(f"run={run.folder}", "check_users=50", name="export"))
+    export_run(run, composed(f"run={run.folder}", "check_users=50", name="export"))
     with mock.patch.object(sys, "argv", ["recsys", f"run={run.folder}", f"registry={folder}/registry"]):
         run_command("register")
     return Registry(folder / "registry")

@@ -17,7 +17,7 @@ from recsys.apps.benchmark import http
 from recsys.apps.lifecycle.registry import Registry, find_training_end
 from recsys.errors import ConfigError
 from recsys.run import Run
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from tests.planted import planted_log
 
 ROOT = Path(__file__).parents[3]
@@ -186,11 +186,11 @@ def test_what_is_known_until_when(dataset):
 def test_a_served_path_follows_the_link(shelf, artefact):
     for name, model in (("0001", "sasrec"), ("0002", "two_tower")):
         (shelf.folder / name / "model.onnx").write_bytes(artefact(model).read_bytes())
-    served = Artefact(shelf.folder / "champion" / "model.onnx", 1)
+    served = ModelFile(shelf.folder / "champion" / "model.onnx", 1)
     assert served.recommender.describe()["model"] == "sasrec"
-    assert not served.is_stale()
+    assert not served.has_changed()
     shelf.switch_champion("0002", "refresh")
-    assert served.is_stale()
+    assert served.has_changed()
 
 
 def switched_under_load(shelf, seconds=15, connections=4):

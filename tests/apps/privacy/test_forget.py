@@ -24,11 +24,11 @@ from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.erased_users import ERASED_FILE
 from recsys.errors import ConfigError
 from recsys.evaluation.run import evaluate_run
-from recsys.export.export import export
-from recsys.export.model_card import card
+from recsys.export.export import export_run
+from recsys.export.model_card import write_card
 from recsys.pseudonyms import pseudonym
 from recsys.run import Run
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender, RequestError
 from recsys.training.train import train_run
 from tests.composed import composed
@@ -61,7 +61,7 @@ def trained(tmp_path_factory):
     words = ["data=csv", f"data.path={root}/log.csv", f"data.folder={root}/data", "model=popularity", "baselines=none"]
     run = Run.create(root / "runs" / "first", composed(*words, "ks=[5,10]"))
     train_run(run)
-    export(run, composed("run=RUN", name="export"))
+    export_run(run, composed("run=RUN", name="export"))
     return root
 
 
@@ -159,12 +159,12 @@ def test_what_learned_from_them_is_stale(root):
     run = Run.open(root / "runs" / "first")
     for name in ("model.pt", "model.onnx"):
         assert f"{run.folder / name}: learned from them" in said
-    for use in (evaluate_run, lambda run: export(run, composed("run=RUN", name="export")), train_run):
+    for use in (evaluate_run, lambda run: export_run(run, composed("run=RUN", name="export")), train_run):
         with pytest.raises(ConfigError, match=r"is stale: .* train again"):
             use(run)
-    file = Artefact(run.folder / "model.onnx", 1).recommender  # without ids it goes on
+    file = ModelFile(run.folder / "model.onnx", 1).recommender  # without ids it goes on
     assert file.recommend(k=3).items
-    card(str(run.folder))
+    write_card(str(run.folder))
     assert "STALE" in (run.folder / "card.md").read_text()
 
 
@@ -260,10 +260,10 @@ def test_ids_leave_an_exported_file_and_the_old_version_is_refused(artefact, sho
     keys = [a.strings for n in onnx.load(path).graph.node for a in n.attribute if n.op_type == "LabelEncoder"]
     assert not any(b"u05" in strings for strings in keys)
     after.self_test()
-    Artefact(path, 1)
+    ModelFile(path, 1)
     shutil.copy(artefact("ncf", users=True), path)  # from a backup
     with pytest.raises(RequestError, match="was erased"):
-        Artefact(path, 1)
+        ModelFile(path, 1)
 
 
 def test_all_of_them_at_once_and_again(root):
@@ -321,7 +321,7 @@ def test_audit_and_card(root):
     found, metrics = (json.loads((run / f"{name}.json").read_text()) for name in ("audit", "metrics"))
     assert found["lists"]["gini@10"] == pytest.approx(metrics["test"]["gini@10"])
     assert found["membership"]["n_others"] == 40
-    card(str(run))
+    write_card(str(run))
     text, html = (run / "card.md").read_text(), (run / "card.html").read_text()
     assert f"{metrics['test']['ndcg@10']:.4f}" in text
     assert f"AUC of {found['membership']['auc']:.3f}" in text

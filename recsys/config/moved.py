@@ -45,7 +45,7 @@ MODULES = {
     "recsys.models.recent_popularity": "recsys.models.baselines.recent_popularity",
     "recsys.privacy.audit": "recsys.apps.privacy.audit",
     "recsys.privacy.forget": "recsys.apps.privacy.forget",
-    "recsys.serving.arranging": "recsys.serving.middleware.apply_rules",
+    "recsys.serving.arranging": "recsys.serving.middleware.rule_middleware",
     "recsys.serving.consent": "recsys.serving.middleware.consent",
     "recsys.serving.rules": "recsys.serving.middleware.rules",
     "recsys.serving.sessions": "recsys.serving.middleware.sessions",
@@ -55,7 +55,10 @@ MODULES = {
 """module of 0.1 → module today; classes keep their names unless RENAMED lists them"""
 
 RENAMED: dict[str, str] = {
+    "recsys.export.model_card.card": "recsys.export.model_card.write_card",
+    "recsys.data.preparation.prepare.prepare": "recsys.data.settings.DataSettings",
     "recsys.apps.assistant.commands.mcp": "recsys.apps.assistant.commands.serve_mcp",
+    "recsys.serving.middleware.rule_middleware.Arranging": "recsys.serving.middleware.rule_middleware.RuleMiddleware",
 }
 """class or function in its module of today, by its old name → its new path"""
 

@@ -12,9 +12,8 @@ import pytest
 
 from recsys.apps.customers.purchases import Ledger, read_ledger
 from recsys.cli.main import run_command
-from recsys.data.features import Features
-from recsys.data.preparation.filters import Filters
 from recsys.data.schema import Clock, Columns
+from recsys.data.settings import DataSettings
 from recsys.data.sources.files import Csv, FrameSource
 
 DAY = 86_400
@@ -56,10 +55,9 @@ def planted_orders(n: int, r: float, alpha: float, a: float, b: float, weeks: in
 
 def ledger_of(folder: Path, events: pd.DataFrame, zone: str = "UTC", money: str | None = "paid", **more) -> Ledger:
     """The ledger of a log, of which `items` and `users` tables may be given."""
-    features = more.pop("features", Features())
-    columns = Columns(money=money)
     source = FrameSource(events, more.pop("items", None), more.pop("users", None))
-    return read_ledger(source, columns, Clock(zone=zone), Filters(), features, str(folder), **more)
+    columns, clock = Columns(money=money), Clock(zone=zone)
+    return read_ledger(DataSettings("events", source, columns=columns, clock=clock, folder=str(folder), **more))
 
 
 @cache
@@ -70,7 +68,7 @@ def cdnow(public: Path) -> Ledger:
         pytest.skip("needs cdnow/cdnow_transactions.csv in RECSYS_DATA; docs/customers.md says where it is from")
     columns = Columns(user="customer_id", item="item", timestamp="date", money="dollar_value")
     with TemporaryDirectory() as folder:
-        return read_ledger(Csv(str(path)), columns, Clock(), Filters(), Features(), folder)
+        return read_ledger(DataSettings("cdnow", Csv(str(path)), columns=columns, folder=folder))
 
 
 def command(name: str, *words: object) -> None:

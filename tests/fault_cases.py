@@ -59,7 +59,7 @@ REFUSED = [
     Fault(
         "bad UTF-8",
         csv().encode().replace(b"u7", b"u\xff", 1),
-        r"log.csv': .* Line: 9 .* not utf-8 encoded.*mend the source",
+        r"log.csv': .* Line: 9 .* not utf-8 encoded.*fix the source",
     ),
     Fault(
         "a line with a field too many", csv().replace("u3,", "u3,x,", 1), r"log.csv': .* Line: 5 .* Columns: 3 Found: 4"

@@ -1,4 +1,4 @@
-"""Logs with a known answer, asymmetric so that swapped arguments show, and the way to prepare them."""
+"""Logs with a planted answer, asymmetric so that swapped arguments show, and how to prepare them."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 
 from recsys.data.dataset import Dataset
-from recsys.data.features import Features
-from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.prepare import prepare
 from recsys.data.preparation.splits import LeaveOneOut, Split
-from recsys.data.schema import Clock, Columns
+from recsys.data.settings import DataSettings
 from recsys.data.sources.files import FrameSource, Source
 
 DAY = 86_400
@@ -20,12 +18,12 @@ STEP = 7
 
 
 def successor(item: int, n_items: int = 25) -> int:
-    """The item that follows on the planted ring; one ring as long as n_items is no multiple of 7."""
+    """The next item on the planted ring; it is a single ring unless n_items is a multiple of 7."""
     return (item + STEP) % n_items
 
 
 def planted_log(n_users: int = 60, n_items: int = 25, seed: int = 0) -> pd.DataFrame:
-    """Users walk along a ring of items, one event a day, with 10 % of jumps; columns user ("u07"), item ("i03"),
+    """Users walk along a ring of items, one event a day, with 10% of jumps; columns user ("u07"), item ("i03"),
     timestamp (whole seconds), rows shuffled.
     """
     rng = np.random.default_rng(seed)
@@ -39,7 +37,7 @@ def planted_log(n_users: int = 60, n_items: int = 25, seed: int = 0) -> pd.DataF
 
 
 def planted_baskets(n_users: int = 40, n_items: int = 30, seed: int = 0) -> pd.DataFrame:
-    """A shop: baskets of one to six distinct items at one time, 60 % of them from the user's own four favourites;
+    """A shop: baskets of one to six distinct items at one time, 60% of them from the user's own four favourites;
     columns user, item, timestamp, basket (whole number), rows shuffled.
     """
     rng = np.random.default_rng(seed)
@@ -51,8 +49,8 @@ def planted_baskets(n_users: int = 40, n_items: int = 30, seed: int = 0) -> pd.D
         for _ in range(int(rng.integers(4, 15))):
             moment += int(rng.integers(3, 12)) * DAY // 2 + int(rng.integers(3600))
             drawn = rng.choice(n_items, 6, p=popularity / popularity.sum())
-            own = np.where(rng.random(6) < 0.6, rng.choice(favourites, 6), drawn)
-            items = dict.fromkeys(own[: rng.integers(1, 7)].tolist())
+            chosen = np.where(rng.random(6) < 0.6, rng.choice(favourites, 6), drawn)
+            items = dict.fromkeys(chosen[: rng.integers(1, 7)].tolist())
             rows += [(f"u{user:02}", f"i{item:02}", moment, basket) for item in items]
             basket += 1
     return _shuffled(pd.DataFrame(rows, columns=["user", "item", "timestamp", "basket"]), rng)
@@ -87,13 +85,10 @@ def planted_users(n_users: int = 40) -> pd.DataFrame:
 
 
 def prepared(folder: Path, source: Source | pd.DataFrame, split: Split | None = None, **settings: Any) -> Dataset:
-    """The prepared dataset of a source or of a frame of events, by default leave-one-out."""
-    defaults: dict[str, Any] = {
-        "name": "planted", "columns": Columns(), "clock": Clock(), "filters": Filters(), "features": Features(),
-        "exclude_seen": True, "seed": 0,
-    }  # fmt: skip
+    """The prepared dataset of a source or of a frame of events, split by leave-one-out unless a split is given."""
     source = FrameSource(source) if isinstance(source, pd.DataFrame) else source
-    return prepare(**{**defaults, **settings}, source=source, split=split or LeaveOneOut(), folder=str(folder))
+    data = DataSettings(**{"name": "planted", **settings}, source=source, folder=str(folder))
+    return prepare(data, split or LeaveOneOut())
 
 
 def _shuffled(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

@@ -71,7 +71,7 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_leaves_nothing(tmp_path):
 def test_a_file_that_cannot_be_written_whole_is_a_clear_error(tmp_path, size):
     code = f"from tests.planted import planted_log, prepared; prepared({str(tmp_path)!r}, planted_log(1000, 25))"
     found = limited(["-c", code], size)
-    complaint = r"DataError: '.*' cannot be written \(.*File too large\); make room or choose another data.folder"
+    complaint = r"DataError: '.*' cannot be written \(.*File too large\); free disk space or choose another data.folder"
     assert re.search(complaint, found.stderr.splitlines()[-1])
     assert list(tmp_path.iterdir()) == []
 
@@ -82,7 +82,7 @@ def test_a_disk_that_is_full_when_arrays_are_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr("numpy.save", full)
     with pytest.raises(
-        DataError, match=r"dataset '.*' cannot be written \(.*No space left.*make room or choose another"
+        DataError, match=r"dataset '.*' cannot be written \(.*No space left.*free disk space or choose another"
     ):
         prepared(tmp_path, planted_log())
     assert list(tmp_path.iterdir()) == []

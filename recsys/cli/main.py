@@ -39,6 +39,7 @@ PLAIN = [
     "hydra.output_subdir=null",
 ]
 """of commands that leave no folder of Hydra's"""
+RENAMED_COMMANDS = {f"experiment {word}": f"abtest {word}" for word in ("plan", "assign", "analyze")}
 
 
 def main() -> None:
@@ -58,6 +59,8 @@ def _unknown(names: list[str], words: list[str]) -> NoReturn:
     if words in (["--help"], ["-h"]):
         _say(list_commands())
         sys.exit()
+    if new_name := RENAMED_COMMANDS.get(" ".join(words[:2])):
+        sys.exit(f"error: 'recsys {' '.join(words[:2])}' is now 'recsys {new_name}'")
     asked = [" ".join(words[:n]) for n in (1, 2)]
     near = [found for word in asked for found in difflib.get_close_matches(word.replace(" ", "_"), names, 1)]
     hint = f"did you mean 'recsys {near[0].replace('_', ' ')}'?" if near else "recsys --help lists them"

@@ -56,6 +56,8 @@ MODULES = {
 
 RENAMED: dict[str, str] = {
     "recsys.serving.middleware.rule_middleware.Arranging": "recsys.serving.middleware.rule_middleware.RuleMiddleware",
+    "recsys.data.preparation.prepare.prepare": "recsys.data.settings.DataSettings",
+    "recsys.apps.assistant.commands.mcp": "recsys.apps.assistant.commands.serve_mcp",
 }
 """class or function in its module of today, by its old name → its new path"""
 

@@ -1,7 +1,7 @@
 """A prepared dataset: memory-mapped arrays in one folder, written once and reused.
 
-U users, N events, I items; item 0 is padding, for ever. Items 1..n_items occur in training, the most popular
-first, or come from an older vocabulary, in its order before those; larger ids were first seen later.
+U users, N events; item 0 is always padding. Items 1..n_items occur in training, the most popular first; those of an
+older vocabulary come before them, in its order. Larger numbers are items first seen after training.
 """
 
 import json
@@ -13,17 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.data.event_log import before
-from recsys.data.features import DERIVED, TEXT, Encoder, derive
+from recsys.data.event_log import mask_before
+from recsys.data.features import TEXT, TIME_FEATURES, Encoder, derive_time_feature
 from recsys.data.text import TextEncoder
 
 Array = np.ndarray
-SHORT = 20
-"""training events of a user, on average, up to which histories are short"""
+SHORT_HISTORY = 20
+"""histories are short up to this many training events per user, on average"""
 
 
 class Dataset:
-    """Reads a prepared folder; arrays are mapped, not loaded."""
+    """A prepared folder; arrays are mapped from its files, not loaded."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,40 +35,40 @@ class Dataset:
         self.targets: str = self.metadata["split"]["targets"]
         self.ask: str = self.metadata["split"].get("ask", "user")
         self.encoders: dict[str, dict[str, Encoder]] = {
-            kind: {name: Encoder(**{**e, "values": tuple(e["values"])}) for name, e in encoders.items()}
-            for kind, encoders in self.metadata["features"].items()
+            entity: {name: Encoder(**{**e, "values": tuple(e["values"])}) for name, e in encoders.items()}
+            for entity, encoders in self.metadata["features"].items()
         }
-        self.joined: dict[str, tuple[list[str], Array]] = {}
-        """segments that were not prepared: `segments.joined`"""
+        self.extra_segments: dict[str, tuple[list[str], Array]] = {}
+        """segments that are not part of the prepared data, such as those of `read_segment_file`"""
 
     def __reduce__(self) -> tuple[type["Dataset"], tuple[Path]]:
-        """Other processes map the same files, instead of getting copies."""
+        """Lets other processes map the same files instead of getting copies."""
         return type(self), (self.folder,)
 
     @cached_property
     def event(self) -> Encoder | None:
-        """How types of events are coded; None where all events are targets."""
-        found = self.metadata["event"]
-        return found and Encoder(**{**found, "values": tuple(found["values"])})
+        """The encoder of event types; None if all events are targets."""
+        settings = self.metadata["event"]
+        return settings and Encoder(**{**settings, "values": tuple(settings["values"])})
 
     @cached_property
     def text(self) -> TextEncoder | None:
-        """How texts of items were encoded; None where there are none."""
+        """The encoder of item texts; None if there are none."""
         return TextEncoder.read(self.folder) if TEXT in self.encoders["item"] else None
 
     @cached_property
     def events(self) -> Array | None:
-        """(N, 1) int32 types of events."""
+        """(N, 1) int32 codes of event types; None if all events are targets."""
         return self.array("event")
 
     @cached_property
     def is_target(self) -> Array | None:
-        """(N,) bool, None where all events are targets."""
+        """(N,) bool: events to be predicted; None if all are."""
         return self.array("is_target")
 
     @cached_property
     def target_positions(self) -> Array:
-        """Where the targets stand among the N events."""
+        """The positions of the targets among the N events."""
         return np.arange(len(self.items)) if self.is_target is None else np.flatnonzero(self.is_target)
 
     def count_targets(self, start: Array, end: Array) -> Array:
@@ -78,7 +78,7 @@ class Dataset:
         return np.searchsorted(self.target_positions, end) - np.searchsorted(self.target_positions, start)
 
     def array(self, name: str) -> Array | None:
-        """A mapped array, None where the dataset has none of that name."""
+        """A mapped array; None if the dataset has no array of that name."""
         path = self.folder / f"{name}.npy"
         return np.load(path, mmap_mode="r") if path.exists() else None
 
@@ -94,7 +94,7 @@ class Dataset:
 
     @cached_property
     def baskets(self) -> Array:
-        """(N,) int64 numbers that never fall; equal for events that happened together."""
+        """(N,) int64 numbers that never decrease; equal for events that happened together."""
         return self._required("baskets")
 
     @cached_property
@@ -104,12 +104,12 @@ class Dataset:
 
     @cached_property
     def timestamps(self) -> Array | None:
-        """(N,) int64 seconds, None for a log that has order only."""
+        """(N,) int64 seconds; None for a log without times."""
         return self.array("timestamps")
 
     @cached_property
     def weights(self) -> Array | None:
-        """(N,) float32, None for an unweighted log."""
+        """(N,) float32; None for a log without weights."""
         return self.array("weights")
 
     @cached_property
@@ -124,18 +124,18 @@ class Dataset:
 
     def in_training(self) -> Array:
         """(N,) bool: the events of the training part."""
-        return before(self.bounds[:, 0], self.offsets)
+        return mask_before(self.bounds[:, 0], self.offsets)
 
     @property
     def mean_history(self) -> float:
-        """Training events of a user who has any."""
+        """The average number of training events of users who have any."""
         lengths = self.bounds[:, 0] - self.offsets[:-1]
         return float(lengths.sum() / max(np.count_nonzero(lengths), 1))
 
     @property
-    def short(self) -> bool:
-        """Whether histories are short."""
-        return self.mean_history <= SHORT
+    def has_short_histories(self) -> bool:
+        """Whether users have few training events on average."""
+        return self.mean_history <= SHORT_HISTORY
 
     @cached_property
     def item_counts(self) -> Array:
@@ -145,26 +145,26 @@ class Dataset:
     @cached_property
     def user_rows(self) -> Array:
         """(U,) the user's row in a user table: 1..U, 0 (unknown) for users without a training event."""
-        known = self.bounds[:, 0] > self.offsets[:-1]
-        return np.where(known, np.arange(1, self.n_users + 1), 0)
+        is_trained = self.bounds[:, 0] > self.offsets[:-1]
+        return np.where(is_trained, np.arange(1, self.n_users + 1), 0)
 
-    def features(self, kind: str) -> dict[str, Array]:
-        """The encoded columns of `user` or `item`, row 0 unknown, or of `context`, a row an event."""
-        return {name: self._required(f"{kind}_{name}") for name in self.encoders[kind]}
+    def features(self, entity: str) -> dict[str, Array]:
+        """The encoded columns of `user` or `item`, row 0 unknown, or of `context`, one row per event."""
+        return {name: self._required(f"{entity}_{name}") for name in self.encoders[entity]}
 
     def segments(self) -> dict[str, tuple[list[str], Array]]:
-        """What rankings are reported by: of each column its values in code order and the codes, row 0 unknown."""
+        """The columns that metrics are reported by: their values in code order and the codes, row 0 unknown."""
         columns = self.metadata["segments"]
-        own = {name: (values, self._required(f"segment_{name}")) for name, values in columns.items()}
-        return own | self.joined
+        prepared = {name: (values, self._required(f"segment_{name}")) for name, values in columns.items()}
+        return prepared | self.extra_segments
 
     def request_features(self, seconds: Array) -> dict[str, Array]:
-        """Context at a moment that is no event's: what a clock tells, all else unknown."""
+        """The context of requests at some times: features derived from the time; all others are unknown."""
         zone = self.metadata["zone"]
         context = {}
         for name, encoder in self.encoders["context"].items():
             column = np.zeros((len(seconds), encoder.width), np.float32 if encoder.kind == "number" else np.int32)
-            context[name] = derive(name, seconds, zone)[:, None] if name in DERIVED else column
+            context[name] = derive_time_feature(name, seconds, zone)[:, None] if name in TIME_FEATURES else column
         return context
 
     def raw_items(self) -> pa.ChunkedArray:
@@ -181,9 +181,10 @@ class Dataset:
         return str(self.metadata["split_hash"])
 
 
-class UntilTest(Dataset):
-    """A dataset whose training part goes on to the test: validation's events are learned from too. Items that came with
-    them stay unknown (0, and no target), for the catalogue is that of the dataset.
+class TrainPlusValidation(Dataset):
+    """A dataset whose training part includes validation, up to the test.
+
+    Items first seen in validation stay unknown (0, and never a target): the catalogue does not change.
     """
 
     @cached_property
@@ -194,7 +195,7 @@ class UntilTest(Dataset):
     @cached_property
     def item_counts(self) -> Array:
         """(n_items+1,) events of each item before the test that are targets; 0 for padding."""
-        learned = self.in_training()
+        targets = self.in_training()
         if self.is_target is not None:
-            learned &= self.is_target
-        return np.bincount(self.items[learned], minlength=self.n_items + 1)[: self.n_items + 1]
+            targets &= self.is_target
+        return np.bincount(self.items[targets], minlength=self.n_items + 1)[: self.n_items + 1]

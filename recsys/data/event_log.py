@@ -1,6 +1,6 @@
-"""The event log as flat arrays, users one after the other and each user's events oldest first.
+"""The event log as flat arrays: one user after the other, each user's events oldest first.
 
-N events, U users.
+N events, U users, B baskets.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from recsys.errors import DataError
 
 Array = np.ndarray
 BLOCK = 1 << 20
-"""events that are worked on at a time"""
+"""events that are processed at a time"""
 
 
 @dataclass(frozen=True)
-class Log:
-    """Codes of users and items (int32, from 0), times in microseconds, the number of the basket, and columns.
+class EventLog:
+    """Codes of users and items (int32, from 0), basket numbers, times in microseconds, and further columns.
 
-    `baskets` never falls from one event to the next; an event without a basket is a basket of its own (None: all are).
-    `targets` says which events are to be predicted (None: all), `events` of what type each is.
+    `baskets` never decreases from one event to the next; an event without a basket is a basket by itself (None: all
+    are). `is_target` marks the events to be predicted (None: all).
     """
 
     users: Array
@@ -40,8 +40,8 @@ class Log:
     baskets: Array | None = None
     timestamps: Array | None = None
     weights: Array | None = None
-    events: Array | None = None
-    targets: Array | None = None
+    event_types: Array | None = None
+    is_target: Array | None = None
     extra: dict[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -50,136 +50,142 @@ class Log:
     @cached_property
     def offsets(self) -> Array:
         """(U+1,) where the events of each user code start."""
-        return np.concatenate([[0], np.cumsum(counted(self.users))]).astype(np.int64)
+        return np.concatenate([[0], np.cumsum(count_codes(self.users))]).astype(np.int64)
 
     @cached_property
-    def starts(self) -> Array:
+    def basket_starts(self) -> Array:
         """(B,) where each basket starts."""
         return np.arange(len(self)) if self.baskets is None else np.flatnonzero(np.diff(self.baskets, prepend=-1))
 
     @cached_property
-    def numbers(self) -> Array:
-        """(N,) the baskets, numbered from 0 without gaps."""
-        return np.repeat(np.arange(len(self.starts)), np.diff(self.starts, append=len(self)))
+    def basket_numbers(self) -> Array:
+        """(N,) the number of each event's basket, from 0 without gaps."""
+        return np.repeat(np.arange(len(self.basket_starts)), np.diff(self.basket_starts, append=len(self)))
 
-    def start_of(self, event: Array) -> Array:
+    def basket_start_of(self, event: Array) -> Array:
         """Where the baskets of some events start."""
-        return event if self.baskets is None else self.starts[self.numbers[event]]
+        return event if self.baskets is None else self.basket_starts[self.basket_numbers[event]]
 
-    def take(self, index: Array) -> Log:
+    def take(self, index: Array) -> EventLog:
         """The events at `index`, in its order."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
         taken: dict[str, Any] = {name: None if array is None else array[index] for name, array in arrays.items()}
         return replace(self, **taken, extra={name: array[index] for name, array in self.extra.items()})
 
-    def keep(self, mask: Array) -> Log:
-        """The events where the mask holds."""
+    def keep(self, mask: Array) -> EventLog:
+        """The events in the mask."""
         return self if mask.all() else self.take(np.flatnonzero(mask))
 
 
-def read_log(path: Path, extra: tuple[str, ...], target_events: Sequence[str] | None, seed: int) -> Log:
-    """The log in a Parquet file sorted by user, time, basket and row; rows inside a basket are shuffled by
-    `seed`, since shops sort them by product id and a model would learn that. Numbers lie in files beside it, so that
-    the system may take their memory back. DataError for an unknown target event.
+def read_log(path: Path, extra: tuple[str, ...], target_events: Sequence[str] | None, seed: int) -> EventLog:
+    """The log in a Parquet file that is sorted by user, time, basket and row.
+
+    Rows inside a basket are shuffled by `seed`: shops sort them by product id, and a model would learn that. Arrays are
+    mapped from files beside the log, so that the system can take their memory back. Raises DataError for an unknown
+    target event.
     """
     names = pyarrow.dataset.dataset(path).schema.names
-    users = _column(path, "user_code", np.int32)
-    assert all((np.diff(part) >= 0).all() for _, part in blocks(users, overlap=1)), "the engine did not keep the order"
-    codes, events = (
+    users = _read_column(path, "user_code", np.int32)
+    sorted_blocks = ((np.diff(block) >= 0).all() for _, block in iterate_blocks(users, overlap=1))
+    assert all(sorted_blocks), "the engine did not keep the order"
+    codes, event_types = (
         pq.read_table(path, columns=[name])[name].to_numpy() if name in names else None
         for name in ("basket_code", "event")
     )
-    events, targets = _targets(events, target_events)
-    log = Log(
+    event_types, is_target = _find_targets(event_types, target_events)
+    log = EventLog(
         users,
-        _column(path, "item_code", np.int32),
+        _read_column(path, "item_code", np.int32),
         None if codes is None else _number_baskets(users, codes),
-        _column(path, "timestamp", np.int64) if "timestamp" in names else None,
-        _column(path, "weight", np.float32) if "weight" in names else None,
-        events,
-        targets,
-        {name: plain_pandas(pq.read_table(path, columns=[f"extra_{name}"])).iloc[:, 0].to_numpy() for name in extra},
+        _read_column(path, "timestamp", np.int64) if "timestamp" in names else None,
+        _read_column(path, "weight", np.float32) if "weight" in names else None,
+        event_types,
+        is_target,
+        {name: to_plain_pandas(pq.read_table(path, columns=[f"extra_{name}"])).iloc[:, 0].to_numpy() for name in extra},
     )
     if log.baskets is None:
         return log
     return log.take(np.argsort(log.baskets + np.random.default_rng(seed).random(len(log)), kind="stable"))
 
 
-def _column(path: Path, name: str, dtype: type) -> Array:
-    """A column without gaps, in a file of its own."""
+def _read_column(path: Path, name: str, dtype: type) -> Array:
+    """A column without nulls, mapped from a file of its own."""
     table = pyarrow.dataset.dataset(path)
-    some = table.to_batches(columns=[name], batch_size=BLOCK, batch_readahead=1, fragment_readahead=1)
-    parts = (batch.column(0).to_numpy(zero_copy_only=False) for batch in some)
-    column = written(path.with_name(f"{name}.npy"), dtype, table.count_rows(), parts)
+    batches = table.to_batches(columns=[name], batch_size=BLOCK, batch_readahead=1, fragment_readahead=1)
+    blocks = (batch.column(0).to_numpy(zero_copy_only=False) for batch in batches)
+    column = write_array(path.with_name(f"{name}.npy"), dtype, table.count_rows(), blocks)
     pa.default_memory_pool().release_unused()
     return column
 
 
-def written(path: Path, dtype: type, n: int, parts: Iterable[Array]) -> Array:
-    """(N,) parts one after the other, mapped from the file that they are written into: not by a map, which a full disk
-    would turn into a crash.
+def write_array(path: Path, dtype: type, n: int, blocks: Iterable[Array]) -> Array:
+    """(N,) the blocks one after the other, written into a file and mapped from it.
+
+    The file is not written through a memory map: on a full disk that would crash the process.
     """
     with path.open("wb") as file:
         header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": (n,)}
         np.lib.format.write_array_header_1_0(file, header)
-        for part in parts:
-            file.write(np.ascontiguousarray(part, dtype).data)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype).data)
     mapped: Array = np.load(path, mmap_mode="r" if n else None)
     return mapped
 
 
-def blocks(array: Array, overlap: int = 0) -> Iterator[tuple[slice, Array]]:
-    """An array in parts that need little memory, and where they are; each may begin in the one before. Of an array that
-    is mapped from a file only one part is in memory.
+def iterate_blocks(array: Array, overlap: int = 0) -> Iterator[tuple[slice, Array]]:
+    """The slices and the content of an array's blocks of BLOCK events; each may begin `overlap` events earlier.
+
+    If the array is mapped from a file, only one block is in memory at a time.
     """
     for start in range(0, len(array), BLOCK):
-        part = slice(max(start - overlap, 0), start + BLOCK)
-        yield part, array[part]
+        block = slice(max(start - overlap, 0), start + BLOCK)
+        yield block, array[block]
         if isinstance(array, np.memmap):
             array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
-def before(bound: Array, offsets: Array) -> Array:
-    """(N,) bool: the events of each user before a bound (U,), without a number an event."""
+def mask_before(bound: Array, offsets: Array) -> Array:
+    """(N,) bool: the events of each user before a bound (U,); needs no number per event."""
     inside = np.clip(bound, offsets[:-1], offsets[1:])
     lengths = np.stack([inside - offsets[:-1], offsets[1:] - inside], axis=1)
     return np.repeat(np.tile([True, False], len(lengths)), lengths.ravel())
 
 
-def counted(codes: Array, n: int = 0, mask: Array | None = None) -> Array:
-    """How often each code occurs (where the mask holds), `n` counts at least: np.bincount copies all codes."""
-    highest = max((int(part.max()) for _, part in blocks(codes)), default=-1)
+def count_codes(codes: Array, n: int = 0, mask: Array | None = None) -> Array:
+    """How often each code occurs (in the mask), at least `n` counts; unlike np.bincount it does not copy all codes."""
+    highest = max((int(block.max()) for _, block in iterate_blocks(codes)), default=-1)
     counts = np.zeros(max(n, highest + 1), dtype=np.int64)
-    for part, some in blocks(codes):
-        counts += np.bincount(some if mask is None else some[mask[part]], minlength=len(counts))
+    for position, block in iterate_blocks(codes):
+        counts += np.bincount(block if mask is None else block[mask[position]], minlength=len(counts))
     return counts
 
 
-def _targets(events: Array | None, names: Sequence[str] | None) -> tuple[Array | None, Array | None]:
-    """The events and a mask of those with a target's name; None where all are targets."""
+def _find_targets(event_types: Array | None, names: Sequence[str] | None) -> tuple[Array | None, Array | None]:
+    """The types of events and a mask of those in `names`; None where all events are targets."""
     if names is None:
         return None, None
-    if events is None:
+    if event_types is None:
         raise DataError("data.target_events needs the type of each event; name its column under data.columns.event")
-    found = {str(name) for name in pd.unique(events) if name is not None}
-    missing = set(names) - found
+    present = {str(name) for name in pd.unique(event_types) if name is not None}
+    missing = set(names) - present
     if missing:
-        raise DataError(f"no event is {sorted(missing)}, named in data.target_events; there are: {sorted(found)}")
-    return events, np.isin(events.astype(str), list(names))
+        raise DataError(f"data.target_events names {sorted(missing)}, which no event has; there are: {sorted(present)}")
+    return event_types, np.isin(event_types.astype(str), list(names))
 
 
-def plain_pandas(table: pa.Table) -> pd.DataFrame:
-    """The table in memory; only floats stay numbers, so that a missing value never makes whole numbers floats."""
+def to_plain_pandas(table: pa.Table) -> pd.DataFrame:
+    """The table in memory; only floats become numbers, so that a missing value never makes whole numbers floats."""
     frame = table.to_pandas(integer_object_nulls=True)
     return frame.astype({name: object for name in frame.columns if not is_float_dtype(frame[name])})
 
 
-def seconds(timestamps: Array) -> Array:
+def to_seconds(timestamps: Array) -> Array:
     """Whole seconds of microseconds, rounded down."""
     return timestamps // MICROSECONDS
 
 
 def _number_baskets(users: Array, codes: Array) -> Array:
+    """(N,) basket numbers from 0; a new one for each user, each change of code and each event without a code."""
     codes = np.nan_to_num(codes.astype(np.float64), nan=-1)
     new = np.ones(len(users), dtype=bool)
     new[1:] = (users[1:] != users[:-1]) | (codes[1:] != codes[:-1]) | (codes[1:] < 0)

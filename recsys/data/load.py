@@ -1,4 +1,4 @@
-"""From a configuration to the prepared dataset that it describes."""
+"""Loads the prepared dataset that a configuration describes."""
 
 import logging
 
@@ -7,6 +7,8 @@ from omegaconf import DictConfig
 from recsys.config.build import build
 from recsys.config.settings import check_settings
 from recsys.data.dataset import Dataset
+from recsys.data.preparation.prepare import prepare
+from recsys.data.preparation.splits import Split
 from recsys.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -17,7 +19,8 @@ def load_dataset(config: DictConfig) -> Dataset:
     check_settings(config)
     if not config.ks or min(config.ks) < 1:
         raise ConfigError(f"ks={list(config.ks)} must hold lengths of lists, 1 or more")
-    dataset: Dataset = build(config.data, split=build(config.split))
+    split: Split = build(config.split)
+    dataset = prepare(build(config.data), split)
     counts = dataset.metadata["counts"]
     log.info("%s: %s", dataset.metadata["name"], ", ".join(f"{n:,} {name}" for name, n in counts.items()))
     if max(config.ks) > dataset.n_items:

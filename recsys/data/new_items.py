@@ -1,6 +1,6 @@
-"""Items that came after training, as rows behind those that were learned.
+"""Items that are new since training, as rows behind the trained items.
 
-I items with padding, N new ones.
+I items with padding, N new ones, W codes per item.
 """
 
 from collections.abc import Sequence
@@ -9,95 +9,104 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+from typing_extensions import override
 
 from recsys.data.dataset import Array, Dataset
-from recsys.data.engines.duckdb import opened
+from recsys.data.engines.duckdb import open_engine
 from recsys.data.features import Features
-from recsys.data.preparation.pack import columns_by_id
+from recsys.data.preparation.side_tables import select_columns_by_id
 from recsys.data.schema import Columns
-from recsys.data.sources.files import existing, read_table
-from recsys.data.text import joined
+from recsys.data.sources.files import read_table, resolve_data_path
+from recsys.data.text import join_texts
 from recsys.errors import DataError
 
 
-class Extended(Dataset):
-    """A dataset whose catalogue goes on with new items `raw`, of whose features `columns` holds (N, width) each; events
-    of these, if there were any after training, are theirs.
+class DatasetWithNewItems(Dataset):
+    """A dataset whose catalogue continues with new items; events of these after training, if any, belong to them.
+
+    `new_ids` are their raw ids, `new_features` the (N, W) codes of each item feature.
     """
 
-    def __init__(self, old: Dataset, raw: Sequence[str], columns: dict[str, Array]) -> None:
-        super().__init__(old.folder)
-        self.joined, self.old, self.new, self.columns = old.joined, old, list(raw), columns
-        self.n_items = old.n_items + len(raw)
-        ids = ["", *map(str, old.raw_items().to_pylist())]
-        later = {ids[number]: number for number in range(old.n_items + 1, len(ids))}
-        rows = [*range(old.n_items + 1), *(later.pop(item, 0) for item in raw), *later.values()]
-        self.rows = np.array(rows)
-        """the old number of each item, 0 where it had none"""
-        self.ids = [*ids[: old.n_items + 1], *raw, *later]
+    def __init__(self, base: Dataset, new_ids: Sequence[str], new_features: dict[str, Array]) -> None:
+        super().__init__(base.folder)
+        self.extra_segments, self.base = base.extra_segments, base
+        self.new_ids, self.new_features = list(new_ids), new_features
+        self.n_items = base.n_items + len(new_ids)
+        ids = ["", *map(str, base.raw_items().to_pylist())]
+        later = {ids[number]: number for number in range(base.n_items + 1, len(ids))}
+        numbers = [*range(base.n_items + 1), *(later.pop(item, 0) for item in new_ids), *later.values()]
+        self.base_numbers = np.array(numbers)
+        """(I,) the number of each item in the base dataset, 0 if it had none"""
+        self.ids = [*ids[: base.n_items + 1], *new_ids, *later]
 
-    def __reduce__(self) -> tuple[type["Extended"], tuple[Dataset, list[str], dict[str, Array]]]:  # type: ignore[override]
-        """Other processes build it anew."""
-        return Extended, (self.old, self.new, self.columns)
+    def __reduce__(  # type: ignore[override]
+        self,
+    ) -> tuple[type["DatasetWithNewItems"], tuple[Dataset, list[str], dict[str, Array]]]:
+        """Lets other processes build the same dataset from the files of its base."""
+        return DatasetWithNewItems, (self.base, self.new_ids, self.new_features)
 
     @cached_property
     def items(self) -> Array:
         """(N,) int32 item ids."""
-        number = np.zeros(self.rows.max() + 1, np.int32)
-        number[self.rows] = np.where(self.rows > 0, np.arange(len(self.rows)), 0)
-        return number[self.old.items]
+        numbers = np.zeros(self.base_numbers.max() + 1, np.int32)
+        numbers[self.base_numbers] = np.where(self.base_numbers > 0, np.arange(len(self.base_numbers)), 0)
+        return numbers[self.base.items]
 
     @cached_property
     def item_counts(self) -> Array:
-        """(I,) training events that are targets: none of a new item."""
-        return np.concatenate([self.old.item_counts, np.zeros(len(self.new), np.int64)])
+        """(I,) training events of each item that are targets; 0 for new items."""
+        return np.concatenate([self.base.item_counts, np.zeros(len(self.new_ids), np.int64)])
 
+    @override
     def raw_items(self) -> pa.ChunkedArray:
-        """Raw ids of items 1.. as text."""
         return pa.chunked_array([pa.array(self.ids[1:], pa.string())])
 
-    def features(self, kind: str) -> dict[str, Array]:
-        """The encoded columns; those of new items as they were given."""
-        found = super().features(kind)
-        if kind == "item":
-            found = {name: array[self.rows] for name, array in found.items()}
-            for name, array in self.columns.items():
-                found[name][self.old.n_items + 1 : self.n_items + 1] = array
-        return found
+    @override
+    def features(self, entity: str) -> dict[str, Array]:
+        features = super().features(entity)
+        if entity == "item":
+            features = {name: array[self.base_numbers] for name, array in features.items()}
+            for name, array in self.new_features.items():
+                features[name][self.base.n_items + 1 : self.n_items + 1] = array
+        return features
 
+    @override
     def segments(self) -> dict[str, tuple[list[str], Array]]:
-        """What rankings are reported by; new items without events are in no segment."""
-        found = super().segments()
+        """The columns that metrics are reported by; new items are in no segment."""
         return {
-            name: (values, codes[self.rows] if name.startswith("item.") else codes)
-            for name, (values, codes) in found.items()
+            name: (values, codes[self.base_numbers] if name.startswith("item.") else codes)
+            for name, (values, codes) in super().segments().items()
         }
 
 
-def extended(dataset: Dataset, path: str, columns: Columns, features: Features) -> Extended:
-    """The dataset with the items of a table (Parquet, CSV or JSON), encoded as those of training were; DataError for
-    ids that are known or occur twice, and for columns that are missing.
+def add_new_items(dataset: Dataset, path: str, columns: Columns, features: Features) -> DatasetWithNewItems:
+    """The dataset with the items of a table (Parquet, CSV or JSON), encoded as in training.
+
+    Raises DataError for ids that are in the model already or occur twice, and for missing columns.
     """
     names = list(dict.fromkeys([*features.columns("item"), *features.text]))
-    with TemporaryDirectory() as work, opened(Path(work)) as engine:
-        frame = columns_by_id(read_table(engine, existing(path, "new_items")), "new item", columns.item, names, engine)
-    raw = frame.index.tolist()
-    if not raw:
-        raise DataError(f"new_items='{path}' holds no item")
-    learned = set(map(str, dataset.raw_items().to_pylist()[: dataset.n_items]))
-    for wrong, why in (
-        (frame.index.isin(learned), "is in the model already"),
-        (frame.index.duplicated(), "occurs twice"),
-    ):
-        if wrong.any():
-            found = frame.index[wrong][0]
-            raise DataError(f"new_items='{path}': item '{found}' {why} ({wrong.sum()} such rows); leave it out")
+    with TemporaryDirectory() as work, open_engine(Path(work)) as engine:
+        table = read_table(engine, resolve_data_path(path, "new_items"))
+        frame = select_columns_by_id(table, "new item", columns.item, names, engine)
+    _check_new_ids(frame.index, dataset, path)
     encoded = {}
     for name, encoder in dataset.encoders["item"].items():
         if encoder.kind == "vector":
             assert dataset.text is not None
-            encoded[name] = dataset.text.encode(joined(frame[[*features.text]]))
+            encoded[name] = dataset.text.encode(join_texts(frame[[*features.text]]))
         else:
             encoded[name] = encoder.encode(frame[name].reset_index(drop=True), features.separator)
-    return Extended(dataset, raw, encoded)
+    return DatasetWithNewItems(dataset, frame.index.tolist(), encoded)
+
+
+def _check_new_ids(ids: "pd.Index[str]", dataset: Dataset, path: str) -> None:
+    if ids.empty:
+        raise DataError(f"new_items='{path}' contains no items")
+    trained = set(map(str, dataset.raw_items().to_pylist()[: dataset.n_items]))
+    for is_wrong, reason in ((ids.isin(trained), "is in the model already"), (ids.duplicated(), "occurs twice")):
+        if is_wrong.any():
+            raise DataError(
+                f"new_items='{path}': item '{ids[is_wrong][0]}' {reason} ({is_wrong.sum()} such rows); leave it out"
+            )

@@ -1,4 +1,4 @@
-"""Names of the columns of an event log, how its times are read, and the error that bad data raise."""
+"""Which columns an event log has and how its times are read."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,22 +8,20 @@ from recsys.data.engines.times import UNITS
 from recsys.errors import DataError
 
 MICROSECONDS = 1_000_000
-
-
-ASIDE = ("money", "place")
+"""in a second"""
+SOURCE_ONLY_ROLES = ("money", "place")
 """roles that a prepared dataset has no column for"""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of the source holds what; None where the source has none.
+    """The source's name for each column, None where the source has no such column.
 
-    `timestamp` orders a user's events; without it the order is `row`, the source's own ordinal (the row
-    number where no column is named). Events with one `basket` value happened together. `value` (a rating, a
-    price) is only filtered on; `weight` multiplies the loss. `money`, what was paid for the event, is read by
-    `recsys segment` and `recsys forecast` alone. `place`, where the event was, is read to join a table of moments. An
-    event without a user but with a `session` is one
-    of a user that this session alone knows.
+    `timestamp` orders a user's events; without it the order is `row`, the source's own ordinal (the row number if no
+    column is named). Events with one `basket` value happened together. `value` (a rating, a price) is only filtered on;
+    `weight` multiplies the loss. `money`, what was paid for the event, is only read by `recsys segment` and
+    `recsys forecast`. `place`, where the event was, is read to join a context table. An event without a user but with a
+    `session` belongs to an anonymous user who has only this session.
     """
 
     user: str = "user"
@@ -38,15 +36,16 @@ class Columns:
     money: str | None = None
     place: str | None = None
 
-    def named(self) -> dict[str, str]:
+    def prepared_roles(self) -> dict[str, str]:
         """Standard name → the source's name, for the columns that the source has and a prepared dataset needs."""
-        return {role: name for role, name in vars(self).items() if name is not None and role not in ASIDE}
+        return {role: name for role, name in vars(self).items() if name is not None and role not in SOURCE_ONLY_ROLES}
 
 
 @dataclass(frozen=True)
 class Clock:
-    """How times are read: `unit` of numbers (s, ms, us, ns; auto looks at the column's median, and takes 20240131 for
-    a date), `zone` of times written without one.
+    """How times are read: `unit` of numbers (s, ms, us, ns, or auto) and `zone` of times written without a zone.
+
+    With auto, the median of the column decides on the unit, and numbers such as 20240131 are dates.
     """
 
     unit: str = "auto"
@@ -61,11 +60,11 @@ class Clock:
             raise DataError(f"time zone '{self.zone}' is unknown; write data.clock.zone like Europe/Berlin") from error
 
 
-def microseconds(moment: str, setting: str) -> int:
-    """A moment of the configuration since 1970, UTC where it names no zone."""
+def parse_timestamp(text: str, setting: str) -> int:
+    """The microseconds since 1970 of a time in a setting, UTC if it names no zone; DataError if it is not a time."""
     try:
-        parsed = datetime.fromisoformat(str(moment))
+        parsed = datetime.fromisoformat(str(text))
     except ValueError as error:
-        raise DataError(f"{setting}='{moment}' is no time; write 2024-01-31 or 2024-01-31T12:00Z") from error
+        raise DataError(f"{setting}='{text}' is not a time; write 2024-01-31 or 2024-01-31T12:00Z") from error
     parsed = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
     return (parsed - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

@@ -17,22 +17,24 @@ from recsys.errors import DataError
 from recsys.extras import install_command
 
 TFIDF = "tfidf"
-LETTERS: Any = {"analyzer": "char_wb", "ngram_range": (3, 4), "sublinear_tf": True}
-"""runs of three and four letters inside words: years and forms of a word are then alike (docs/experiments.md)"""
-TERMS, ARRAYS = "text.json", "text.npz"
-"""of a prepared dataset: what it takes to encode texts later"""
+TFIDF_OPTIONS: Any = {"analyzer": "char_wb", "ngram_range": (3, 4), "sublinear_tf": True}
+"""runs of three and four letters inside words, so that forms of a word and years are alike (docs/experiments.md)"""
+TERMS_FILE, ARRAYS_FILE = "text.json", "text.npz"
+"""the files of a prepared dataset that hold its text encoder"""
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """What was learned of the training items' texts. A text of which nothing is known is a vector of zeros, which is
-    also the mean of the others; these vary by 1 a component, on average.
+    """An encoder fitted on the texts of the training items.
+
+    Vectors have mean 0 and, over all components, standard deviation 1; a text without any known term is a vector of
+    zeros, the mean of the others.
     """
 
     name: str
     """tfidf, or the folder of a sentence-transformers model"""
     terms: tuple[str, ...]
-    """the runs of letters of TF-IDF; none for a language model"""
+    """the runs of letters that TF-IDF counts; empty for a language model"""
     idf: np.ndarray
     """(T,)"""
     components: np.ndarray
@@ -41,85 +43,86 @@ class TextEncoder:
     """(D,)"""
     scale: float
     identity: str
-    """of the encoder, wherever it lies"""
+    """`tfidf` or a hash of the language model, independent of its folder"""
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """(N, D) float32."""
-        known = _weighted(texts, self.terms, self.idf) if self.name == TFIDF else sentence_vectors(self.name, texts)
-        return self.reduce(known)
+        return self.reduce(_vectorize(self.name, texts, self.terms, self.idf))
 
-    def reduce(self, known: Any) -> np.ndarray:
-        """(N, D) float32 of what TF-IDF or the language model makes of texts (N, T)."""
-        reduced = (known @ self.components.T - self.mean) / self.scale
-        return np.where(_told(known)[:, None], reduced, 0.0).astype(np.float32)
+    def reduce(self, vectors: Any) -> np.ndarray:
+        """(N, D) float32 from vectors (N, T) by TF-IDF or a language model."""
+        reduced = (vectors @ self.components.T - self.mean) / self.scale
+        return np.where(_has_content(vectors)[:, None], reduced, 0.0).astype(np.float32)
 
     def write(self, folder: Path) -> None:
-        """Leave text.json and text.npz."""
+        """Write text.json and text.npz into the folder."""
         about = {"name": self.name, "identity": self.identity, "scale": self.scale, "terms": self.terms}
-        (folder / TERMS).write_text(json.dumps(about))
-        np.savez(folder / ARRAYS, idf=self.idf, components=self.components, mean=self.mean)
+        (folder / TERMS_FILE).write_text(json.dumps(about))
+        np.savez(folder / ARRAYS_FILE, idf=self.idf, components=self.components, mean=self.mean)
 
     @classmethod
     def read(cls, folder: Path) -> "TextEncoder":
-        """What `write` left."""
-        about = json.loads((folder / TERMS).read_text())
-        with np.load(folder / ARRAYS) as arrays:
+        """The encoder that `write` left in the folder."""
+        about = json.loads((folder / TERMS_FILE).read_text())
+        with np.load(folder / ARRAYS_FILE) as arrays:
             return cls(**{**about, "terms": tuple(about["terms"])}, **arrays)
 
 
-def fit_text(texts: Sequence[str], n: int, name: str, dim: int) -> tuple[TextEncoder, np.ndarray]:
-    """The encoder that has learned from the first `n` texts, into `dim` dimensions or as many as they have, and the
-    vectors of all; DataError if those have nothing in common.
+def fit_text_encoder(texts: Sequence[str], n: int, name: str, dim: int) -> tuple[TextEncoder, np.ndarray]:
+    """An encoder fitted on the first `n` texts, and the vectors (N, D) of all texts; DataError if they share no term.
 
-    TF-IDF counts what occurs in two texts or more by 1 + log n, rows have length 1. Deerwester et al., Indexing by
+    Vectors have `dim` dimensions, or fewer if the texts have fewer. TF-IDF counts a term that occurs n times in a text
+    as 1 + log n, ignores terms of only one text, and gives each text length 1. Source: Deerwester et al., Indexing by
     Latent Semantic Analysis (1990).
     """
     from sklearn.decomposition import TruncatedSVD
 
-    terms, idf = _words(texts[:n]) if name == TFIDF else ((), np.zeros(0))
-    known = _weighted(texts, terms, idf) if name == TFIDF else sentence_vectors(name, texts)
-    reduction = TruncatedSVD(min(dim, n, known.shape[1]), n_iter=10, random_state=0)
-    reduced = reduction.fit_transform(known[:n])[_told(known[:n])]
+    terms, idf = _fit_terms(texts[:n]) if name == TFIDF else ((), np.zeros(0))
+    vectors = _vectorize(name, texts, terms, idf)
+    reduction = TruncatedSVD(min(dim, n, vectors.shape[1]), n_iter=10, random_state=0)
+    reduced = reduction.fit_transform(vectors[:n])[_has_content(vectors[:n])]
     mean = reduced.mean(axis=0)
     scale = float((reduced - mean).std()) or 1.0
-    found = TextEncoder(name, terms, idf, reduction.components_.astype(np.float32), mean, scale, identity_of(name))
-    return found, found.reduce(known)
+    components = reduction.components_.astype(np.float32)
+    encoder = TextEncoder(name, terms, idf, components, mean, scale, hash_text_encoder(name))
+    return encoder, encoder.reduce(vectors)
 
 
-def joined(table: pd.DataFrame) -> list[str]:
-    """One text a row of all its columns, a null being no text and a list its values."""
+def join_texts(table: pd.DataFrame) -> list[str]:
+    """One text per row, all its columns joined: a null adds nothing, a list its values."""
 
-    def text(cell: Any) -> str:
+    def to_text(cell: Any) -> str:
         if isinstance(cell, (list, tuple, np.ndarray)):
             return " ".join(map(str, cell))
         return "" if cell is None or cell is pd.NA or cell != cell else str(cell)
 
-    return [" ".join(filter(None, map(text, row))) for row in table.itertuples(index=False)]
+    return [" ".join(filter(None, map(to_text, row))) for row in table.itertuples(index=False)]
 
 
-def sentence_vectors(folder: str, texts: Sequence[str]) -> np.ndarray:
-    """(N, T) float32 by the sentence-transformers model in a folder, zeros for an empty text; computed offline, on the
-    CPU. DataError where the package or the folder is missing.
+def compute_sentence_vectors(folder: str, texts: Sequence[str]) -> np.ndarray:
+    """(N, T) float32 by the sentence-transformers model in a folder, zeros for an empty text.
+
+    Computed offline and on the CPU. Raises DataError if the package or the folder is missing.
     """
     try:
         from sentence_transformers import SentenceTransformer
     except ModuleNotFoundError as error:
         raise DataError(f"{error.name} is not installed; run: {install_command('text')}") from error
 
-    identity_of(folder)
+    hash_text_encoder(folder)
     model = SentenceTransformer(folder, device="cpu", local_files_only=True)
-    found = model.encode(list(texts), show_progress_bar=False)
-    return np.where(np.array([bool(text.strip()) for text in texts])[:, None], found, 0.0).astype(np.float32)
+    vectors = model.encode(list(texts), show_progress_bar=False)
+    return np.where(np.array([bool(text.strip()) for text in texts])[:, None], vectors, 0.0).astype(np.float32)
 
 
-def identity_of(name: str) -> str:
-    """A hash of the files of a folder, wherever it lies; DataError if there is no model in it."""
+def hash_text_encoder(name: str) -> str:
+    """`tfidf`, or a hash of the files in a language model's folder; DataError if it holds no such model."""
     if name == TFIDF:
         return TFIDF
     folder = Path(name)
     if not (folder / "modules.json").exists():
         raise DataError(
-            f"data.features.text_encoder='{name}' is no folder of a sentence-transformers model: it has no "
+            f"data.features.text_encoder='{name}' is not the folder of a sentence-transformers model: it has no "
             "modules.json; write tfidf or the path of one"
         )
     digest = hashlib.sha256()
@@ -130,18 +133,23 @@ def identity_of(name: str) -> str:
     return digest.hexdigest()
 
 
-def _told(known: Any) -> np.ndarray:
-    """(N,) which rows are not all zero."""
-    return np.asarray(abs(known).sum(axis=1)).ravel() > 0
+def _vectorize(name: str, texts: Sequence[str], terms: Sequence[str], idf: np.ndarray) -> Any:
+    """(N, T) by TF-IDF or by the language model in the folder `name`."""
+    return _compute_tfidf(texts, terms, idf) if name == TFIDF else compute_sentence_vectors(name, texts)
 
 
-def _words(texts: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The terms that at least two texts have and how rare each is; DataError if there are none."""
+def _has_content(vectors: Any) -> np.ndarray:
+    """(N,) bool: rows that are not all zero."""
+    return np.asarray(abs(vectors).sum(axis=1)).ravel() > 0
+
+
+def _fit_terms(texts: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The terms that occur in at least two texts and their idf (T,); DataError if there are none."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    nothing = "data.features.text: the texts of the training items have nothing in common; name other columns"
+    nothing = "data.features.text: no term occurs in the texts of two training items; name other columns"
     try:
-        vectorizer = TfidfVectorizer(min_df=2, **LETTERS).fit(texts)
+        vectorizer = TfidfVectorizer(min_df=2, **TFIDF_OPTIONS).fit(texts)
     except ValueError as error:
         raise DataError(nothing) from error
     terms = tuple(map(str, vectorizer.get_feature_names_out()))
@@ -150,10 +158,10 @@ def _words(texts: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     return terms, vectorizer.idf_
 
 
-def _weighted(texts: Sequence[str], terms: Sequence[str], idf: np.ndarray) -> Any:
-    """(N, T) sparse TF-IDF of texts by terms that are known."""
+def _compute_tfidf(texts: Sequence[str], terms: Sequence[str], idf: np.ndarray) -> Any:
+    """(N, T) sparse TF-IDF of texts by fitted terms."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(vocabulary=terms, **LETTERS)
+    vectorizer = TfidfVectorizer(vocabulary=terms, **TFIDF_OPTIONS)
     vectorizer.idf_ = idf
     return vectorizer.transform(texts)

@@ -18,7 +18,7 @@ from recsys.config.build import build
 from recsys.data.batches.batch import to_tensors
 from recsys.data.dataset import Dataset
 from recsys.data.load import load_dataset
-from recsys.data.new_items import Extended, extended
+from recsys.data.new_items import DatasetWithNewItems, add_new_items
 from recsys.errors import ConfigError
 from recsys.export.check import Asker, CheckError, FileScorer, check_answers, check_ranking
 from recsys.export.graph import Words, compose
@@ -63,7 +63,7 @@ def export(run: Run, config: DictConfig) -> None:
     said = manifest["precision"]
     ndcg = next(name for name in said["file"] if name.startswith("ndcg"))
     rows = any(isinstance(child, UserEmbedding) for child in model.children())
-    new = f", {len(dataset.new)} new items" if isinstance(dataset, Extended) else ""
+    new = f", {len(dataset.new_ids)} new items" if isinstance(dataset, DatasetWithNewItems) else ""
     unknown = ", whom it does not know: users=true keeps their ids" if rows and not config.users else ""
     print(  # noqa: T201 - the command's answer
         f"{run.folder / FILE}: {size / 2**20:.1f} MiB, {said['tables']}, top 10 overlap {said['overlap@10']:.4f}, "
@@ -71,13 +71,13 @@ def export(run: Run, config: DictConfig) -> None:
     )
 
 
-def _with_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> Extended:
+def _with_new_items(model: Model, dataset: Dataset, run: Run, path: str) -> DatasetWithNewItems:
     """The dataset with the items of a table, which the model takes too."""
     if not isinstance(model, Trainable):
         raise ConfigError(f"{model_name(run.config)} knows items by their events alone and can take no new_items")
     settings = run.config.data
-    found = extended(dataset, path, build(settings.columns), build(settings.features))
-    model.append(to_tensors(found.columns))
+    found = add_new_items(dataset, path, build(settings.columns), build(settings.features))
+    model.append(to_tensors(found.new_features))
     return found
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys.data.dataset import Dataset
-from recsys.data.features import DERIVED, Encoder
+from recsys.data.features import TIME_FEATURES, Encoder
 from recsys.errors import ConfigError
 
 TAKEN = {"history", "k", "exclude_seen", "deny", "allow", "user", "items", "scores", "known", "recognised", "manifest"}
@@ -92,7 +92,7 @@ def columns_of(dataset: Dataset) -> list[Column]:
             found.append(Column(part, "timestamp", "time"))
         if part == "events" and dataset.event is not None:
             found.append(Column(part, "event", "category", dataset.event, dataset.metadata["target_events"][0]))
-        brought = {name: e for name, e in dataset.encoders["context"].items() if name not in DERIVED}
+        brought = {name: e for name, e in dataset.encoders["context"].items() if name not in TIME_FEATURES}
         found += [Column(part, name, e.kind, e) for name, e in brought.items()]
     names = [column.input for column in found]
     for column in found[1:]:

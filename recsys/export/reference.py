@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recsys.data.dataset import Dataset
-from recsys.data.features import DERIVED, derive
+from recsys.data.features import TIME_FEATURES, derive_time_feature
 from recsys.export.graph import Words
 from recsys.export.inputs import Column, columns_of
 from recsys.models.base import Model, ModelInputs
@@ -73,8 +73,8 @@ class Reference:
         padded = cells or [None]
         if column.kind == "time":
             seconds = np.array([cell or 0 for cell in padded], np.int64)
-            derived = [name for name in self.dataset.encoders["context"] if name in DERIVED]
-            clock = {name: derive(name, seconds, self.zone)[:, None] for name in derived}
+            derived = [name for name in self.dataset.encoders["context"] if name in TIME_FEATURES]
+            clock = {name: derive_time_feature(name, seconds, self.zone)[:, None] for name in derived}
             arrays = {"timestamp": seconds, **clock}
         else:
             assert column.encoder is not None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.onnx import ONNXProgram
 
 from recsys.data.dataset import Dataset
-from recsys.data.features import DERIVED
+from recsys.data.features import TIME_FEATURES
 from recsys.export.inputs import EVENT, Clock, Column, Standardise
 from recsys.export.nodes import OPSET
 from recsys.models.base import Model, ModelInputs, Trainable
@@ -44,7 +44,7 @@ class Question(nn.Module):
     def __init__(self, model: Model, columns: list[Column], dataset: Dataset) -> None:
         super().__init__()
         self.model, self.columns = model, columns
-        self.derived = [name for name in dataset.encoders["context"] if name in DERIVED]
+        self.derived = [name for name in dataset.encoders["context"] if name in TIME_FEATURES]
         self.clock = Clock(dataset.metadata["zone"]) if self.derived else None
         self.coders = nn.ModuleList(
             Standardise(c.encoder) if c.kind == "number" and c.encoder else nn.Identity() for c in columns

@@ -57,7 +57,7 @@ class DataSpec:
             not dataset.exclude_seen,
             dataset.timestamps is not None,
             dataset.ordered,
-            dataset.short,
+            dataset.has_short_histories,
             **dataset.encoders,
             event=dataset.event,
             target_events=tuple(dataset.metadata["target_events"] or ()),

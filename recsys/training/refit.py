@@ -5,7 +5,7 @@ from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.data.dataset import Dataset, UntilTest
+from recsys.data.dataset import Dataset, TrainPlusValidation
 from recsys.errors import ConfigError
 from recsys.models.base import Model, Trainable
 from recsys.models.build import make_seeded_model
@@ -28,7 +28,7 @@ def fit_and_refit(config: DictConfig, dataset: Dataset, run: Run) -> tuple[Model
         raise ConfigError("refit=true is for models that are trained; a closed form is fitted to validation anyway")
     epochs = run.read_json("training")["epoch"] + 1
     log.info("training anew on validation's events too: %s epochs", epochs)
-    whole, model = UntilTest(dataset.folder), cast(Trainable, make_seeded_model(config, dataset))
+    whole, model = TrainPlusValidation(dataset.folder), cast(Trainable, make_seeded_model(config, dataset))
     model.prepare(whole)
     longer = OmegaConf.merge(config, {"trainer": {"max_epochs": epochs, "max_time": None, "limit_val_batches": 0}})
     assert isinstance(longer, DictConfig)
@@ -39,4 +39,4 @@ def fit_and_refit(config: DictConfig, dataset: Dataset, run: Run) -> tuple[Model
 
 def dataset_learned_from(config: DictConfig, dataset: Dataset) -> Dataset:
     """The dataset whose training part a run of the configuration has learned from."""
-    return UntilTest(dataset.folder) if config.get("refit") else dataset
+    return TrainPlusValidation(dataset.folder) if config.get("refit") else dataset

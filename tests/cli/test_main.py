@@ -173,7 +173,13 @@ def test_commands_are_listed_and_a_slip_is_told(monkeypatch, capsys):
     for path in config_dir().glob("*.yaml"):
         assert re.search(rf"^  {path.stem.replace('_', ' ')} +\w", text, re.MULTILINE)
     assert "did you mean 'recsys train'" in answered(monkeypatch, capsys, "trian", "model=sasrec")[1]
-    assert "did you mean 'recsys experiment plan'" in answered(monkeypatch, capsys, "experiment", "plam")[1]
+    assert "did you mean 'recsys abtest plan'" in answered(monkeypatch, capsys, "abtest", "plam")[1]
+
+
+@pytest.mark.parametrize("word", ["plan", "assign", "analyze"])
+def test_a_renamed_command_says_its_new_name(word, monkeypatch, capsys):
+    text, code = answered(monkeypatch, capsys, "experiment", word, "effect=0.05")
+    assert (text, code) == ("", f"error: 'recsys experiment {word}' is now 'recsys abtest {word}'")
 
 
 def test_output_that_nobody_reads_is_no_error():

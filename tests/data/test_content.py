@@ -10,11 +10,11 @@ import torch
 from recsys.apps.benchmark import cold_items
 from recsys.data.features import Features
 from recsys.data.load import load_dataset
-from recsys.data.new_items import Extended, extended
+from recsys.data.new_items import DatasetWithNewItems, add_new_items
 from recsys.data.preparation.splits import ColdItems, Random
 from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
-from recsys.data.text import TextEncoder, fit_text, joined
+from recsys.data.text import TextEncoder, fit_text_encoder, join_texts
 from recsys.errors import DataError
 from recsys.export.export import export
 from recsys.models.build import make_model, restore
@@ -93,7 +93,7 @@ def file(run):
 
 
 def test_a_text_is_near_texts_of_the_same_words():
-    encoder, vectors = fit_text(TEXTS, len(TEXTS), "tfidf", 3)
+    encoder, vectors = fit_text_encoder(TEXTS, len(TEXTS), "tfidf", 3)
     assert np.array_equal(vectors, encoder.encode(TEXTS))
     found = encoder.encode(["a robot on a planet", "laser", "cow", "", "xyzzy"])
     assert found.dtype == np.float32 and found.shape == (5, 3)
@@ -106,15 +106,15 @@ def test_a_text_is_near_texts_of_the_same_words():
 def test_an_encoder_survives_being_written_and_is_the_same_each_time(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        fit_text(TEXTS, 20, "tfidf", 2)[0].write(tmp_path / name)
+        fit_text_encoder(TEXTS, 20, "tfidf", 2)[0].write(tmp_path / name)
     for name in ("text.json", "text.npz"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert np.array_equal(TextEncoder.read(tmp_path / "a").encode(TEXTS), fit_text(TEXTS, 20, "tfidf", 2)[1])
+    assert np.array_equal(TextEncoder.read(tmp_path / "a").encode(TEXTS), fit_text_encoder(TEXTS, 20, "tfidf", 2)[1])
 
 
 def test_columns_are_joined_to_one_text():
     table = pd.DataFrame({"a": ["x", None, np.nan], "b": [["y", "z"], np.array(["w"]), None]})
-    assert joined(table) == ["x y z", "w", ""]
+    assert join_texts(table) == ["x y z", "w", ""]
 
 
 def test_texts_are_learned_from_training_items_alone(tmp_path, films):
@@ -142,8 +142,8 @@ def test_the_fingerprint_covers_texts_and_only_where_there_are_some():
 
 
 def test_without_words_the_error_says_so():
-    with pytest.raises(DataError, match="nothing in common"):
-        fit_text(["", ".", "words"], 2, "tfidf", 2)
+    with pytest.raises(DataError, match="no term occurs in the texts of two training items"):
+        fit_text_encoder(["", ".", "words"], 2, "tfidf", 2)
 
 
 def test_hidden_items_occur_in_the_test_alone(tmp_path):
@@ -156,7 +156,7 @@ def test_hidden_items_occur_in_the_test_alone(tmp_path):
         hidden.append(set(map(str, found.raw_items().to_pylist()[found.n_items :])))
         assert 8 <= len(hidden[-1]) <= 12
     assert len(set.union(*hidden)) == sum(map(len, hidden))
-    with pytest.raises(DataError, match="no part number"):
+    with pytest.raises(DataError, match=r"hide=4 is invalid: expected 0 < share < 1 and a whole number hide"):
         ColdItems(share=0.25, hide=4)
 
 
@@ -229,7 +229,7 @@ def test_new_items_in_every_precision(run, precision):
         (pd.concat([NEW, NEW]), "'n-space' occurs twice"),
         (NEW.drop(columns="title"), "column 'title' is missing from the new item table"),
         (NEW.rename(columns={"item": "sku"}), "column 'item' is missing"),
-        (NEW[:0], "holds no item"),
+        (NEW[:0], "contains no items"),
     ],
 )
 def test_what_cannot_be_appended_is_named(run, tmp_path, table, message):
@@ -258,9 +258,9 @@ def test_items_seen_after_training_keep_their_events(films, tmp_path):
     later = [str(raw) for raw in dataset.raw_items().to_pylist()[dataset.n_items :]]
     table = pd.DataFrame({"item": [later[3], "fresh"], "kind": ["sea", "farm"]})
     table.to_parquet(tmp_path / "new.parquet")
-    found = extended(dataset, str(tmp_path / "new.parquet"), Columns(), Features(item=["kind"]))
+    found = add_new_items(dataset, str(tmp_path / "new.parquet"), Columns(), Features(item=["kind"]))
     raw = ["", *dataset.raw_items().to_pylist()]
-    assert isinstance(found, Extended) and found.n_items == dataset.n_items + 2
+    assert isinstance(found, DatasetWithNewItems) and found.n_items == dataset.n_items + 2
     assert [found.ids[n] for n in found.items] == [raw[n] for n in dataset.items]
     assert found.raw_items().to_pylist()[dataset.n_items : found.n_items] == [later[3], "fresh"]
     values = dataset.encoders["item"]["kind"].values
@@ -286,7 +286,7 @@ def test_a_language_model_from_a_folder(films, tmp_path):
     from pathlib import Path
 
     folder = str(Path(package.__file__).parent / "model")
-    encoder, _ = fit_text(["a spaceship", "a cow in a barn", "a whale"], 3, folder, 2)
+    encoder, _ = fit_text_encoder(["a spaceship", "a cow in a barn", "a whale"], 3, folder, 2)
     encoder.write(tmp_path)
     found = TextEncoder.read(tmp_path).encode(["a rocket", "a calf", ""])
     assert found.shape == (3, 2) and (found[2] == 0).all()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.features import Encoder, Features, aligned, derive, fit_encoder
+from recsys.data.features import Encoder, Features, align_rows, derive_time_feature, fit_encoder
 from recsys.data.preparation.splits import GlobalTime
 from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import Csv, FrameSource
@@ -68,8 +68,12 @@ def test_columns_that_tell_nothing_give_finite_numbers(column):
 def test_hour_weekday_and_month_are_local_and_start_at_one():
     moment = int(dt.datetime(2023, 12, 31, 23, 30, tzinfo=dt.UTC).timestamp())  # a Sunday; in Berlin already Monday
     seconds = np.array([moment])
-    assert [int(derive(name, seconds, "UTC")[0]) for name in ("hour", "weekday", "month")] == [24, 7, 12]
-    assert [int(derive(name, seconds, "Europe/Berlin")[0]) for name in ("hour", "weekday", "month")] == [1, 1, 1]
+    assert [int(derive_time_feature(name, seconds, "UTC")[0]) for name in ("hour", "weekday", "month")] == [24, 7, 12]
+    assert [int(derive_time_feature(name, seconds, "Europe/Berlin")[0]) for name in ("hour", "weekday", "month")] == [
+        1,
+        1,
+        1,
+    ]
 
 
 def test_an_empty_separator_is_refused():
@@ -79,9 +83,9 @@ def test_an_empty_separator_is_refused():
 
 def test_side_tables_are_aligned_and_unknown_rows_are_null():
     table = pd.DataFrame({"colour": ["red", "blue"]}, index=["7", "9"])
-    assert aligned(table, [9, 8, 7], "item")["colour"].fillna("-").tolist() == ["blue", "-", "red"]
+    assert align_rows(table, [9, 8, 7], "item")["colour"].fillna("-").tolist() == ["blue", "-", "red"]
     with pytest.raises(DataError, match=r"no item of the events .* ids there look like \['7', '9'\], in the .*\['x'\]"):
-        aligned(table, ["x"], "item")
+        align_rows(table, ["x"], "item")
 
 
 def test_the_prepared_shop(shop):
@@ -193,7 +197,9 @@ def test_what_features_lack_is_named(tmp_path, items, features, complaint):
 
 
 def test_hours_need_times(tmp_path):
-    with pytest.raises(DataError, match=r"features.context names hour: name the times under data.columns.timestamp"):
+    with pytest.raises(
+        DataError, match=r"features.context=hour needs times; name the column under data.columns.timestamp"
+    ):
         prepared(tmp_path, planted_log(), columns=Columns(timestamp=None), features=Features(context=["hour"]))
 
 

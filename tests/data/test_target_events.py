@@ -90,7 +90,7 @@ def test_popularity_counts_purchases_weighed(tmp_path):
 
 @pytest.mark.parametrize(
     ("columns", "target", "message"),
-    [(Columns(), ["purchase"], "data.columns.event"), (Columns(event="event"), ["order"], "no event is")],
+    [(Columns(), ["purchase"], "data.columns.event"), (Columns(event="event"), ["order"], "which no event has")],
 )
 def test_unknown_targets_are_refused(tmp_path, columns, target, message):
     with pytest.raises(DataError, match=message):

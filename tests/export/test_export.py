@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.cli.main import run_command
-from recsys.data.features import Features, derive
+from recsys.data.features import Features, derive_time_feature
 from recsys.data.load import load_dataset
 from recsys.data.schema import Clock
 from recsys.errors import ConfigError
@@ -255,7 +255,7 @@ def test_the_clock_in_the_graph_tells_what_pandas_tells(zone):
     clock = GraphClock(zone)
     for name in ("hour", "weekday", "month", "season"):
         found = clock(name, torch.from_numpy(seconds))[:, 0].numpy()
-        assert (found == derive(name, seconds, str(ZoneInfo(zone)))).all()
+        assert (found == derive_time_feature(name, seconds, str(ZoneInfo(zone)))).all()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from recsys.data.batches.one_row_per_user import UserRowBatches
-from recsys.data.dataset import UntilTest
+from recsys.data.dataset import TrainPlusValidation
 from recsys.errors import ConfigError
 from recsys.run import Run
 from recsys.training.refit import fit_and_refit
@@ -32,18 +32,18 @@ def targets(dataset):
 
 def test_validation_is_learned_from_and_the_test_is_not(data):
     assert targets(data) == sorted("abcbcaca")
-    assert targets(UntilTest(data.folder)) == sorted("abcbcaca" + "b")
+    assert targets(TrainPlusValidation(data.folder)) == sorted("abcbcaca" + "b")
 
 
 def test_items_that_came_with_validation_stay_unknown(data):
-    whole = UntilTest(data.folder)
+    whole = TrainPlusValidation(data.folder)
     assert whole.n_items == data.n_items == 3
     assert whole.item_counts.sum() == data.item_counts.sum() + 1
     assert whole.item_counts[0] == 0
 
 
 def test_what_is_ranked_does_not_change(data):
-    whole = UntilTest(data.folder)
+    whole = TrainPlusValidation(data.folder)
     assert np.array_equal(whole.bounds[:, 1], data.bounds[:, 1])
     assert whole.split_hash == data.split_hash
 

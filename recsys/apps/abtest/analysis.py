@@ -1,44 +1,28 @@
-"""What a finished or running test says in numbers: sample ratio first, then every metric against control.
+"""The statistics of an A/B test: first the sample ratio, then every metric of every variant against control.
 
-The computing is tea-tasting's; a metric is a column, or a ratio of two that is written `orders/sessions`.
+tea-tasting does the arithmetic. A metric is a column, or a ratio of two columns, written `orders/sessions`.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from recsys.apps.abtest.sequential import p_value, single_look_level
-from recsys.errors import DataError
+from recsys.apps.abtest.design import AbtestDesign, check_metric_columns, check_variants
+from recsys.apps.abtest.sequential import compute_sequential_p_value, compute_single_look_alpha
 from recsys.extras import require_extra
 
 if TYPE_CHECKING:
     import tea_tasting as tt
 
-MISMATCH = 0.001
-"""p-value of the counts under the planned shares below which nothing else is looked at"""
+MISMATCH_LEVEL = 0.001
+"""p-value of the sample ratio below which no metric is analyzed"""
 
 
 @dataclass(frozen=True)
-class Design:
-    """What was decided before the data came, as in configs/experiment_analyze.yaml."""
-
-    control: str
-    shares: Mapping[str, float]
-    metrics: Sequence[str]
-    guardrails: Mapping[str, float] = field(default_factory=dict)
-    covariates: Mapping[str, str] = field(default_factory=dict)
-    fewer_is_better: Sequence[str] = ()
-    alpha: float = 0.05
-    power: float = 0.8
-    live: int | None = None
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One metric of one variant beside control; what begins with `relative` is a share of control's mean."""
+class MetricEffect:
+    """One metric of one variant against control; fields that begin with `relative` are fractions of control's mean."""
 
     variant: str
     metric: str
@@ -50,147 +34,150 @@ class Effect:
     relative_low: float
     relative_high: float
     p_value: float
-    adjusted: float
-    """p-value for the false discovery rate over all metrics and variants; that of a guardrail is its own"""
-    saved: float
-    """variance that the covariate took away, as a share"""
-    detectable: float
-    """relative change that a test of this size finds with the planned power"""
+    adjusted_p_value: float
+    """controls the false discovery rate over all metrics and variants; guardrails keep their own p-value"""
+    variance_reduction: float
+    """fraction of the variance that the covariate removed"""
+    detectable_change: float
+    """relative change that a test of this size detects with the planned power"""
 
 
 @dataclass(frozen=True)
-class Analysis:
-    """Counts by variant and the p-value of the sample ratio; no effects where that is below MISMATCH."""
+class AnalysisResult:
+    """Units per variant, the p-value of the sample ratio, and effects unless that is below MISMATCH_LEVEL."""
 
     counts: dict[str, int]
-    mismatch: float
-    effects: list[Effect]
+    mismatch_p_value: float
+    effects: list[MetricEffect]
 
     @property
-    def blocked(self) -> bool:
-        """Whether the groups are not those that were planned."""
-        return self.mismatch < MISMATCH
+    def has_mismatch(self) -> bool:
+        """Whether the sizes of the groups differ from the plan by more than chance explains."""
+        return self.mismatch_p_value < MISMATCH_LEVEL
 
 
-def analyse(frame: pd.DataFrame, design: Design, variant: str = "variant") -> Analysis:
-    """The analysis of a frame of one row a unit; raises DataError for columns that cannot be analysed."""
-    counts = {name: int((frame[variant] == name).sum()) for name in design.shares}
-    check(frame, design, variant, counts)
-    mismatch = min(_sample_ratio(frame, variant, design, name) for name in counts if name != design.control)
-    if mismatch < MISMATCH:
-        return Analysis(counts, mismatch, [])
-    effects = [
-        effect
-        for name in counts
-        if name != design.control
-        for effect in _effects(frame[frame[variant].isin([design.control, name])], variant, design, name)
-    ]
-    return Analysis(counts, mismatch, _adjusted(effects, design))
+def analyze_variants(frame: pd.DataFrame, design: AbtestDesign, variant_column: str = "variant") -> AnalysisResult:
+    """The result of a test from a frame with one row per unit. Raises DataError for unusable columns."""
+    counts = {name: int((frame[variant_column] == name).sum()) for name in design.shares}
+    check_variants(frame[variant_column], design, counts)
+    check_metric_columns(frame, design)
+    treatments = [name for name in counts if name != design.control]
+    p_value = min(_sample_ratio_p_value(frame, variant_column, design, name) for name in treatments)
+    if p_value < MISMATCH_LEVEL:
+        return AnalysisResult(counts, p_value, [])
+    effects = []
+    for name in treatments:
+        pair = frame[frame[variant_column].isin([design.control, name])]
+        effects += _compare_with_control(pair, variant_column, design, name)
+    return AnalysisResult(counts, p_value, _adjust_p_values(effects, design))
 
 
-def check(frame: pd.DataFrame, design: Design, variant: str, counts: Mapping[str, int]) -> None:
-    """Raises DataError for variants and values that no analysis can use."""
-    strange = sorted(set(frame[variant]) - set(counts))
-    if strange:
-        raise DataError(f"column '{variant}' holds {strange[:3]}, which shares={dict(design.shares)} does not name")
-    few = [name for name, count in counts.items() if count < 2]
-    if few:
-        raise DataError(f"variant '{few[0]}' has {counts[few[0]]} units; each needs at least 2")
-    for name in columns(design):
-        if not pd.api.types.is_numeric_dtype(frame[name]):
-            raise DataError(f"column '{name}' holds {frame[name].iloc[0]!r}, no number")
-        if empty := int((~np.isfinite(frame[name].astype(float))).sum()):
-            raise DataError(f"column '{name}' has {empty:,} empty cells; write 0 for units to whom nothing happened")
-    for name in (*design.metrics, *design.guardrails):
-        over, *under = name.split("/")
-        if frame[over].nunique() == 1:
-            raise DataError(f"column '{over}' is {frame[over].iloc[0]} for all units; there is nothing to compare")
-        for column in (over, *under):
-            if frame[column].sum() <= 0:
-                raise DataError(
-                    f"column '{column}' adds up to {frame[column].sum()}; changes are shares of a positive mean"
-                )
-
-
-def columns(design: Design) -> list[str]:
-    """The columns of numbers that a design names, each once."""
-    named = [*design.metrics, *design.guardrails, *design.covariates.values()]
-    return list(dict.fromkeys(column for name in named for column in name.split("/")))
-
-
-def metric(name: str, covariate: str | None = None, **settings: Any) -> "tt.RatioOfMeans":
-    """tea-tasting's metric of a column or ratio, with CUPED where it has a covariate."""
+def build_ratio_metric(name: str, covariate: str | None = None, **settings: Any) -> "tt.RatioOfMeans":
+    """tea-tasting's metric for a column or a ratio of two, with CUPED if it has a covariate."""
     with require_extra("abtest"):
         import tea_tasting as tt
-    over, _, under = name.partition("/")
-    before, _, before_under = (covariate or "").partition("/")
-    return tt.RatioOfMeans(over, under or None, before or None, before_under or None, **settings)
+    numerator, _, denominator = name.partition("/")
+    before, _, before_denominator = (covariate or "").partition("/")
+    return tt.RatioOfMeans(numerator, denominator or None, before or None, before_denominator or None, **settings)
 
 
-def _sample_ratio(frame: pd.DataFrame, variant: str, design: Design, name: str) -> float:
+def _sample_ratio_p_value(frame: pd.DataFrame, variant_column: str, design: AbtestDesign, name: str) -> float:
     with require_extra("abtest"):
         import tea_tasting as tt
     ratio = design.shares[name] / design.shares[design.control]
-    return tt.SampleRatio(ratio).analyze(frame[[variant]], design.control, name, variant).pvalue
+    return tt.SampleRatio(ratio).analyze(frame[[variant_column]], design.control, name, variant_column).pvalue
 
 
-def _effects(frame: pd.DataFrame, variant: str, design: Design, name: str) -> list[Effect]:
-    """Of a frame of control and one other variant."""
+def _compare_with_control(
+    pair: pd.DataFrame, variant_column: str, design: AbtestDesign, name: str
+) -> list[MetricEffect]:
+    """The effects of variant `name` on all metrics, from a frame of that variant and control."""
     with require_extra("abtest"):
         import tea_tasting as tt
-    units, live = len(frame), design.live and design.live * (design.shares[design.control] + design.shares[name])
-    level = single_look_level(units, live, design.alpha) if live else design.alpha
-    settings: Any = {"confidence_level": 1 - level, "use_t": not live, "alpha": level, "power": design.power}
-    settings["ratio"] = float((frame[variant] == name).sum() / (frame[variant] == design.control).sum())
-    names = list(dict.fromkeys([*design.metrics, *design.guardrails]))
-    tests = {each: metric(each, design.covariates.get(each), **settings) for each in names}
-    plain = {f"plain {each}": metric(each, **settings) for each in names if each in design.covariates}
-    found: Any = tt.Experiment(tests | plain, variant).analyze(frame, design.control)
+    n_planned = _planned_units(design, name)
+    settings = _test_settings(pair[variant_column], design, name, n_planned)
+    metrics = list(dict.fromkeys([*design.metrics, *design.guardrails]))
+    tests = {metric: build_ratio_metric(metric, design.covariates.get(metric), **settings) for metric in metrics}
+    with_covariate = [metric for metric in metrics if metric in design.covariates]
+    plain = {_plain(metric): build_ratio_metric(metric, **settings) for metric in with_covariate}
+    results: Any = tt.Experiment(tests | plain, variant_column).analyze(pair, design.control)
     effects = []
-    for each in names:
-        p = p_value(found[each].statistic, units, live, design.alpha) if live else found[each].pvalue
-        saved = 1 - (_width(found[each]) / _width(found.get(f"plain {each}", found[each]))) ** 2
-        detectable = _detectable(frame, each, design, settings)
-        effects.append(
-            Effect(name, each, **_figures(found[each]), p_value=p, adjusted=p, saved=saved, detectable=detectable)
+    for metric in metrics:
+        result = results[metric]
+        p_value = result.pvalue
+        if n_planned:
+            p_value = compute_sequential_p_value(result.statistic, len(pair), n_planned, design.alpha)
+        width_ratio = _interval_width(result) / _interval_width(results.get(_plain(metric), result))
+        effect = MetricEffect(
+            name,
+            metric,
+            **_estimates(result),
+            p_value=p_value,
+            adjusted_p_value=p_value,
+            variance_reduction=1 - width_ratio**2,
+            detectable_change=_detectable_change(pair, metric, design, settings),
         )
+        effects.append(effect)
     return effects
 
 
-def _figures(found: Any) -> dict[str, float]:
+def _test_settings(variants: pd.Series, design: AbtestDesign, name: str, n_planned: float | None) -> dict[str, Any]:
+    """tea-tasting's settings of a metric; the interval of a watched test is as wide as its confidence sequence."""
+    level = compute_single_look_alpha(len(variants), n_planned, design.alpha) if n_planned else design.alpha
     return {
-        "control": found.control,
-        "treatment": found.treatment,
-        "low": found.effect_size_ci_lower,
-        "high": found.effect_size_ci_upper,
-        "relative": found.rel_effect_size,
-        "relative_low": found.rel_effect_size_ci_lower,
-        "relative_high": found.rel_effect_size_ci_upper,
+        "confidence_level": 1 - level,
+        "use_t": not n_planned,
+        "alpha": level,
+        "power": design.power,
+        "ratio": float((variants == name).sum() / (variants == design.control).sum()),
     }
 
 
-def _detectable(frame: pd.DataFrame, name: str, design: Design, settings: Mapping[str, Any]) -> float:
-    # normal: the non-central t of large samples is no number in SciPy
-    test = metric(name, design.covariates.get(name), **{**settings, "use_t": False})
+def _planned_units(design: AbtestDesign, name: str) -> float | None:
+    """Units of control and variant `name` together in a test that is looked at all the time; None for one look."""
+    return design.live and design.live * (design.shares[design.control] + design.shares[name])
+
+
+def _plain(metric: str) -> str:
+    """The key of a metric's analysis without its covariate."""
+    return f"plain {metric}"
+
+
+def _estimates(result: Any) -> dict[str, float]:
+    """The fields of MetricEffect that tea-tasting computes."""
+    return {
+        "control": result.control,
+        "treatment": result.treatment,
+        "low": result.effect_size_ci_lower,
+        "high": result.effect_size_ci_upper,
+        "relative": result.rel_effect_size,
+        "relative_low": result.rel_effect_size_ci_lower,
+        "relative_high": result.rel_effect_size_ci_upper,
+    }
+
+
+def _detectable_change(frame: pd.DataFrame, name: str, design: AbtestDesign, settings: Mapping[str, Any]) -> float:
+    # with the normal distribution: SciPy's non-central t returns NaN for large samples
+    test = build_ratio_metric(name, design.covariates.get(name), **{**settings, "use_t": False})
     return abs(float(test.solve_power(frame)[0].rel_effect_size))
 
 
-def _width(found: Any) -> float:
-    return float(found.effect_size_ci_upper - found.effect_size_ci_lower)
+def _interval_width(result: Any) -> float:
+    return float(result.effect_size_ci_upper - result.effect_size_ci_lower)
 
 
-def _adjusted(effects: list[Effect], design: Design) -> list[Effect]:
-    """With p-values of the metrics that decide adjusted together, by Benjamini and Hochberg."""
+def _adjust_p_values(effects: list[MetricEffect], design: AbtestDesign) -> list[MetricEffect]:
+    """The effects with p-values of all metrics but guardrails adjusted together, by Benjamini and Hochberg."""
     with require_extra("abtest"):
         import tea_tasting as tt
         from tea_tasting.experiment import ExperimentResult
-    tested: dict[Hashable, Any] = {}
+    tests: dict[Hashable, Any] = {}
     for effect in effects:
         if effect.metric in design.metrics:
-            tested.setdefault(effect.variant, ExperimentResult())[effect.metric] = {"pvalue": effect.p_value}
-    found: Any = tt.adjust_fdr(tested, alpha=design.alpha)
+            tests.setdefault(effect.variant, ExperimentResult())[effect.metric] = {"pvalue": effect.p_value}
+    results: Any = tt.adjust_fdr(tests, alpha=design.alpha)
     return [
-        replace(effect, adjusted=found[effect.variant][effect.metric]["pvalue_adj"])
+        replace(effect, adjusted_p_value=results[effect.variant][effect.metric]["pvalue_adj"])
         if effect.metric in design.metrics
         else effect
         for effect in effects

@@ -1,4 +1,4 @@
-"""The commands `recsys experiment plan`, `assign` and `analyze`; settings as in their files."""
+"""The commands `recsys abtest plan`, `assign` and `analyze`; settings as in their YAML files."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from recsys.apps.abtest import decision, exposure_log, planning
-from recsys.apps.abtest.analysis import Design, analyse, columns
-from recsys.apps.abtest.assignment import assign, planned, pseudonym
-from recsys.errors import ConfigError, DataError
+from recsys.apps.abtest import planning
+from recsys.apps.abtest.analysis import analyze_variants
+from recsys.apps.abtest.assignment import assign_variant, resolve_shares
+from recsys.apps.abtest.decision import describe_result
+from recsys.apps.abtest.design import AbtestDesign, list_metric_columns
+from recsys.apps.abtest.units_table import check_one_row_per_unit, keep_exposed_units, read_units
+from recsys.errors import ConfigError
 
 
 def plan(
@@ -29,38 +32,46 @@ def plan(
     alpha: float,
     power: float,
 ) -> list[str]:
-    """Weeks that a test needs, and what shorter ones would see. Raises ConfigError and DataError."""
-    _levels(alpha, power, customers)
-    if effect == 0 or effect <= -1 or weekly <= 0:
-        raise ConfigError(f"effect={effect}, weekly={weekly}: give a relative change such as 0.05, and units a week")
-    asked = planned(variants, shares, traffic), planning.live_level(alpha) if live else alpha, power
-    sample = _sample(table, metric, covariate, mean, sd, correlation)
-    needed = planning.units_needed(sample, effect, *asked)
-    a_week = weekly * traffic
-    reached = [int(min(week * a_week, customers or math.inf)) for week in planning.WEEKS]
-    found = [planning.smallest_effect(sample, units, *asked) for units in reached]
-    weeks = math.ceil(needed / a_week)
-    most = planning.smallest_effect(sample, customers or needed, *asked)
+    """Lines with the weeks that a test needs, and the changes that shorter ones detect.
+
+    Raises ConfigError and DataError.
+    """
+    _check_levels(alpha, power)
+    _check_units("weekly", weekly)
+    _check_units("customers", customers)
+    if effect == 0 or effect <= -1:
+        raise ConfigError(f"effect={effect} is invalid: expected a relative change above -1 such as 0.05, and not 0")
+    level = planning.compute_live_alpha(alpha) if live else alpha
+    test = planning.AbtestPlan(resolve_shares(variants, shares, traffic), level, power)
+    past = _past_metric(table, metric, covariate, mean, sd, correlation)
+    n_needed = planning.compute_units_needed(past, effect, test)
+    units_per_week = weekly * traffic
+    units_by_week = [int(min(week * units_per_week, customers or math.inf)) for week in planning.WEEKS]
+    effects = [planning.compute_smallest_effect(past, units, test) for units in units_by_week]
+    weeks = math.ceil(n_needed / units_per_week)
+    best = planning.compute_smallest_effect(past, customers or n_needed, test)
+    duration = f"{weeks:,} weeks at {units_per_week:,.0f} new units per week"
     return [
-        f"A change of {effect:+.1%} takes {needed:,} units: {weeks:,} weeks at {a_week:,.0f} new ones a week.",
-        planning.table(reached, found, power),
-        planning.advice(weeks, needed, customers, most),
+        f"Detecting a change of {effect:+.1%} takes {n_needed:,} units: {duration}.",
+        planning.format_plan_table(units_by_week, effects, power),
+        planning.advise_on_duration(weeks, n_needed, customers, best),
     ]
 
 
 def assign_units(
     name: str, units: str, unit: str, out: str, variants: Sequence[str], shares: Sequence[float] | None, traffic: float
 ) -> list[str]:
-    """Write the units with a column `variant`, empty for those that take no part. Raises ConfigError and DataError."""
+    """Write the units with a column `variant`, empty for units that take no part. Raises ConfigError and DataError."""
     from recsys.run import atomic
 
-    split = planned(variants, shares, traffic)
-    frame = _read(units, [unit], text=[unit])
-    frame["variant"] = pd.Series([assign(name, each, split, traffic) for each in frame[unit]], dtype=object)
+    fractions = resolve_shares(variants, shares, traffic)
+    frame = read_units(units, [unit], text_columns=[unit])
+    names = [assign_variant(name, value, fractions, traffic) for value in frame[unit]]
+    frame["variant"] = pd.Series(names, dtype=object)
     with atomic(Path(out)) as path:
         frame.to_parquet(path, index=False) if out.endswith(".parquet") else frame.to_csv(path, index=False)
-    counts = ", ".join(f"{variant} {int((frame['variant'] == variant).sum()):,}" for variant in split)
-    return [f"{len(frame):,} units: {counts}, in no variant {int(frame['variant'].isna().sum()):,}; written to {out}"]
+    counts = ", ".join(f"{variant} {names.count(variant):,}" for variant in fractions)
+    return [f"{len(frame):,} units: {counts}, in no variant {names.count(None):,}; written to {out}"]
 
 
 def analyze(
@@ -80,96 +91,67 @@ def analyze(
     power: float,
     live: int | None,
 ) -> list[str]:
-    """Sample ratio, table and decision of a test whose units are the rows of `data`.
+    """Lines with the sample ratio, the table and the decisions of a test whose units are the rows of `table`.
 
     Raises ConfigError and DataError.
     """
-    _levels(alpha, power, live)
-    split, guardrails, covariates = planned(variants, shares), guardrails or {}, covariates or {}
-    _known(metrics, guardrails, covariates, fewer_is_better)
-    design = Design(variants[0], split, metrics, guardrails, covariates, fewer_is_better, alpha, power, live)
-    text = [*([unit] if unit else []), *([] if shown else [variant])]
-    frame = _read(table, [*text, *columns(design)], text)
-    if unit and frame[unit].duplicated().any():
-        raise DataError(f"column '{unit}' repeats {frame[unit][frame[unit].duplicated()].iloc[0]!r}; give a row a unit")
+    _check_levels(alpha, power)
+    _check_units("live", live)
+    fractions, guardrails, covariates = resolve_shares(variants, shares), guardrails or {}, covariates or {}
+    _check_metrics(metrics, guardrails, covariates, fewer_is_better)
+    design = AbtestDesign(variants[0], fractions, metrics, guardrails, covariates, fewer_is_better, alpha, power, live)
+    text_columns = [*([unit] if unit else []), *([] if shown else [variant])]
+    frame = read_units(table, [*text_columns, *list_metric_columns(design)], text_columns)
+    if unit:
+        check_one_row_per_unit(frame, unit)
     if not shown:
-        return decision.lines(analyse(frame, design, variant), design)
-    frame, said = _exposed(frame, unit, shown, name, key)
-    return [said, *decision.lines(analyse(frame, design), design)]
-
-
-def _exposed(
-    frame: pd.DataFrame, unit: str | None, shown: str, name: str | None, key: str | None
-) -> tuple[pd.DataFrame, str]:
-    """The rows of units in the exposure log with the variant they saw, and a line on the others."""
+        return describe_result(analyze_variants(frame, design, variant), design)
     if unit is None or name is None:
-        raise ConfigError("shown= also takes unit=COLUMN and name=TEST")
-    seen = exposure_log.variants(shown, name)
-    both = sum(len(variants) > 1 for variants in seen.values())
-    if both:
-        raise DataError(
-            f"{both:,} units of '{shown}' saw two variants of '{name}'; leave out the log up to that change"
-        )
-    found = [seen.get(pseudonym(each, key), set()) for each in frame[unit]]
-    frame = frame.assign(variant=pd.Series([next(iter(each), None) for each in found], frame.index, object))
-    kept = frame[frame["variant"].notna()].copy()
-    said = f"{len(seen):,} units saw the test '{name}'; {len(seen) - len(kept):,} of them have no row in the data; "
-    return kept, f"{said}{len(frame) - len(kept):,} rows are of others and left out"
+        raise ConfigError("shown= also needs unit=COLUMN and name=TEST")
+    frame, line = keep_exposed_units(frame, unit, shown, name, key)
+    return [line, *describe_result(analyze_variants(frame, design), design)]
 
 
-def _sample(
+def _past_metric(
     table: str | None,
     metric: str | None,
     covariate: str | None,
     mean: float | None,
     sd: float | None,
     correlation: float,
-) -> planning.Sample:
+) -> planning.PastMetric:
     if (table is None) == (mean is None):
-        raise ConfigError("give either table=FILE metric=COLUMN, or mean=VALUE (and sd=VALUE, unless it is a share)")
+        raise ConfigError("give either table=FILE metric=COLUMN, or mean=VALUE (with sd=VALUE, unless it is a rate)")
     if mean is not None:
-        return planning.from_figures(mean, sd, correlation)
+        return planning.PastMetric.from_moments(mean, sd, correlation)
     assert table is not None
     if metric is None:
-        raise ConfigError("metric is not set; write metric=COLUMN or metric=OVER/UNDER")
-    return planning.from_frame(_read(table, []), metric, covariate)
+        raise ConfigError("metric is not set; write metric=COLUMN or metric=NUMERATOR/DENOMINATOR")
+    return planning.PastMetric.from_table(read_units(table, []), metric, covariate)
 
 
-def _levels(alpha: float, power: float, units: int | None) -> None:
-    """Raises ConfigError for chances and numbers of units that are none."""
-    if not (0 < alpha < 1 and 0 < power < 1):
-        raise ConfigError(f"alpha={alpha}, power={power}: give chances between 0 and 1, such as 0.05 and 0.8")
-    if units is not None and units <= 0:
-        raise ConfigError(f"{units} is no number of units; give at least 1, or null")
+def _check_levels(alpha: float, power: float) -> None:
+    """Raises ConfigError for probabilities outside 0 to 1."""
+    for name, value in (("alpha", alpha), ("power", power)):
+        if not 0 < value < 1:
+            raise ConfigError(f"{name}={value} is invalid: expected a probability between 0 and 1")
 
 
-def _known(
+def _check_units(name: str, value: int | None) -> None:
+    """Raises ConfigError for a number of units below 1."""
+    if value is not None and value <= 0:
+        raise ConfigError(f"{name}={value} is invalid: expected a whole number of units ≥ 1")
+
+
+def _check_metrics(
     metrics: Sequence[str], guardrails: Mapping[str, float], covariates: Mapping[str, str], fewer: Iterable[str]
 ) -> None:
-    """Raises ConfigError for settings of metrics that are none."""
+    """Raises ConfigError for settings that name no metric, and for guardrails without a direction."""
     if not metrics:
         raise ConfigError("metrics is empty; name at least one, such as metrics=[spend]")
     for name in (*covariates, *fewer):
         if name not in (*metrics, *guardrails):
-            raise ConfigError(f"'{name}' is neither among metrics={list(metrics)} nor guardrails={list(guardrails)}")
-    for name, tolerated in guardrails.items():
-        if tolerated == 0:
-            raise ConfigError(f"guardrails.{name}=0 has no direction; -0.01 allows a fall by 1 %, 0.01 a rise")
-
-
-def _read(path: str, needed: Sequence[str], text: Sequence[str] = ()) -> pd.DataFrame:
-    """A CSV or Parquet file, the `text` columns as such; DataError where it lacks a column or is neither."""
-    if not Path(path).is_file():
-        raise ConfigError(f"there is no file '{path}'")
-    try:
-        as_text = dict.fromkeys(text, str)
-        frame = pd.read_parquet(path) if path.endswith(".parquet") else pd.read_csv(path, dtype=as_text)
-    except (ValueError, OSError) as error:
-        raise DataError(f"'{path}' cannot be read: {str(error).splitlines()[0]}") from error
-    for column in needed:
-        if column not in frame:
-            raise DataError(f"'{path}' has no column '{column}'; it has {', '.join(map(str, frame.columns))}")
-    for column in text:
-        if frame[column].isna().any():
-            raise DataError(f"column '{column}' of '{path}' has {int(frame[column].isna().sum()):,} empty cells")
-    return frame.astype(dict.fromkeys(text, str))
+            raise ConfigError(f"'{name}' is neither in metrics={list(metrics)} nor in guardrails={list(guardrails)}")
+    for name, tolerance in guardrails.items():
+        if tolerance == 0:
+            raise ConfigError(f"guardrails.{name}=0 has no direction; -0.01 allows a fall by 1%, 0.01 a rise by 1%")

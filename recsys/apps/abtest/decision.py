@@ -1,116 +1,131 @@
-"""What an analysis means for the shop, in plain words."""
+"""The result of an analysis in plain words: what to do with each variant, and why."""
 
 import pandas as pd
 
-from recsys.apps.abtest.analysis import MISMATCH, Analysis, Design, Effect
+from recsys.apps.abtest.analysis import MISMATCH_LEVEL, AnalysisResult, MetricEffect
+from recsys.apps.abtest.design import AbtestDesign
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "not shown"
-KINDS = (BETTER, WORSE, UNCLEAR)
+METRIC_VERDICTS = (BETTER, WORSE, UNCLEAR)
 HELD, BROKEN, OPEN = "held", "broken", "not known yet"
 BLOCKED = (
-    f"No decision: so unequal groups come by chance less than once in {1 / MISMATCH:,.0f} tests. Units are lost or "
-    "counted twice in one of them, and every figure would be off. Look for redirects, crashes, bots and filters "
-    "that touch one variant only, for units that changed variant, and whether all were exposed by the same rule."
+    f"No decision: chance makes groups this unequal in fewer than 1 of {1 / MISMATCH_LEVEL:,.0f} tests. One variant "
+    "loses units or counts them twice, so every figure would be biased. Look for redirects, crashes, bots and filters "
+    "that affect only one variant, for units that changed variant, and for variants that are exposed by other rules."
 )
 
 
-def lines(analysis: Analysis, design: Design) -> list[str]:
-    """Counts, a table and a decision for each variant; the counts alone where they are not those planned."""
-    said = [_counts(analysis, design)]
-    if analysis.blocked:
-        return [*said, BLOCKED]
-    said.append(_table(analysis, design))
-    variants = dict.fromkeys(effect.variant for effect in analysis.effects)
-    return said + [decision([e for e in analysis.effects if e.variant == name], design) for name in variants]
+def describe_result(result: AnalysisResult, design: AbtestDesign) -> list[str]:
+    """Counts, a table and a decision per variant; no table and no decision if the counts differ from the plan."""
+    lines = [_describe_counts(result, design)]
+    if result.has_mismatch:
+        return [*lines, BLOCKED]
+    lines.append(_format_effects(result.effects, design))
+    effects_by_variant: dict[str, list[MetricEffect]] = {}
+    for effect in result.effects:
+        effects_by_variant.setdefault(effect.variant, []).append(effect)
+    return lines + [decide_on_variant(effects, design) for effects in effects_by_variant.values()]
 
 
-def verdict(effect: Effect, design: Design) -> str:
-    """Whether a metric that decides is better, worse, or neither is shown."""
-    if not effect.adjusted < design.alpha:
+def classify_effect(effect: MetricEffect, design: AbtestDesign) -> str:
+    """Whether a metric is shown to be better, worse, or neither."""
+    if not effect.adjusted_p_value < design.alpha:
         return UNCLEAR
     rose = effect.treatment > effect.control
     return BETTER if rose != (effect.metric in design.fewer_is_better) else WORSE
 
 
-def guarded(effect: Effect, tolerated: float) -> str:
-    """Whether a guardrail holds: its interval is on the good side of the tolerated change, the other, or over it."""
-    low, high = effect.relative_low - tolerated, effect.relative_high - tolerated
-    if tolerated > 0:  # it must not rise by more
+def check_guardrail(effect: MetricEffect, tolerance: float) -> str:
+    """Whether the interval is on the good side of the tolerated change (held), on the other (broken), or across it."""
+    low, high = effect.relative_low - tolerance, effect.relative_high - tolerance
+    if tolerance > 0:  # the metric must not rise by more than the tolerance
         low, high = -high, -low
     return HELD if low > 0 else BROKEN if high < 0 else OPEN
 
 
-def decision(effects: list[Effect], design: Design) -> str:
+def decide_on_variant(effects: list[MetricEffect], design: AbtestDesign) -> str:
     """What to do with one variant, and why."""
     name = effects[0].variant
-    metrics = {
-        kind: [e for e in effects if e.metric in design.metrics and verdict(e, design) == kind] for kind in KINDS
-    }
-    rails = {kind: [e for e in effects if _rail(e, design) == kind] for kind in (BROKEN, OPEN)}
-    if rails[BROKEN]:
-        return f"Keep {design.control}: {name} breaks the guardrail {_said(rails[BROKEN])}."
+    metrics: dict[str, list[MetricEffect]] = {verdict: [] for verdict in METRIC_VERDICTS}
+    guardrails: dict[str, list[MetricEffect]] = {verdict: [] for verdict in (HELD, BROKEN, OPEN)}
+    for effect in effects:
+        if effect.metric in design.metrics:
+            metrics[classify_effect(effect, design)].append(effect)
+        if effect.metric in design.guardrails:
+            guardrails[_guardrail_verdict(effect, design)].append(effect)
+    if guardrails[BROKEN]:
+        return f"Keep {design.control}: {name} breaks the guardrail {_list_effects(guardrails[BROKEN])}."
     if metrics[WORSE] and metrics[BETTER]:
-        return f"For people to weigh: {name} wins {_said(metrics[BETTER])} and loses {_said(metrics[WORSE])}."
+        better, worse = _list_effects(metrics[BETTER]), _list_effects(metrics[WORSE])
+        return f"Weigh it yourself: {name} is better on {better} and worse on {worse}."
     if metrics[WORSE]:
-        return f"Keep {design.control}: {name} is worse on {_said(metrics[WORSE])}."
-    if metrics[BETTER] and rails[OPEN]:
+        return f"Keep {design.control}: {name} is worse on {_list_effects(metrics[WORSE])}."
+    if metrics[BETTER] and guardrails[OPEN]:
         return (
-            f"Not yet: {name} is better on {_said(metrics[BETTER])}, but whether the guardrail holds is open for "
-            f"{_said(rails[OPEN])}; run on as planned, or plan a longer test."
+            f"Not yet: {name} is better on {_list_effects(metrics[BETTER])}, but it is not yet clear whether it "
+            f"breaks the guardrail {_list_effects(guardrails[OPEN])}; continue as planned, or plan a longer test."
         )
     if metrics[BETTER]:
-        rest = f"; no change is shown of {', '.join(e.metric for e in metrics[UNCLEAR])}" if metrics[UNCLEAR] else ""
-        return f"Take {name}: it is better on {_said(metrics[BETTER])}{rest}."
-    return _nothing(name, metrics[UNCLEAR], design)
+        unclear = ", ".join(effect.metric for effect in metrics[UNCLEAR])
+        note = f"; no change is shown for {unclear}" if unclear else ""
+        return f"Take {name}: it is better on {_list_effects(metrics[BETTER])}{note}."
+    return _describe_no_difference(name, metrics[UNCLEAR], design)
 
 
-def _nothing(name: str, effects: list[Effect], design: Design) -> str:
-    powers = ", ".join(f"{e.metric} {e.detectable:.1%}" for e in effects)
-    go_on = (
-        "go on looking, or stop" if design.live else "do not run on until it looks better: that finds what is not there"
+def _describe_no_difference(name: str, effects: list[MetricEffect], design: AbtestDesign) -> str:
+    changes = ", ".join(f"{effect.detectable_change:.1%} in {effect.metric}" for effect in effects)
+    advice = (
+        "continue to look, or stop"
+        if design.live
+        else "do not continue until it looks better, which finds differences that do not exist"
     )
     return (
-        f"No difference is shown between {name} and {design.control}: {_said(effects)}. That is no proof of none: a "
-        f"test of this size finds, in {design.power:.0%} of cases, a change of {powers} or more. "
-        f"Keep {design.control} or the simpler of the two; {go_on}."
+        f"No difference is shown between {name} and {design.control}: {_list_effects(effects)}. That does not prove "
+        f"that there is none: in {design.power:.0%} of cases, a test of this size detects a change of "
+        f"{changes} or more. "
+        f"Keep {design.control} or the simpler of the two; {advice}."
     )
 
 
-def _rail(effect: Effect, design: Design) -> str | None:
-    return guarded(effect, design.guardrails[effect.metric]) if effect.metric in design.guardrails else None
+def _guardrail_verdict(effect: MetricEffect, design: AbtestDesign) -> str:
+    return check_guardrail(effect, design.guardrails[effect.metric])
 
 
-def _said(effects: list[Effect]) -> str:
+def _list_effects(effects: list[MetricEffect]) -> str:
     return ", ".join(
         f"{e.metric} ({e.relative:+.1%}, {e.relative_low:+.1%} to {e.relative_high:+.1%})" for e in effects
     )
 
 
-def _p(value: float) -> str:
+def _format_p_value(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
 
 
-def _counts(analysis: Analysis, design: Design) -> str:
-    counts = ", ".join(f"{name} {count:,}" for name, count in analysis.counts.items())
-    planned = "/".join(f"{100 * design.shares[name]:g}" for name in analysis.counts)
-    return f"units: {counts}; planned {planned} %, p = {analysis.mismatch:.2g}"
+def _describe_counts(result: AnalysisResult, design: AbtestDesign) -> str:
+    counts = ", ".join(f"{name} {count:,}" for name, count in result.counts.items())
+    shares = "/".join(f"{100 * design.shares[name]:g}%" for name in result.counts)
+    return f"units: {counts}; planned shares {shares}, sample ratio test p = {result.mismatch_p_value:.2g}"
 
 
-def _table(analysis: Analysis, design: Design) -> str:
-    rows = [
-        {
-            "variant": e.variant,
-            "metric": e.metric,
-            design.control: f"{e.control:.5g}",
-            "treated": f"{e.treatment:.5g}",
-            "difference": f"{e.treatment - e.control:+.4g}",
-            f"{1 - design.alpha:.0%} of it": f"{e.low:+.4g} to {e.high:+.4g}",
-            "relative": f"{e.relative:+.1%}",
-            "p": _p(e.p_value),
-            "adjusted": _p(e.adjusted) if e.metric in design.metrics else "",
-            "CUPED saved": f"{e.saved:.0%}" if e.metric in design.covariates else "",
-            "says": verdict(e, design) if e.metric in design.metrics else f"guardrail {_rail(e, design)}",
-        }
-        for e in analysis.effects
-    ]
+def _format_effects(effects: list[MetricEffect], design: AbtestDesign) -> str:
+    rows = [_format_effect(effect, design) for effect in effects]
     return pd.DataFrame(rows).to_string(index=False)
+
+
+def _format_effect(effect: MetricEffect, design: AbtestDesign) -> dict[str, str]:
+    """One row of the printed table, by column."""
+    decides, has_covariate = effect.metric in design.metrics, effect.metric in design.covariates
+    verdict = classify_effect(effect, design) if decides else f"guardrail {_guardrail_verdict(effect, design)}"
+    return {
+        "variant": effect.variant,
+        "metric": effect.metric,
+        design.control: f"{effect.control:.5g}",
+        "treated": f"{effect.treatment:.5g}",
+        "difference": f"{effect.treatment - effect.control:+.4g}",
+        f"{1 - design.alpha:.0%} interval": f"{effect.low:+.4g} to {effect.high:+.4g}",
+        "relative change": f"{effect.relative:+.1%}",
+        "p": _format_p_value(effect.p_value),
+        "adjusted p": _format_p_value(effect.adjusted_p_value) if decides else "",
+        "variance removed": f"{effect.variance_reduction:.0%}" if has_covariate else "",
+        "verdict": verdict,
+    }

@@ -1,8 +1,8 @@
-"""The exposure log: what was shown to whom, one JSON object a line.
+"""The exposure log: the lists that customers were shown, one JSON object per line.
 
-`time` (seconds since 1970, UTC), `unit` (raw or pseudonym, null where nobody was named), `test` and `variant` (null
-outside a test), `items` as shown and, where they apply, `chances` (for each item how probable it was at its
-place, as exploring rules tell) and `teams` (for each item the variant whose ranking it comes from).
+Keys: `time` (seconds since 1970, UTC), `unit` (raw id or keyed hash; null if the request named no customer), `test`
+and `variant` (null outside a test), `items` in the order shown and, if they apply, `chances` (for each item its
+probability at its position, from exploring rules) and `teams` (for each item the variant whose ranking it comes from).
 
 Standard library only.
 """
@@ -17,40 +17,40 @@ log = logging.getLogger(__name__)
 PER_ITEM = {"chances": "chance", "teams": "team"}
 
 
-def append(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Add lines in one write, so that processes may share a file."""
+def append_exposures(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Add the records in one write, so that several processes may share a file."""
     lines = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
     with path.open("ab", buffering=0) as file:
         file.write(lines.encode())
 
 
-def read(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The records; lines that a full disk or a crash cut are left out with a warning."""
-    broken = 0
+def read_exposures(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The records; lines cut by a full disk or a crash are skipped with a warning."""
+    n_broken = 0
     with Path(path).open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
                 record = json.loads(line)
                 yield {"unit": record["unit"], "items": record["items"], **record}
             except (ValueError, KeyError, TypeError):
-                broken += 1
-    if broken:
-        log.warning("%s lines of '%s' are no exposures and were left out", f"{broken:,}", path)
+                n_broken += 1
+    if n_broken:
+        log.warning("%s lines of '%s' are not exposures and were skipped", f"{n_broken:,}", path)
 
 
-def places(path: str | Path) -> Iterator[dict[str, Any]]:
-    """A row an item shown: time, unit, test, variant, item, place (from 0), and chance and team where logged."""
-    for record in read(path):
-        shared = {name: record.get(name) for name in ("time", "unit", "test", "variant")}
-        for place, item in enumerate(record["items"]):
-            own = {one: record[many][place] for many, one in PER_ITEM.items() if many in record}
-            yield {**shared, "item": item, "place": place, **own}
+def read_shown_items(path: str | Path) -> Iterator[dict[str, Any]]:
+    """One row per item shown: time, unit, test, variant, item, place (from 0), and chance and team where logged."""
+    for record in read_exposures(path):
+        common = {name: record.get(name) for name in ("time", "unit", "test", "variant")}
+        for position, item in enumerate(record["items"]):
+            details = {column: record[key][position] for key, column in PER_ITEM.items() if key in record}
+            yield {**common, "item": item, "place": position, **details}
 
 
-def variants(path: str | Path, test: str) -> dict[str, set[str]]:
-    """Of each unit that was shown something in the test the variants it saw: more than one is a fault."""
-    seen: dict[str, set[str]] = {}
-    for record in read(path):
+def read_variants_by_unit(path: str | Path, test: str) -> dict[str, set[str]]:
+    """The variants that each unit saw in the test; more than one is a fault."""
+    variants: dict[str, set[str]] = {}
+    for record in read_exposures(path):
         if record.get("test") == test and record["unit"] is not None and record.get("variant") is not None:
-            seen.setdefault(record["unit"], set()).add(record["variant"])
-    return seen
+            variants.setdefault(record["unit"], set()).add(record["variant"])
+    return variants

@@ -1,4 +1,4 @@
-"""Two rankings in one list: whose items are clicked more, with far fewer customers than a split of them takes.
+"""Two rankings in one list: clicks on it compare them with far fewer customers than a split would take.
 
 Team-draft interleaving of Radlinski, Kurup and Joachims, CIKM 2008.
 """
@@ -11,56 +11,58 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Drafted(NamedTuple):
-    """A list, and for each of its items the ranking (0 or 1) it comes from."""
+class InterleavedList(NamedTuple):
+    """A list, and for each of its items the ranking (0 or 1) that it comes from."""
 
     items: list[str]
     teams: list[int]
 
 
-class Preference(NamedTuple):
-    """Among units that clicked one ranking more than the other, the share that preferred the second."""
+class ClickPreference(NamedTuple):
+    """Of the units that clicked one ranking more often, the fraction that preferred the second, with its interval."""
 
-    share: float
+    fraction: float
     low: float
     high: float
     p_value: float
-    decided: int
+    n_units: int
     """units with a preference"""
 
 
-def team_draft(first: Sequence[str], second: Sequence[str], k: int, random: Random) -> Drafted:
-    """Up to `k` items: the ranking with fewer turns, or by a coin either, adds its best item not yet there."""
-    drafted, turns = Drafted([], []), [0, 0]
+def interleave_rankings(first: Sequence[str], second: Sequence[str], k: int, random: Random) -> InterleavedList:
+    """Up to `k` items. The ranking with fewer turns adds its best remaining item; a coin decides between equals."""
+    items: list[str] = []
+    teams: list[int] = []
+    turns = [0, 0]
     taken: set[str] = set()
-    # an iterator stops at the first item that is not there yet, and never has to go back
-    left = [(item for item in ranking if item not in taken) for ranking in (first, second)]
-    while len(drafted.items) < k:
+    # each iterator stops at its ranking's first item that is not in the list yet, and never has to go back
+    remaining = [(item for item in ranking if item not in taken) for ranking in (first, second)]
+    while len(items) < k:
         team = random.randrange(2) if turns[0] == turns[1] else int(turns[1] < turns[0])
-        item = next(left[team], None)
-        if item is None:  # the other one has its turns until it is empty too
+        item = next(remaining[team], None)
+        if item is None:  # this ranking is used up: the other one takes all further turns
             team = 1 - team
-            item = next(left[team], None)
+            item = next(remaining[team], None)
         if item is None:
             break
-        drafted.items.append(item)
-        drafted.teams.append(team)
+        items.append(item)
+        teams.append(team)
         taken.add(item)
         turns[team] += 1
-    return drafted
+    return InterleavedList(items, teams)
 
 
-def preference(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Preference:
-    """From each unit's clicks on items of either ranking; ties are left out, the interval and test are exact.
+def estimate_preference(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> ClickPreference:
+    """The preference from each unit's clicks on items of either ranking, ties left out; interval and test are exact.
 
-    Raises ValueError where no unit preferred either.
+    Raises ValueError if no unit preferred either.
     """
     from scipy.stats import binomtest
 
     signs = np.sign(np.asarray(second, float) - np.asarray(first, float))
-    decided = int(np.count_nonzero(signs))
-    if not decided:
-        raise ValueError("no unit clicked one ranking more than the other; wait for clicks")
-    found = binomtest(int((signs > 0).sum()), decided)
-    low, high = found.proportion_ci(level)
-    return Preference(float(found.statistic), float(low), float(high), float(found.pvalue), decided)
+    n_units = int(np.count_nonzero(signs))
+    if not n_units:
+        raise ValueError("no unit clicked one ranking more than the other; wait for more clicks")
+    test = binomtest(int((signs > 0).sum()), n_units)
+    low, high = test.proportion_ci(level)
+    return ClickPreference(float(test.statistic), float(low), float(high), float(test.pvalue), n_units)

@@ -1,4 +1,4 @@
-"""What a server does for tests: another file for another variant, two rankings in one list, a log of what was shown."""
+"""The server's middleware for tests: another model file per variant, two interleaved rankings, the exposure log."""
 
 import asyncio
 import logging
@@ -9,9 +9,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from recsys.apps.abtest.assignment import assign, planned, pseudonym
-from recsys.apps.abtest.exposure_log import append
-from recsys.apps.abtest.interleaving import team_draft
+from recsys.apps.abtest.assignment import assign_variant, log_unit_id, resolve_shares
+from recsys.apps.abtest.exposure_log import append_exposures
+from recsys.apps.abtest.interleaving import interleave_rankings
 from recsys.errors import ConfigError
 from recsys.serving.batching import Batcher
 from recsys.serving.model_file import ModelFile
@@ -29,9 +29,10 @@ log = logging.getLogger(__name__)
 
 
 class Variants:
-    """Customers get the file of their variant, the first variant being the server's own file; the innermost part.
+    """Answers each customer with the model file of their variant; the first variant is the server's own file.
 
-    Who names no customer takes no part. Settings as in configs/abtest/variants.yaml; raises ConfigError.
+    Requests without a customer take no part. The innermost middleware; settings as in configs/abtest/variants.yaml.
+    Raises ConfigError.
     """
 
     def __init__(
@@ -46,105 +47,121 @@ class Variants:
         threads: int = 1,
     ) -> None:
         self.name, self.traffic = name, traffic
-        self.shares = planned(variants, shares, traffic)
+        self.shares = resolve_shares(variants, shares, traffic)
         if set(files) != set(variants[1:]):
-            raise ConfigError(f"files name {sorted(files)}; give one for each of {list(variants[1:])}")
-        self._asks = {
-            variant: asking(path, control, ServerLimits(**limits), threads) for variant, path in files.items()
+            raise ConfigError(f"files={dict(files)} is invalid: expected one file for each of {list(variants[1:])}")
+        self._models = {
+            variant: load_variant_model(path, control, ServerLimits(**limits), threads)
+            for variant, path in files.items()
         }
 
-    async def __call__(self, asked: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
-        """Answers in order, each with `about.variant` and `about.test` where its customer takes part."""
-        variants = [self._variant(one) for one in asked]
-        rows = {variant: [n for n, own in enumerate(variants) if own == variant] for variant in dict.fromkeys(variants)}
-        found = await asyncio.gather(
-            *(self._asks.get(variant or "", then)([asked[n] for n in own]) for variant, own in rows.items())
-        )
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
+        """Answers in order, each with `about.variant` and `about.test` if its customer takes part."""
+        rows_by_variant: dict[str | None, list[int]] = {}
+        for row, request in enumerate(requests):
+            rows_by_variant.setdefault(self._assign(request), []).append(row)
+        calls = [
+            self._models.get(variant or "", call_next)([requests[row] for row in rows])
+            for variant, rows in rows_by_variant.items()
+        ]
         answers: dict[int, RecommendResponse] = {}
-        for (variant, own), part in zip(rows.items(), found, strict=True):
-            for answer in part if variant else ():
+        for (variant, rows), batch in zip(rows_by_variant.items(), await asyncio.gather(*calls), strict=True):
+            for answer in batch if variant else ():
                 answer.about |= {"test": self.name, "variant": variant}
-            answers |= zip(own, part, strict=True)
-        return [answers[n] for n in range(len(asked))]
+            answers |= zip(rows, batch, strict=True)
+        return [answers[row] for row in range(len(requests))]
 
-    def _variant(self, one: RecommendRequest) -> str | None:
-        return None if one.customer is None else assign(self.name, str(one.customer), self.shares, self.traffic)
+    def _assign(self, request: RecommendRequest) -> str | None:
+        if request.customer is None:
+            return None
+        return assign_variant(self.name, str(request.customer), self.shares, self.traffic)
 
 
 class Interleaved:
-    """Every list is drafted from the server's file and another one; `about.teams` says by item whose it is, so that
-    a part further out may move or drop some.
+    """Drafts every list from the server's file and another one.
 
-    The innermost part; settings as in configs/abtest/interleaved.yaml; raises ConfigError.
+    `about.teams` gives the file of each item by its id, so that middleware further out may move or drop items.
+    The innermost middleware; settings as in configs/abtest/interleaved.yaml. Raises ConfigError.
     """
 
     def __init__(self, name: str, file: str, control: str, limits: Mapping[str, int], threads: int = 1) -> None:
         self.name = name
-        self._other = asking(file, control, ServerLimits(**limits), threads)
+        self._other_model = load_variant_model(file, control, ServerLimits(**limits), threads)
         self._random = Random()
 
-    async def __call__(self, asked: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
         """Answers in order."""
-        both = await asyncio.gather(then(asked), self._other(asked))
-        return [self._drafted(one.k, pair) for one, *pair in zip(asked, *both, strict=True)]
+        both = await asyncio.gather(call_next(requests), self._other_model(requests))
+        return [self._interleave(request.k, *pair) for request, *pair in zip(requests, *both, strict=True)]
 
-    def _drafted(self, k: int, pair: Sequence[RecommendResponse]) -> RecommendResponse:
-        items, sides = team_draft(pair[0].items, pair[1].items, k, self._random)
+    def _interleave(self, k: int, control: RecommendResponse, treatment: RecommendResponse) -> RecommendResponse:
+        items, sides = interleave_rankings(control.items, treatment.items, k, self._random)
         teams = {item: ("control", "treatment")[side] for item, side in zip(items, sides, strict=True)}
-        about = pair[0].about | {"test": self.name, "variant": "interleaved", "teams": teams}
-        scores = [float(len(items) - place) for place in range(len(items))]  # those of two files do not compare
-        return pair[0].model_copy(update={"items": items, "scores": scores, "about": about})
+        about = control.about | {"test": self.name, "variant": "interleaved", "teams": teams}
+        scores = [
+            float(len(items) - position) for position in range(len(items))
+        ]  # scores of two files are not comparable
+        return control.model_copy(update={"items": items, "scores": scores, "about": about})
 
 
 class Exposures:
-    """A line in a log for every list that leaves the server, written before it leaves; outside all that moves items.
+    """Writes one line to the exposure log for every list before it leaves the server.
 
-    With a `key`, `unit` is a pseudonym of the customer. A log that cannot be written costs no answer.
+    Put it outside all middleware that moves items.
+
+    With a `key`, `unit` is a keyed hash of the customer. If the log cannot be written, the answer is sent all the same.
     """
 
     def __init__(self, path: str, key: str | None) -> None:
         self.path, self.key = Path(path), key
         if not self.path.parent.is_dir():
-            raise ConfigError(f"there is no folder '{self.path.parent}' for the log of exposures")
+            raise ConfigError(f"there is no folder '{self.path.parent}' for the exposure log")
         self._writer = ThreadPoolExecutor(1, "exposures")
 
-    async def __call__(self, asked: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
         """The answers, once they are logged."""
-        answers = await then(asked)
+        answers = await call_next(requests)
         now = round(time.time(), 3)
-        records = [self._record(now, one, answer) for one, answer in zip(asked, answers, strict=True)]
+        records = [self._record(now, request, answer) for request, answer in zip(requests, answers, strict=True)]
         await asyncio.get_running_loop().run_in_executor(self._writer, self._append, records)
         return answers
 
-    def _record(self, now: float, one: RecommendRequest, answer: RecommendResponse) -> dict[str, Any]:
-        unit = None if one.customer is None else pseudonym(str(one.customer), self.key)
-        said = {name: answer.about.get(name) for name in ("test", "variant")}
-        record = {"time": now, "unit": unit, **said, "items": answer.items}
-        for said_by_item, name in (("teams", "teams"), ("propensities", "chances")):
-            if said_by_item in answer.about:
-                record[name] = [answer.about[said_by_item].get(item) for item in answer.items]
+    def _record(self, now: float, request: RecommendRequest, answer: RecommendResponse) -> dict[str, Any]:
+        unit = None if request.customer is None else log_unit_id(str(request.customer), self.key)
+        test = {name: answer.about.get(name) for name in ("test", "variant")}
+        record = {"time": now, "unit": unit, **test, "items": answer.items}
+        for key, name in (("teams", "teams"), ("propensities", "chances")):
+            if key in answer.about:
+                record[name] = [answer.about[key].get(item) for item in answer.items]
         return record
 
     def _append(self, records: list[dict[str, Any]]) -> None:
         try:
-            append(self.path, records)
+            append_exposures(self.path, records)
         except OSError as error:
             log.error("exposures not logged", extra={"path": str(self.path), "reason": str(error)})
 
 
-def asking(path: str, control: str, limits: ServerLimits, threads: int) -> CallNext:
-    """What asks another file as the server asks its own; ConfigError for one that takes less than `control` does."""
+def load_variant_model(path: str, control: str, limits: ServerLimits, threads: int) -> CallNext:
+    """A function that answers with another model file as the server does with its own.
+
+    Raises ConfigError for a file that lacks inputs of `control`.
+    """
     try:
         recommender = ModelFile(Path(path), threads).recommender
-        lacks = set(Recommender(control).describe()["inputs"]) - set(recommender.describe()["inputs"])
+        missing = set(Recommender(control).describe()["inputs"]) - set(recommender.describe()["inputs"])
     except (ValueError, RuntimeError) as error:
         raise ConfigError(str(error)) from error
-    if lacks:
-        raise ConfigError(f"'{path}' does not take {sorted(lacks)}, which '{control}' does; test files of equal inputs")
+    if missing:
+        raise ConfigError(
+            f"'{path}' lacks the inputs {sorted(missing)} of '{control}'; compare model files with equal inputs"
+        )
     batcher = Batcher(limits.batch, limits.waiting)
 
-    async def ask(asked: list[RecommendRequest]) -> list[RecommendResponse]:
-        found = await batcher.answer(recommender, [check_request(recommender, one) for one in asked])
-        return [make_response(one) for one in found]
+    async def answer(requests: list[RecommendRequest]) -> list[RecommendResponse]:
+        recommendations = await batcher.answer(
+            recommender, [check_request(recommender, request) for request in requests]
+        )
+        return [make_response(recommendation) for recommendation in recommendations]
 
-    return ask
+    return answer

@@ -1,8 +1,8 @@
-"""What another policy would have earned, estimated from logs of one that drew by known chances.
+"""Estimates of what another policy would have earned, from the log of a policy that drew items by known probabilities.
 
-N rows of a log, each an item shown at a place: the chance of the policy that drew it (`logged`), the chance that
-the other policy would show it there (`target`), and what came of it (`reward`). Without such chances nothing here can
-be computed, and no other method would be honest.
+N rows of a log, each an item shown at a position: the probability of the policy that drew it (`logged`), the
+probability that the other policy would show it there (`target`), and what it earned (`reward`). Without logged
+probabilities nothing here can be computed, and no other method would be honest.
 """
 
 import math
@@ -16,34 +16,35 @@ from jaxtyping import Float
 Array = Float[np.ndarray, "N"]
 
 
-class Estimate(NamedTuple):
-    """The mean reward a row, its interval, and how many rows of the other policy's own the log is worth."""
+class PolicyEstimate(NamedTuple):
+    """The mean reward per row under the other policy, its interval, and the effective sample size."""
 
     value: float
     low: float
     high: float
-    effective: float
+    effective_rows: float
+    """rows that the other policy's own log would need for an estimate as precise"""
 
 
-def snips(
+def estimate_snips(
     reward: npt.ArrayLike,
     logged: npt.ArrayLike,
     target: npt.ArrayLike,
     unit: npt.ArrayLike | None = None,
     level: float = 0.95,
-) -> Estimate:
+) -> PolicyEstimate:
     """Rewards weighted by target / logged, divided by the sum of weights; interval by the delta method.
 
-    Rows of one `unit` are taken as one observation. Raises ValueError for chances that are none. Swaminathan and
+    Rows of one `unit` count as one observation. Raises ValueError for invalid probabilities. Swaminathan and
     Joachims, NeurIPS 2015.
     """
-    rewards, weights = _weighted(reward, logged, target)
+    rewards, weights = _weigh_rewards(reward, logged, target)
     value = float(weights @ rewards / weights.sum())
     errors = weights * (rewards - value) / weights.mean()
-    return _estimate(value, errors, weights, unit, level)
+    return _build_estimate(value, errors, weights, unit, level)
 
 
-def doubly_robust(
+def estimate_doubly_robust(
     reward: npt.ArrayLike,
     logged: npt.ArrayLike,
     target: npt.ArrayLike,
@@ -51,45 +52,52 @@ def doubly_robust(
     expected: npt.ArrayLike,
     unit: npt.ArrayLike | None = None,
     level: float = 0.95,
-) -> Estimate:
-    """A reward model's `expected` reward under the other policy, plus the weighted error of its prediction for what
-    was shown (`predicted`): right if either the chances or the model are. The model is fitted on other rows.
+) -> PolicyEstimate:
+    """A reward model's `expected` reward under the other policy, plus the weighted error of its prediction for the
+    item shown (`predicted`): right if either the probabilities or the model are. Fit the model on other rows.
 
-    Raises ValueError as `snips` does. Dudík, Langford and Li, ICML 2011; weights normalised as in `snips`.
+    Raises ValueError as `estimate_snips` does. Dudík, Langford and Li, ICML 2011; weights normalized as in SNIPS.
     """
-    rewards, weights = _weighted(reward, logged, target)
-    model, shown = np.asarray(expected, float), np.asarray(predicted, float)
-    correction = float(weights @ (rewards - shown) / weights.sum())
+    rewards, weights = _weigh_rewards(reward, logged, target)
+    model, predictions = np.asarray(expected, float), np.asarray(predicted, float)
+    correction = float(weights @ (rewards - predictions) / weights.sum())
     value = float(model.mean() + correction)
-    errors = model - model.mean() + weights * (rewards - shown - correction) / weights.mean()
-    return _estimate(value, errors, weights, unit, level)
+    errors = model - model.mean() + weights * (rewards - predictions - correction) / weights.mean()
+    return _build_estimate(value, errors, weights, unit, level)
 
 
-def _weighted(reward: npt.ArrayLike, logged: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Array, Array]:
-    rewards, chances, wanted = (np.asarray(column, float) for column in (reward, logged, target))
-    if not len(rewards) == len(chances) == len(wanted) > 1:
+def _weigh_rewards(reward: npt.ArrayLike, logged: npt.ArrayLike, target: npt.ArrayLike) -> tuple[Array, Array]:
+    """Rewards and importance weights as arrays."""
+    rewards, logged_p, target_p = (np.asarray(column, float) for column in (reward, logged, target))
+    if not len(rewards) == len(logged_p) == len(target_p) > 1:
         raise ValueError(
-            f"{len(rewards)} rewards, {len(chances)} logged and {len(wanted)} target chances; give as many"
+            f"there are {len(rewards)} rewards, {len(logged_p)} logged and {len(target_p)} target probabilities; "
+            "give equally many, at least 2"
         )
-    bad = np.flatnonzero(~((chances > 0) & (chances <= 1) & (wanted >= 0) & (wanted <= 1)))
-    if len(bad):
-        row = bad[0]
+    invalid = np.flatnonzero(~((logged_p > 0) & (logged_p <= 1) & (target_p >= 0) & (target_p <= 1)))
+    if len(invalid):
+        row = invalid[0]
         raise ValueError(
-            f"row {row} has logged={chances[row]:g}, target={wanted[row]:g} ({len(bad)} such rows): what was shown has "
-            "a chance above 0, and no chance is above 1; log them where the list is drawn"
+            f"row {row} has logged={logged_p[row]:g}, target={target_p[row]:g} ({len(invalid)} such rows): "
+            "expected probabilities from 0 to 1, logged ones above 0; log them where the list is drawn"
         )
-    if not wanted.any():
-        raise ValueError("the other policy would show none of the logged rows; this log cannot tell")
-    return rewards, wanted / chances
+    if not target_p.any():
+        raise ValueError(
+            "target is 0 in all rows: the other policy would show none of them, so this log cannot evaluate it"
+        )
+    return rewards, target_p / logged_p
 
 
-def _estimate(value: float, errors: Array, weights: Array, unit: npt.ArrayLike | None, level: float) -> Estimate:
-    """The interval from each row's share in the error of the mean."""
+def _build_estimate(
+    value: float, errors: Array, weights: Array, unit: npt.ArrayLike | None, level: float
+) -> PolicyEstimate:
+    """The estimate with its interval, from each row's contribution to the error of the mean."""
     if unit is None:
         variance = errors.var(ddof=1) / len(errors)
     else:
-        _, number = np.unique(np.asarray(unit), return_inverse=True)
-        sums = np.bincount(number, errors)
+        _, numbers = np.unique(np.asarray(unit), return_inverse=True)
+        sums = np.bincount(numbers, errors)
         variance = sums.var(ddof=1) * len(sums) / len(errors) ** 2
-    half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
-    return Estimate(value, value - half, value + half, float(weights.sum() ** 2 / (weights**2).sum()))
+    half_width = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(variance)
+    effective_rows = float(weights.sum() ** 2 / (weights**2).sum())
+    return PolicyEstimate(value, value - half_width, value + half_width, effective_rows)

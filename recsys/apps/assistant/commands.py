@@ -1,4 +1,4 @@
-"""From settings to an MCP server or a dialogue in the terminal."""
+"""The commands `recsys mcp` and `recsys chat`; settings as in their YAML files."""
 
 import ipaddress
 import logging
@@ -8,16 +8,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from recsys.apps.assistant import chat as language
-from recsys.apps.assistant.dialogue import EXAMPLES, SOFTWARE, Reply, reply
-from recsys.apps.assistant.sentences import State
-from recsys.apps.assistant.setup import customer_of, nobodys_tools, read_histories
-from recsys.apps.assistant.tools import Listed, Tools
+from recsys.apps.assistant.dialogue import EXAMPLES, SOFTWARE, Reply, reply_by_rules
+from recsys.apps.assistant.language_model import create_language_model, reply_with_language_model
+from recsys.apps.assistant.local_tools import load_tools, read_histories, resolve_customer
+from recsys.apps.assistant.results import ListedProduct
+from recsys.apps.assistant.sentences import DialogueState
+from recsys.apps.assistant.tools import ShopTools
 from recsys.errors import ConfigError
 from recsys.serving.recommender import RequestError
 
 
-def mcp(
+def serve_mcp(
     artefact: str,
     catalogue: str,
     columns: Mapping[str, str | None],
@@ -32,21 +33,21 @@ def mcp(
     threads: int,
     parts: Mapping[str, Any],
 ) -> None:
-    """Answer until told to stop. Raises ConfigError."""
-    from recsys.apps.assistant.mcp_server import customers, over_http, over_stdio
+    """Serve the five functions over MCP until stopped. Raises ConfigError."""
+    from recsys.apps.assistant.mcp_server import select_tools_by_header, serve_mcp_over_http, serve_mcp_over_stdio
 
     if transport not in ("stdio", "http"):
         raise ConfigError(f"transport={transport} is unknown; use stdio or http")
-    if transport == "http" and api_key is None and (customer_header or not loopback(host)):
-        told = f"customer_header={customer_header}" if customer_header else f"host={host}"
-        raise ConfigError(f"{told} without a key would let anybody ask as anybody; set RECSYS_API_KEY")
-    known = read_histories(histories)
-    tools = nobodys_tools(artefact, catalogue, columns, threads, parts)
+    if transport == "http" and api_key is None and (customer_header or not is_loopback(host)):
+        setting = f"customer_header={customer_header}" if customer_header else f"host={host}"
+        raise ConfigError(f"{setting} without a key would let anyone ask as any customer; set RECSYS_API_KEY")
+    histories_by_user = read_histories(histories)
+    tools = load_tools(artefact, catalogue, columns, threads, parts)
     if transport == "http":
-        over_http(customers(tools, known, customer_header), host, port, api_key)
+        serve_mcp_over_http(select_tools_by_header(tools, histories_by_user, customer_header), host, port, api_key)
     else:
-        who, own = customer_of(customer, history, known)
-        over_stdio(lambda _: replace(tools, customer=who, history=own))
+        name, items = resolve_customer(customer, history, histories_by_user)
+        serve_mcp_over_stdio(lambda _: replace(tools, customer=name, history=items))
 
 
 def chat(
@@ -64,38 +65,40 @@ def chat(
     threads: int,
     parts: Mapping[str, Any],
 ) -> Iterator[str]:
-    """Lines that answer the sentences of standard input, until there are no more. Raises ConfigError."""
+    """The lines of a dialogue with standard input, until that ends. Raises ConfigError."""
     logging.getLogger().setLevel(logging.WARNING)  # the terminal belongs to the dialogue
     if not 1 <= k <= 50:
-        raise ConfigError(f"k={k} cannot be; an answer has 1 to 50 products")
-    model_there = language.made(base_url, model, api_key, seconds)
-    who, own = customer_of(customer, history, read_histories(histories))
-    tools = replace(nobodys_tools(artefact, catalogue, columns, threads, parts), customer=who, history=own)
-    answer: Callable[..., Reply] = partial(language.reply, model_there) if model_there else reply
-    yield model_there.software if model_there else SOFTWARE
-    yield f"Say what you look for, and then for example: {', '.join(EXAMPLES)}."
-    state = State()
-    for text in _sentences():
+        raise ConfigError(f"k={k} is invalid: expected 1 to 50 products")
+    language_model = create_language_model(base_url, model, api_key, seconds)
+    name, items = resolve_customer(customer, history, read_histories(histories))
+    tools = replace(load_tools(artefact, catalogue, columns, threads, parts), customer=name, history=items)
+    reply: Callable[..., Reply] = reply_by_rules
+    if language_model:
+        reply = partial(reply_with_language_model, language_model)
+    yield language_model.software if language_model else SOFTWARE
+    yield f"Say what you are looking for, then refine it, for example: {', '.join(EXAMPLES)}."
+    state = DialogueState()
+    for text in _read_sentences():
         try:
-            found = answer(tools, text[:1000], state, k)
+            answer = reply(tools, text[:1000], state, k)
         except RequestError as error:
             yield str(error)
             continue
-        state = found.state
-        yield found.say
-        yield from (line(tools, place, one) for place, one in enumerate(found.items, 1))
+        state = answer.state
+        yield answer.say
+        yield from (format_product_line(tools, rank, product) for rank, product in enumerate(answer.items, 1))
 
 
-def line(tools: Tools, place: int, one: Listed) -> str:
-    """A product in the terminal."""
-    columns = ", ".join(f"{name} {value}" for name, value in one.columns.items() if name != "in_stock")
-    because = tools.catalogue.products.get(one.because or "")
-    why = f"  because of {because.title if because else one.because}" if one.because else ""
-    sold_out = "" if one.columns.get("in_stock", True) else "  sold out"
-    return f"  {place}. {one.title} [{one.item}]  {columns}{sold_out}{why}"
+def format_product_line(tools: ShopTools, rank: int, product: ListedProduct) -> str:
+    """A line of the terminal for one product of a list."""
+    columns = ", ".join(f"{name} {value}" for name, value in product.columns.items() if name != "in_stock")
+    because = tools.catalogue.products.get(product.because or "")
+    reason = f"  because of {because.title if because else product.because}" if product.because else ""
+    sold_out = "" if product.columns.get("in_stock", True) else "  sold out"
+    return f"  {rank}. {product.title} [{product.item}]  {columns}{sold_out}{reason}"
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -103,8 +106,8 @@ def loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _sentences() -> Iterator[str]:
-    """Of standard input, asked for where somebody types."""
+def _read_sentences() -> Iterator[str]:
+    """The lines of standard input, after a prompt on a terminal."""
     while True:
         if sys.stdin.isatty():
             sys.stdout.write("> ")

@@ -1,6 +1,6 @@
 """Critiques in English, read by rules: "cheaper", "under 30", "not red", "in blue", "for a child".
 
-No model reads the sentence, and text of the catalogue is only ever compared with it.
+No model reads the sentence, and texts of the catalogue are only ever compared with it.
 """
 
 import math
@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from recsys.apps.assistant.catalogue import Catalogue, Wishes, stems
+from recsys.apps.assistant.catalogue import Catalogue, Wishes
+from recsys.apps.assistant.words import stem_words
 
 AMOUNT = r"[$€£]?\s*(\d[\d,]*(?:\.\d+)?)\s*(?:[$€£]|dollars|euros?|pounds)?"
 BETWEEN = rf"\b(?:between|from)\s*{AMOUNT}\s*(?:and|to|-)\s*{AMOUNT}"
 LIMITS = {
-    "most": rf"\b(?:at most|up to|no more than|not more than|max(?:imum)?)\s*{AMOUNT}",
-    "high": rf"\b(?:under|below|less than|cheaper than)\s*{AMOUNT}",
-    "low": rf"\b(?:at least|from|min(?:imum)?)\s*{AMOUNT}",
-    "more": rf"\b(?:over|above|more than)\s*{AMOUNT}",
+    "at most": rf"\b(?:at most|up to|no more than|not more than|max(?:imum)?)\s*{AMOUNT}",
+    "below": rf"\b(?:under|below|less than|cheaper than)\s*{AMOUNT}",
+    "at least": rf"\b(?:at least|from|min(?:imum)?)\s*{AMOUNT}",
+    "above": rf"\b(?:over|above|more than)\s*{AMOUNT}",
 }
 CHEAPER = (
     r"\b(?:cheaper|less (?:expensive|pricey)|not (?:so |too |that |as )?(?:expensive|pricey)|too (?:expensive|pricey))"
@@ -35,108 +36,118 @@ WITHOUT = (
     r"(?=[,.;!?]|\b(?:and|but|for|in|under|over|below|above|between|with|please|instead)\b|$)"
 )
 ONLY = r"\b(?:in|for|only|made of|made from)\s+(?:(?:a|an|my|the)\s+)*([^\W\d_]+)(?:[ -]([^\W\d_]+))?"
-MOST = 20
-"""wishes of a kind that are remembered"""
+MAX_WISHES = 20
+"""maximum number of wishes for columns, and of words to avoid, in a dialogue"""
 CHILD = ("child", "children", "kid", "toddler")
 
 
 class Critique(NamedTuple):
-    """What one sentence changes."""
+    """The changes that one sentence asks for."""
 
     wishes: Wishes
-    rest: str
-    """of the sentence: words to search for, and what begins it"""
+    words: str
+    """the remaining words of the sentence, to search for"""
     problem: str | None
-    """why a part of it could not be done"""
+    """why a critique in the sentence could not be applied"""
 
 
-def critique(text: str, wishes: Wishes, beside: Sequence[str], catalogue: Catalogue) -> Critique:
-    """The wishes changed by a sentence; "cheaper" is cheaper than the median of the items `beside`."""
-    text, wishes = _amounts(text, wishes)
-    text, wishes, problem = _relative(text, wishes, beside, catalogue)
-    text, wishes = _without(text, wishes)
-    text, wishes = _only(text, wishes, catalogue)
+def apply_critique(text: str, wishes: Wishes, listed_items: Sequence[str], catalogue: Catalogue) -> Critique:
+    """The wishes changed by a sentence; "cheaper" means below the median price of `listed_items`."""
+    text, wishes = _apply_amounts(text, wishes)
+    text, wishes, problem = _apply_comparison(text, wishes, listed_items, catalogue)
+    text, wishes = _apply_without(text, wishes)
+    text, wishes = _apply_only(text, wishes, catalogue)
     return Critique(wishes, " ".join(re.sub(FILLER, " ", text, flags=re.I).split()).strip(" ,.-"), problem)
 
 
-def _amounts(text: str, wishes: Wishes) -> tuple[str, Wishes]:
-    """ "under 30" leaves 30 out, "at most 30" does not; a new limit that contradicts the other one replaces it."""
-    if found := re.search(BETWEEN, text, re.I):
-        low, high = sorted((_number(found[1]), _number(found[2])))
-        return text.replace(found[0], " "), _bounded(wishes, low, _above(high))
+def _apply_amounts(text: str, wishes: Wishes) -> tuple[str, Wishes]:
+    """Limits on the price; "under 30" excludes 30, "at most 30" includes it."""
+    if match := re.search(BETWEEN, text, re.I):
+        low, high = sorted((_parse_number(match[1]), _parse_number(match[2])))
+        return text.replace(match[0], " "), _limit_price(wishes, low, _next_above(high))
     for name, pattern in LIMITS.items():
-        if found := re.search(pattern, text, re.I):
-            value = _number(found[1])
-            text = text.replace(found[0], " ")
-            if name in ("most", "high"):
-                wishes = _bounded(wishes, None, value if name == "high" else _above(value))
-            else:
-                wishes = _bounded(wishes, value if name == "low" else _above(value), None)
+        if match := re.search(pattern, text, re.I):
+            text = text.replace(match[0], " ")
+            value = _parse_number(match[1])
+            limit = _next_above(value) if name in ("at most", "above") else value
+            is_upper = name in ("at most", "below")
+            wishes = _limit_price(wishes, None, limit) if is_upper else _limit_price(wishes, limit, None)
     return text, wishes
 
 
-def _relative(text: str, wishes: Wishes, beside: Sequence[str], catalogue: Catalogue) -> tuple[str, Wishes, str | None]:
+def _apply_comparison(
+    text: str, wishes: Wishes, listed_items: Sequence[str], catalogue: Catalogue
+) -> tuple[str, Wishes, str | None]:
     cheaper, dearer = re.search(CHEAPER, text, re.I), re.search(DEARER, text, re.I)
-    if not (found := cheaper or dearer):
+    match = cheaper or dearer
+    if match is None:
         return text, wishes, None
-    text = text.replace(found[0], " ")
-    prices = [price for item in beside if (price := catalogue.products[item].price) is not None]
+    text = text.replace(match[0], " ")
+    prices = [price for item in listed_items if (price := catalogue.products[item].price) is not None]
     if not prices:
-        return text, wishes, "Nothing with a price has been shown yet, so I cannot say what is cheaper or dearer."
+        return (
+            text,
+            wishes,
+            "Nothing with a price has been shown yet, so I cannot say what is cheaper or more expensive.",
+        )
     middle = median(prices)
-    return text, _bounded(wishes, *((None, middle) if cheaper else (_above(middle), None))), None
+    limits = (None, middle) if cheaper else (_next_above(middle), None)
+    return text, _limit_price(wishes, *limits), None
 
 
-def _without(text: str, wishes: Wishes) -> tuple[str, Wishes]:
-    out = list(wishes.without)
-    for found in re.finditer(WITHOUT, text, re.I):
-        for words in re.split(r"\s+n?or\s+", re.sub(FILLER, " ", found[1], flags=re.I)):
-            if stems(words) and " ".join(words.lower().split()) not in out:
-                out.append(" ".join(words.lower().split()))
-    gone = {stems(words) for words in out}
-    only = {name: words for name, words in wishes.only.items() if stems(words) not in gone}
-    return re.sub(WITHOUT, " ", text, flags=re.I), wishes.model_copy(update={"without": out[-MOST:], "only": only})
+def _apply_without(text: str, wishes: Wishes) -> tuple[str, Wishes]:
+    without = list(wishes.without)
+    for match in re.finditer(WITHOUT, text, re.I):
+        for phrase in re.split(r"\s+n?or\s+", re.sub(FILLER, " ", match[1], flags=re.I)):
+            words = " ".join(phrase.lower().split())
+            if stem_words(phrase) and words not in without:
+                without.append(words)
+    unwanted = {stem_words(words) for words in without}
+    only = {name: words for name, words in wishes.only.items() if stem_words(words) not in unwanted}
+    changed = wishes.model_copy(update={"without": without[-MAX_WISHES:], "only": only})
+    return re.sub(WITHOUT, " ", text, flags=re.I), changed
 
 
-def _only(text: str, wishes: Wishes, catalogue: Catalogue) -> tuple[str, Wishes]:
-    """ "in X", "for an X", "only X", where X is a text of a column; "size M", where `size` is a column."""
+def _apply_only(text: str, wishes: Wishes, catalogue: Catalogue) -> tuple[str, Wishes]:
+    """Wishes such as "in X", "for an X", "only X" for a text X of a facet, and "size M" for a facet `size`."""
     only = dict(wishes.only)
 
-    def taken(found: re.Match[str]) -> str:
-        first, second = found[1].lower(), (found[2] or "").lower()
+    def take_facet(match: re.Match[str]) -> str:
+        first, second = match[1].lower(), (match[2] or "").lower()
         for words in dict.fromkeys((f"{first} {second}".strip(), first)):
-            column = next((c for word in _alike(words) if (c := catalogue.facet(word))), None)
-            if column:
-                only[column] = next(word for word in _alike(words) if catalogue.facet(word) == column)
+            facet = next((name for word in _synonyms(words) if (name := catalogue.find_facet(word))), None)
+            if facet:
+                only[facet] = next(word for word in _synonyms(words) if catalogue.find_facet(word) == facet)
                 return " " if words != first or not second else f" {second} "
-        return found[0]
+        return match[0]
 
     for name in catalogue.facets:
-        for found in list(re.finditer(rf"\b{re.escape(name)}\s*(?:is|:|=)?\s+([\w-]+)", text, re.I)):
-            if catalogue.facet(found[1]) == name:
-                only[name], text = found[1].lower(), text.replace(found[0], " ")
-    text = re.sub(ONLY, taken, text, flags=re.I)
-    wanted = {stems(words) for words in only.values()}
-    out = [words for words in wishes.without if stems(words) not in wanted]
-    return text, wishes.model_copy(update={"only": dict([*only.items()][-MOST:]), "without": out})
+        for match in list(re.finditer(rf"\b{re.escape(name)}\s*(?:is|:|=)?\s+([\w-]+)", text, re.I)):
+            if catalogue.find_facet(match[1]) == name:
+                only[name], text = match[1].lower(), text.replace(match[0], " ")
+    text = re.sub(ONLY, take_facet, text, flags=re.I)
+    wanted = {stem_words(words) for words in only.values()}
+    without = [words for words in wishes.without if stem_words(words) not in wanted]
+    return text, wishes.model_copy(update={"only": dict([*only.items()][-MAX_WISHES:]), "without": without})
 
 
-def _alike(words: str) -> tuple[str, ...]:
-    return CHILD if stems(words)[0] in {stems(word)[0] for word in CHILD} and " " not in words else (words,)
+def _synonyms(words: str) -> tuple[str, ...]:
+    is_child = stem_words(words)[0] in {stem_words(word)[0] for word in CHILD} and " " not in words
+    return CHILD if is_child else (words,)
 
 
-def _bounded(wishes: Wishes, low: float | None, high: float | None) -> Wishes:
-    """With these limits; an older one that leaves no room goes."""
-    both = (wishes.low if low is None else low), (wishes.high if high is None else high)
-    if None not in both and not both[0] < both[1]:  # type: ignore[operator]
-        both = low, high
-    return wishes.model_copy(update={"low": both[0], "high": both[1]})
+def _limit_price(wishes: Wishes, low: float | None, high: float | None) -> Wishes:
+    """The wishes with these limits; older limits that contradict them are dropped."""
+    limits = (wishes.low if low is None else low), (wishes.high if high is None else high)
+    if None not in limits and not limits[0] < limits[1]:  # type: ignore[operator]
+        limits = low, high
+    return wishes.model_copy(update={"low": limits[0], "high": limits[1]})
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     return float(text.replace(",", ""))
 
 
-def _above(value: float) -> float:
-    """The next number: what is less than it is at most the value."""
+def _next_above(value: float) -> float:
+    """The next larger number: below it means at most `value`."""
     return math.nextafter(value, math.inf)

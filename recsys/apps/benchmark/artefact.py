@@ -19,11 +19,9 @@ from torch import Tensor, nn
 
 from recsys.apps.benchmark.timing import cpu_ms, load
 from recsys.data.dataset import Dataset
-from recsys.data.features import Features
-from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.prepare import prepare
 from recsys.data.preparation.splits import LeaveOneOut
-from recsys.data.schema import Clock, Columns
+from recsys.data.settings import DataSettings
 from recsys.data.sources.files import FrameSource
 from recsys.export.export import exported
 from recsys.export.torch_graph import to_onnx
@@ -81,10 +79,7 @@ def catalogue(n_items: int, folder: Path) -> Dataset:
     log = pd.DataFrame(
         {"user": users, "item": [f"item{item:07}" for item in items], "timestamp": np.arange(len(items))}
     )
-    return prepare(
-        name="made up", source=FrameSource(log), columns=Columns(), clock=Clock(), filters=Filters(),
-        features=Features(), split=LeaveOneOut(), exclude_seen=True, seed=0, folder=str(folder),
-    )  # fmt: skip
+    return prepare(DataSettings(name="made up", source=FrameSource(log), folder=str(folder)), LeaveOneOut())
 
 
 def clustered(dataset: Dataset, max_history: int = LENGTH) -> SASRec:

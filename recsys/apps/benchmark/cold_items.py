@@ -26,7 +26,7 @@ from recsys.config.settings import config_dir
 from recsys.data.batches.batch import Batch, to_tensors
 from recsys.data.dataset import Dataset
 from recsys.data.load import load_dataset
-from recsys.data.new_items import Extended
+from recsys.data.new_items import DatasetWithNewItems
 from recsys.evaluation.evaluate import Ranking, evaluate_scorer
 from recsys.evaluation.scoring import Scorer, make_ranking_batches, score_batch
 from recsys.models.base import Trainable
@@ -61,7 +61,7 @@ def measure(
             config = _composed([*settings, *words, f"split.hide={share}"])
             dataset = with_later(load_dataset(config))
             if name == "categories":
-                said.append(f"share {share}: {len(dataset.new)} hidden items")
+                said.append(f"share {share}: {len(dataset.new_ids)} hidden items")
                 simple = {"random": chance(dataset), "popularity oracle": oracle(dataset)}
                 said += [_line(each, ranked(way, dataset, None), figures) for each, way in simple.items()]
             model = learned(config, dataset)
@@ -74,35 +74,35 @@ def measure(
     return said
 
 
-def with_later(dataset: Dataset) -> Extended:
+def with_later(dataset: Dataset) -> DatasetWithNewItems:
     """The dataset with those items in its catalogue that were first seen after training."""
     later = [str(raw) for raw in dataset.raw_items().to_pylist()[dataset.n_items :]]
-    return Extended(
+    return DatasetWithNewItems(
         dataset, later, {name: np.array(a[dataset.n_items + 1 :]) for name, a in dataset.features("item").items()}
     )
 
 
-def learned(config: DictConfig, dataset: Extended) -> Trainable:
+def learned(config: DictConfig, dataset: DatasetWithNewItems) -> Trainable:
     """The model after all epochs on the known items, which then takes the others."""
     pl.seed_everything(config.seed, verbose=False)
-    model = cast(Trainable, make_model(config.model, dataset.old, config.batches.max_history))
-    model.prepare(dataset.old)
-    module = TrainingModule(model, build(config.loss), partial(build, config.optimizer), dataset.old, config.seed)
-    batches = build(config.batches, dataset=dataset.old, seed=config.seed)
+    model = cast(Trainable, make_model(config.model, dataset.base, config.batches.max_history))
+    model.prepare(dataset.base)
+    module = TrainingModule(model, build(config.loss), partial(build, config.optimizer), dataset.base, config.seed)
+    batches = build(config.batches, dataset=dataset.base, seed=config.seed)
     with warnings.catch_warnings():
         silence_warnings()
         warnings.filterwarnings("ignore", "You defined a `validation_step`")
         trainer: pl.Trainer = build(config.trainer, logger=False, enable_checkpointing=False)
         trainer.fit(module, DataLoader(batches, batch_size=None))
-    model.append(to_tensors(dataset.columns))
+    model.append(to_tensors(dataset.new_features))
     return model.eval()
 
 
-def ranked(scorer: Scorer, dataset: Extended, max_history: int | None) -> Ranking:
+def ranked(scorer: Scorer, dataset: DatasetWithNewItems, max_history: int | None) -> Ranking:
     """The hidden items alone, by a scorer of all. Those that score the same, as items of the same categories do, are in
     an order drawn once.
     """
-    hidden = dataset.old.n_items + 1 + torch.randperm(len(dataset.new), generator=torch.Generator().manual_seed(0))
+    hidden = dataset.base.n_items + 1 + torch.randperm(len(dataset.new_ids), generator=torch.Generator().manual_seed(0))
 
     def only_hidden(batch: Batch) -> Tensor:
         scores = scorer(batch)
@@ -113,26 +113,26 @@ def ranked(scorer: Scorer, dataset: Extended, max_history: int | None) -> Rankin
     return evaluate_scorer(only_hidden, dataset, cold_batches(dataset, max_history), (K,))
 
 
-def chance(dataset: Extended, seed: int = 0) -> Scorer:
+def chance(dataset: DatasetWithNewItems, seed: int = 0) -> Scorer:
     """Scores that mean nothing."""
     draw = torch.Generator().manual_seed(seed)
     return lambda batch: torch.rand(len(batch.history), dataset.n_items + 1, generator=draw)
 
 
-def oracle(dataset: Extended) -> Scorer:
+def oracle(dataset: DatasetWithNewItems) -> Scorer:
     """How often each item is had in the test, which nobody knows beforehand."""
     counts = torch.from_numpy(np.bincount(dataset.items, minlength=dataset.n_items + 1)[: dataset.n_items + 1])
     return lambda batch: counts.float().expand(len(batch.history), -1)
 
 
-def cold_batches(dataset: Extended, max_history: int | None) -> Iterator[Batch]:
+def cold_batches(dataset: DatasetWithNewItems, max_history: int | None) -> Iterator[Batch]:
     """The test users who have a hidden item there, with these targets only."""
-    hidden = dataset.items > dataset.old.n_items
+    hidden = dataset.items > dataset.base.n_items
     before = np.concatenate([[0], np.cumsum(hidden)])
     rows = make_ranking_batches(dataset, "test", max_history).rows
     of_test = before[dataset.offsets[1:]] - before[dataset.bounds[:, 1]]
     for batch in make_ranking_batches(dataset, "test", max_history, rows=rows[of_test[rows] > 0]):
-        cold = batch.targets > dataset.old.n_items
+        cold = batch.targets > dataset.base.n_items
         yield replace(batch, targets=batch.targets[cold], target_query=batch.target_query[cold])
 
 

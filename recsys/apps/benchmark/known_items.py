@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from recsys.apps.assistant.catalogue import read
-from recsys.apps.assistant.search import Index
+from recsys.apps.assistant.catalogue_file import read_catalogue
+from recsys.apps.assistant.search import ProductIndex
 
 Typist = Callable[[str, random.Random], str]
 
@@ -17,9 +17,9 @@ def measure(catalogue: str, columns: Mapping[str, str | None], queries: int, top
     """Lines with hit@top of words alone, letters alone, and both joined, for each way of typing, and the time of a
     search. A product of the same title is a hit too.
     """
-    products = read(catalogue, columns)
+    products = read_catalogue(catalogue, columns)
     start = time.perf_counter()
-    index = Index(products)
+    index = ProductIndex(products)
     said = [f"{len(index.items):,} products, ready after {time.perf_counter() - start:.1f} s"]
     draw = random.Random(seed)
     asked = draw.sample(index.items, min(queries, len(index.items)))
@@ -33,7 +33,7 @@ def measure(catalogue: str, columns: Mapping[str, str | None], queries: int, top
             begin = time.perf_counter()
             joined = list(index.find(text, index.items))
             spent += time.perf_counter() - begin
-            lists = index.by_words(text, everything), index.by_letters(text, everything), joined
+            lists = index.rank_by_words(text, everything), index.rank_by_letters(text, everything), joined
             hits += [titles[item] in {titles[one] for one in found[:top]} for found in lists]
         said.append(f"{name:<22} " + " ".join(f"{share:8.3f}" for share in hits / len(asked)))
     return [*said, f"{spent / len(asked) / len(TYPED) * 1e3:.1f} ms a search"]

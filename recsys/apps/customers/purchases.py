@@ -13,18 +13,15 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from recsys.config.build import build
 from recsys.config.settings import check_settings
-from recsys.data.engines.duckdb import Engine, Frame, opened
-from recsys.data.features import Features
-from recsys.data.preparation.filters import Filters
-from recsys.data.preparation.pack import side_tables
-from recsys.data.preparation.refunds import without_refunds
-from recsys.data.preparation.validation import validate
-from recsys.data.schema import Clock, Columns
-from recsys.data.sources.files import Source
+from recsys.data.engines.duckdb import Engine, Frame, open_engine
+from recsys.data.preparation.refunds import remove_refunds
+from recsys.data.preparation.side_tables import select_side_tables
+from recsys.data.preparation.validation import validate_events
+from recsys.data.settings import DataSettings
 from recsys.errors import ConfigError, DataError
 
 Array = np.ndarray
@@ -121,35 +118,24 @@ def open_ledger(data: dict[str, Any]) -> Ledger:
     check_settings(config)
     if config.data.columns.timestamp is None:
         raise ConfigError("customers are told apart by when they buy; name the times under data.columns.timestamp")
-    node: DictConfig = config.data
-    node._target_ = "recsys.apps.customers.purchases.read_ledger"
-    ledger: Ledger = build(node)
-    return ledger
+    return read_ledger(build(config.data))
 
 
-def read_ledger(
-    source: Source,
-    columns: Columns,
-    clock: Clock,
-    filters: Filters,
-    features: Features,
-    folder: str,
-    target_events: list[str] | None = None,
-    refund_events: list[str] | None = None,
-    **_: Any,
-) -> Ledger:
+def read_ledger(settings: DataSettings) -> Ledger:
     """The ledger of a source, by the rules by which `prepare` keeps events, but for cores and rare items."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".ledger-", dir=folder) as work, opened(Path(work)) as engine:
-        tables = source.read(engine)
+    columns, clock, filters, features = settings.columns, settings.clock, settings.filters, settings.features
+    target_events = settings.target_events
+    Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".ledger-", dir=settings.folder) as work, open_engine(Path(work)) as engine:
+        tables = settings.source.read(engine)
         extra = (columns.money,) if columns.money else ()
-        valid = validate(tables.events, columns, clock, extra, engine)
-        valid = without_refunds(valid, refund_events or [], target_events or filters.events, engine)
+        valid = validate_events(tables.events, columns, clock, extra, engine)
+        valid = remove_refunds(valid, settings.refund_events, target_events or filters.events, engine)
         events = filters.select(valid.events)
         if target_events is not None:
-            events = events.filter(nw.col("event").is_in(target_events))
+            events = events.filter(nw.col("event").is_in(list(target_events)))
         rows = _rows(events, columns.money, engine)
-        side = side_tables(tables, columns, features, engine)
+        side = select_side_tables(tables, columns, features, engine)
     if rows.empty:
         raise DataError("the filters leave no purchase; relax data.filters or data.target_events")
     rows["day"] = days(rows.pop("timestamp").to_numpy(), clock.zone, "us")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from recsys.data.preparation.segments import OTHER, UNKNOWN, segmented
+from recsys.data.preparation.segments import OTHER, UNKNOWN, encode_segments
 
 Array = np.ndarray
 STRONG = 0.5
@@ -56,7 +56,7 @@ def favourites(
     An occurrence is the row `rows` of the table, of a customer `people` who is in segment `labels`. Values of fewer
     than `fewest` customers of the segment, and those that do not stand out, are left out.
     """
-    values, codes = segmented(column, "|")
+    values, codes = encode_segments(column, "|")
     cells = codes[rows]
     counts, customers = np.zeros((k, len(values))), np.zeros((k, len(values)))
     for place in range(cells.shape[1]):

@@ -10,7 +10,7 @@ import numpy as np
 
 from recsys.apps.customers.purchases import Ledger, Standing
 from recsys.apps.customers.segment_names import favourites
-from recsys.data.features import aligned
+from recsys.data.features import align_rows
 
 Array = np.ndarray
 
@@ -69,7 +69,7 @@ def _values(
         if kind == "item":
             lines = ledger.lines[(label[ledger.lines["user"]] >= 0) & (ledger.lines["day"] <= standing.today)]
             people, rows = lines["user"].to_numpy(), lines["item"].to_numpy()
-        own = aligned(table, ledger.users if kind == "user" else ledger.items, kind)
+        own = align_rows(table, ledger.users if kind == "user" else ledger.items, kind)
         for name, column in own.items():
             found[f"{kind}.{name}"] = favourites(column, rows, label[people], people, k, fewest)
     return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.apps.lifecycle.drift import Input
 from recsys.data.dataset import Dataset
-from recsys.data.features import derive
+from recsys.data.features import derive_time_feature
 from recsys.export.user_histories import Past
 from recsys.serving.recommender import Recommender
 
@@ -54,7 +54,7 @@ def inputs(dataset: Dataset, windows: Windows, known: np.ndarray) -> list[Input]
         counted("unknown items", (items >= len(known)).astype(np.int64)[:, None] + 1, windows.block),
     ]
     assert dataset.timestamps is not None
-    hours = derive("hour", np.asarray(dataset.timestamps)[at], dataset.metadata["zone"])
+    hours = derive_time_feature("hour", np.asarray(dataset.timestamps)[at], dataset.metadata["zone"])
     found.append(counted("hour", hours[:, None], windows.block))
     if dataset.events is not None:
         found.append(counted("event", dataset.events[at] + 1, windows.block))

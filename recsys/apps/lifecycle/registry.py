@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 from recsys.data.dataset import Dataset
-from recsys.data.preparation.vocabulary import FILES as VOCABULARY
+from recsys.data.preparation.vocabulary import VOCABULARY_FILES
 from recsys.data.run_record import check_same_dataset
 from recsys.errors import ConfigError
 from recsys.export.export import TABLES
@@ -81,7 +81,7 @@ class Registry:
         for name in (*KEPT, *beside):
             if (run.folder / name).exists():
                 _linked(run.folder / name, made / name)
-        for name in VOCABULARY:
+        for name in VOCABULARY_FILES:
             shutil.copyfile(dataset.folder / name, made / "vocabulary" / name)
         write_text(made / "version.json", json.dumps({"made": _now(), **about}, indent=1) + "\n")
         number = max((int(path.name) for path in self.folder.glob("[0-9]*")), default=0) + 1

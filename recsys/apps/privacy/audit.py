@@ -14,7 +14,8 @@ from recsys.data.dataset import Dataset
 from recsys.data.features import Features
 from recsys.data.load import load_dataset
 from recsys.data.preparation.consent import Privacy
-from recsys.data.preparation.segments import segmented
+from recsys.data.preparation.prepare import prepare
+from recsys.data.preparation.segments import encode_segments
 from recsys.data.preparation.splits import LeaveOneOut
 from recsys.data.sources.files import FileSource
 from recsys.errors import ConfigError
@@ -82,7 +83,7 @@ def _groups(dataset: Dataset) -> dict[str, tuple[list[str], np.ndarray]]:
         numbers["days known"] = np.floor((dataset.timestamps.max() - dataset.timestamps[first]) / 86_400)
     found = {}
     for name, column in numbers.items():
-        values, codes = segmented(pd.Series(column), "|")
+        values, codes = encode_segments(pd.Series(column), "|")
         found[name] = list(values), np.concatenate([np.zeros_like(codes[:1]), codes])
     return found | {name: of for name, of in dataset.segments().items() if name.startswith("user.")}
 
@@ -116,6 +117,5 @@ def _events(path: str, run: Run, folder: str) -> Dataset:
         raise ConfigError(f"there is no file '{path}'; members and others are logs like the run's own")
     node = run.config.data
     features = Features(context=list(node.features.context), separator=node.features.separator)
-    new = {"source": FileSource(path), "split": LeaveOneOut(), "features": features, "privacy": Privacy()}
-    found: Dataset = build(node, folder=folder, **new)
-    return found
+    new = {"source": FileSource(path), "features": features, "privacy": Privacy()}
+    return prepare(build(node, folder=folder, **new), LeaveOneOut())

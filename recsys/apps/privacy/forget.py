@@ -9,7 +9,7 @@ from typing import Any
 from recsys.apps.privacy.end_sessions import end_sessions
 from recsys.apps.privacy.learned_models import mark_artefact, mark_run, without_datasets
 from recsys.apps.privacy.purge_files import Wanted, purge, still_there
-from recsys.data.preparation.erased_users import Ledger, entries
+from recsys.data.preparation.erased_users import ErasedUsers, format_erased_users
 from recsys.errors import ConfigError
 from recsys.pseudonyms import pseudonym, secret_key
 from recsys.run import write_text
@@ -38,8 +38,8 @@ def forget(
         if not path.is_dir():
             raise ConfigError(f"there is no folder '{path}'; name those that may hold users under where=[…]")
     folders[0].mkdir(parents=True, exist_ok=True)
-    ledger = Ledger(folders[0], key)
-    write_text(ledger.path, entries(own, users, ledger))
+    ledger = ErasedUsers(folders[0], key)
+    write_text(ledger.path, format_erased_users(own, users, ledger))
     yield f"{ledger.path}: {len(users):,} users; no preparation in '{folder}' lets them in, whatever the source holds"
     names = frozenset(users) | _pseudonyms(users, key, *(name for name in keys if os.environ.get(name)))
     wanted = Wanted(names, frozenset(columns))

@@ -16,6 +16,8 @@ from recsys.apps.reports.side_tables import missing, side_by_side
 from recsys.config.build import build
 from recsys.config.settings import check_settings
 from recsys.data.dataset import Dataset
+from recsys.data.preparation.prepare import prepare
+from recsys.data.preparation.splits import Split
 from recsys.document import Section, render_page
 from recsys.run import write_text
 
@@ -28,7 +30,8 @@ def report_data(data: dict[str, Any], split: dict[str, Any], out: str) -> list[s
     """
     config = OmegaConf.create({"data": data, "split": split})
     check_settings(config)
-    dataset: Dataset = build(config.data, split=build(config.split))
+    split_rule: Split = build(config.split)
+    dataset = prepare(build(config.data), split_rule)
     found = facts(dataset, side_by_side(data, dataset))
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)

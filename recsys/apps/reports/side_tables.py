@@ -11,12 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.config.build import build
 from recsys.data.dataset import Dataset
-from recsys.data.engines.duckdb import opened
+from recsys.data.engines.duckdb import open_engine
 from recsys.data.features import Features
-from recsys.data.preparation.consent import Privacy, renamed
-from recsys.data.preparation.pack import side_tables
-from recsys.data.schema import Columns
-from recsys.data.sources.files import Source
+from recsys.data.preparation.consent import make_pseudonymizer
+from recsys.data.preparation.side_tables import select_side_tables
+from recsys.data.settings import DataSettings
 from recsys.errors import ConfigError
 
 Tables = dict[str, pd.DataFrame]
@@ -31,32 +30,28 @@ def side_by_side(data: Mapping[str, Any], dataset: Dataset) -> Tables:
     their numbers; null where the table lacks one, nothing where there is no table.
     """
     node: DictConfig = OmegaConf.create({"data": dict(data)}).data
-    node._target_ = "recsys.apps.reports.side_tables.read"
-    found: Tables = build(node)
+    found = read(build(node))
     ids = {"item": dataset.raw_items, "user": dataset.raw_users}
     return {kind: table.reindex([str(raw) for raw in ids[kind]().to_pylist()]) for kind, table in found.items()}
 
 
-def read(
-    source: Source,
-    columns: Columns,
-    folder: str,
-    privacy: Privacy = Privacy(),  # noqa: B008 - frozen
-    **_: Any,
-) -> Tables:
+def read(settings: DataSettings) -> Tables:
     """The tables of a source, indexed by id as text, and a column `_row` that is never null."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".looking-", dir=folder) as work, opened(Path(work)) as engine:
-        tables = source.read(engine)
+    columns = settings.columns
+    Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".looking-", dir=settings.folder) as work, open_engine(Path(work)) as engine:
+        tables = settings.source.read(engine)
         keys = {"item": (tables.items, columns.item), "user": (tables.users, columns.user)}
         names = {
             kind: [name for name in table.columns if name not in (key, "_row")]
             for kind, (table, key) in keys.items()
             if table is not None and key in table.columns
         }
-        found = side_tables(tables, columns, Features(user=names.get("user", ()), item=names.get("item", ())), engine)
+        found = select_side_tables(
+            tables, columns, Features(user=names.get("user", ()), item=names.get("item", ())), engine
+        )
     if "user" in found:
-        found["user"].index = found["user"].index.map(renamed(privacy))
+        found["user"].index = found["user"].index.map(make_pseudonymizer(settings.privacy))
     return {kind: table.assign(_row=True) for kind, table in found.items()}
 
 

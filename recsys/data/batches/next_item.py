@@ -27,7 +27,7 @@ def next_item_batches(
     if see_basket and alone:
         raise DataError("batches.see_basket=true needs the queries of a user in one row; leave batches.alone=null")
     if alone is None:
-        alone = not see_basket and dataset.short and len(dataset.items) <= FEW
+        alone = not see_basket and dataset.has_short_histories and len(dataset.items) <= FEW
     if alone:
         queries = int((dataset.bounds[:, 0] - dataset.offsets[:-1]).sum())
         return QueryRowBatches(dataset, batch_size or default_batch_size(queries, 256), max_history, seed, shard)

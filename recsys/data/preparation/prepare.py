@@ -1,220 +1,120 @@
 """From a source to a prepared dataset on disk: read, validate, filter, split, number, write, rename."""
 
-import hashlib
 import json
 import logging
 import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
-
-import narwhals.stable.v2 as nw
-import pandas as pd
 
 from recsys.data.dataset import Dataset
-from recsys.data.engines.duckdb import Engine, Frame, opened
+from recsys.data.engines.duckdb import Engine, open_engine
 from recsys.data.engines.spark import SparkEngine
-from recsys.data.event_log import before, read_log
-from recsys.data.features import Features
-from recsys.data.preparation.consent import Privacy, guarded, renamed
-from recsys.data.preparation.context_table import with_moments
-from recsys.data.preparation.erased_users import Ledger
+from recsys.data.event_log import EventLog, mask_before, read_log
+from recsys.data.preparation.array_writer import write_arrays
+from recsys.data.preparation.consent import apply_consent, make_pseudonymizer
+from recsys.data.preparation.context_table import join_context_table
+from recsys.data.preparation.erased_users import ErasedUsers
 from recsys.data.preparation.filters import Filters
-from recsys.data.preparation.pack import pack, side_tables
-from recsys.data.preparation.refunds import without_refunds
-from recsys.data.preparation.splits import Split, without_new_users, without_rare_items
-from recsys.data.preparation.validation import validate
-from recsys.data.preparation.vocabulary import FILES, Vocabulary, renumbered
-from recsys.data.schema import Clock, Columns
-from recsys.data.sources.files import Source, Tables
+from recsys.data.preparation.fingerprint import compute_fingerprint, describe_preparation
+from recsys.data.preparation.refunds import remove_refunds
+from recsys.data.preparation.side_tables import select_side_tables
+from recsys.data.preparation.sort_events import sort_events
+from recsys.data.preparation.splits import Split, SplitLog, drop_new_users, drop_rare_items
+from recsys.data.preparation.staging import remove_leftovers, stage_folder
+from recsys.data.preparation.validation import ValidatedEvents, validate_events
+from recsys.data.preparation.vocabulary import Vocabulary, apply_vocabulary
+from recsys.data.settings import DataSettings
+from recsys.data.sources.files import Tables
 from recsys.errors import DataError
 
-FORMAT = 3
-DAY = 86_400
 log = logging.getLogger(__name__)
 
 
-def prepare(
-    name: str,
-    source: Source,
-    columns: Columns,
-    clock: Clock,
-    filters: Filters,
-    features: Features,
-    exclude_seen: bool,
-    folder: str,
-    seed: int,
-    split: Split,
-    target_events: Sequence[str] | None = None,
-    refund_events: Sequence[str] = (),
-    privacy: Privacy = Privacy(),  # noqa: B008 - frozen
-    vocabulary: str | None = None,
-    memory: str = "4GB",
-    spark: str | None = None,
-) -> Dataset:
-    """The prepared dataset of a source, from `folder` if the same was prepared before.
+def prepare(settings: DataSettings, split: Split) -> Dataset:
+    """The prepared dataset of a source, from `settings.folder` if the same was prepared before.
 
-    `exclude_seen` says whether rankings leave out what the user already had; `seed` shuffles rows inside
-    baskets; `target_events` are what is predicted (None: all), other events are history alone; events of the types
-    `refund_events` take purchases back; `privacy` says who is let in, besides those who are in the ledger of the erased
-    that lies in `folder`. Users, items and values of the dataset in the folder `vocabulary` keep their numbers, others
-    are appended. Beyond `memory` DuckDB spills to disk; with `spark`, a master, Spark prepares in its place. Raises
-    DataError for input that cannot be used; then nothing is left behind.
+    Users on the folder's list of erased users are left out. Raises DataError for input that cannot be used; then
+    nothing is left behind.
     """
-    features.refuse_later(columns)
-    spec = {
-        "format": FORMAT, "name": name, "source": source.identity(), "columns": _prepared(columns),
-        "clock": asdict(clock), "filters": asdict(filters), "features": features.describe(),
-        "exclude_seen": exclude_seen, "seed": seed, "split": _describe(split), "refund_events": list(refund_events),
-        "target_events": None if target_events is None else list(target_events),
-        **privacy.describe(),
-    }  # fmt: skip
-    if vocabulary is not None:
-        spec["vocabulary"] = _identity(Path(vocabulary))
-    old = Vocabulary.read(vocabulary) if vocabulary else Vocabulary()
-    fingerprint = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
-    path = Path(folder) / f"{name}-{fingerprint[:16]}"
+    settings.features.check_context(settings.columns)
+    description = describe_preparation(settings, split)
+    vocabulary = Vocabulary.read(settings.vocabulary) if settings.vocabulary else Vocabulary()
+    path = Path(settings.folder) / f"{settings.name}-{compute_fingerprint(description)}"
     if (path / "metadata.json").exists():
         log.info("dataset: reusing %s", path)
         return Dataset(path)
     log.info("dataset: preparing %s", path)
-    _sweep(path)
-    with _staged(path) as work:
-        kind = partial(SparkEngine, master=spark) if spark else partial(Engine, memory=memory)
-        with opened(work / "stages", kind) as engine:
-            ledger = Ledger(Path(folder), privacy.key)
-            if any(user in ledger for user in map(str, old.users)):
-                raise DataError(f"vocabulary='{vocabulary}' holds users who were erased; train anew without it")
-            guards = privacy, ledger, old
-            _write(work, engine, source.read(engine), columns, clock, filters, features, split, spec, *guards)
-            if Ledger(Path(folder), privacy.key).marks != ledger.marks:
-                raise DataError("users were erased while the data were prepared; run the command again")
+    remove_leftovers(path)
+    with stage_folder(path) as work:
+        metadata = _write_dataset(work, settings, split, vocabulary)
+        (work / "metadata.json").write_text(json.dumps({**description, **metadata}, indent=1))
         shutil.rmtree(work / "stages")
     return Dataset(path)
 
 
-def _write(
-    work: Path,
-    engine: Engine,
-    tables: Tables,
-    columns: Columns,
-    clock: Clock,
-    filters: Filters,
-    features: Features,
-    split: Split,
-    spec: dict[str, Any],
-    privacy: Privacy,
-    ledger: Ledger,
-    old: Vocabulary,
-) -> None:
-    brought = tuple(dict.fromkeys((*features.brought, *privacy.columns)))
-    events = with_moments(tables.events, tables.moments, columns, clock, features, engine)
-    valid = validate(events, columns, clock, brought, engine)
-    valid = guarded(valid, privacy, ledger, features.brought, engine)
-    valid = without_refunds(valid, spec["refund_events"], spec["target_events"] or filters.events, engine)
-    engine.write(valid.quarantine, work / "quarantine.parquet")
-    ids = _sort(filters.select(valid.events), engine)
-    side = side_tables(tables, columns, features, engine)
-    engine.close()  # its memory is the log's now
-    read = read_log(work / "stages" / "sorted.parquet", features.brought, spec["target_events"], spec["seed"])
-    if len(old.items):
-        read, ids = renumbered(read, ids, old)
-    filtered = filters.reduce(read)
+def _write_dataset(work: Path, settings: DataSettings, split: Split, vocabulary: Vocabulary) -> dict[str, Any]:
+    """Write the files of a dataset into `work`; returns what metadata.json says about them."""
+    spark, memory = settings.spark, settings.memory
+    make_engine = partial(SparkEngine, master=spark) if spark else partial(Engine, memory=memory)
+    with open_engine(work / "stages", make_engine) as engine:
+        erased = ErasedUsers(Path(settings.folder), settings.privacy.key)
+        _check_vocabulary(vocabulary, erased, settings)
+        tables = settings.source.read(engine)
+        valid = _read_valid_events(tables, settings, erased, engine)
+        engine.write(valid.quarantine, work / "quarantine.parquet")
+        ids = sort_events(settings.filters.select(valid.events), engine)
+        side_tables = select_side_tables(tables, settings.columns, settings.features, engine)
+        engine.close()  # the log needs its memory
+        extra, targets = settings.features.context_columns, settings.target_events
+        events = read_log(work / "stages" / "sorted.parquet", extra, targets, settings.seed)
+        if len(vocabulary.items):
+            events, ids = apply_vocabulary(events, ids, vocabulary)
+        split_log, counts = _filter_and_split(events, settings.filters, split, valid.counts)
+        if "user" in side_tables:
+            users = side_tables["user"].index
+            side_tables["user"].index = users.map(make_pseudonymizer(settings.privacy))
+        arrays = write_arrays(work, split_log, ids, side_tables, settings, vocabulary)
+        if ErasedUsers(Path(settings.folder), settings.privacy.key).digests != erased.digests:
+            raise DataError("users were erased while the data were prepared; run the command again")
+    return {"zone": settings.clock.zone, "counts": counts, "cuts": split_log.cuts, **arrays}
+
+
+def _check_vocabulary(vocabulary: Vocabulary, erased: ErasedUsers, settings: DataSettings) -> None:
+    if any(user in erased for user in map(str, vocabulary.users)):
+        raise DataError(f"vocabulary='{settings.vocabulary}' contains users who were erased; train again without it")
+
+
+def _read_valid_events(tables: Tables, settings: DataSettings, erased: ErasedUsers, engine: Engine) -> ValidatedEvents:
+    """The events that may be used, before filters: valid, consented to and not taken back."""
+    features, privacy = settings.features, settings.privacy
+    events = join_context_table(tables, settings.columns, settings.clock, features, engine)
+    extra = tuple(dict.fromkeys((*features.context_columns, *privacy.columns)))
+    valid = validate_events(events, settings.columns, settings.clock, extra, engine)
+    valid = apply_consent(valid, privacy, erased, features.context_columns, engine)
+    purchases = settings.target_events or settings.filters.events
+    return remove_refunds(valid, settings.refund_events, purchases, engine)
+
+
+def _filter_and_split(
+    events: EventLog, filters: Filters, split: Split, valid_counts: dict[str, int]
+) -> tuple[SplitLog, dict[str, int]]:
+    """The split log and how many events each step kept or dropped; DataError where nothing is left for training."""
+    filtered = filters.reduce(events)
     if not len(filtered):
-        raise DataError(f"the filters leave no event of {valid.counts['kept']:,}; relax data.filters")
-    common = without_rare_items(split(filtered), filters.item_min_training)
-    parts = without_new_users(common, filters.user_min_training)
-    if not before(parts.bounds[: len(parts.log.offsets) - 1, 0], parts.log.offsets).any():
-        raise DataError(f"the split leaves no event for training of {len(filtered):,}; relax data.filters or the split")
-    counts = {
-        **valid.counts,
-        "filtered_out": valid.counts["kept"] - len(filtered),
-        "of_rare_items": len(filtered) - len(common.log),
-        **({"of_new_users": len(common.log) - len(parts.log)} if filters.user_min_training else {}),
-        "events": len(parts.log),
-    }
-    if "user" in side:
-        side["user"].index = side["user"].index.map(renamed(privacy))
-    facts = pack(work, parts, ids, side, features, clock.zone, old)
-    metadata = {**spec, "zone": clock.zone, "counts": counts, "cuts": parts.cuts, **facts}
-    (work / "metadata.json").write_text(json.dumps(metadata, indent=1))
-
-
-def _sort(events: Frame, engine: Engine) -> dict[str, pd.Series]:
-    """Keep the log as 'sorted', codes in place of ids; returns the raw ids in code order."""
-    codes: dict[str, Frame] = {}
-    for name in ("user", "item", "basket"):
-        if name in events.columns:
-            found = events.filter(~nw.col(name).is_null()).group_by(name).agg(n=nw.len()).select(name)
-            numbered = found.with_row_index(f"{name}_code", order_by=[name])
-            codes[name] = engine.keep(numbered.with_columns(nw.col(f"{name}_code").cast(nw.Int32)), f"{name}s")
-    for name, table in codes.items():
-        events = events.join(table, on=name, how="left" if name == "basket" else "inner").drop(name)
-    moment = "timestamp" if "timestamp" in events.columns else "row"
-    order = ["user_code", moment, "row"]
-    if "basket" in codes:
-        together = nw.col(moment).min().over("user_code", "basket_code")
-        alone = nw.col("basket_code").is_null()
-        events = events.with_columns(start=nw.when(alone).then(nw.col(moment)).otherwise(together))
-        order = ["user_code", "start", "basket_code", "row"]
-        if moment == "timestamp":
-            events = events.with_columns(timestamp=nw.col("start"))
-    engine.keep(
-        events.sort(*order).drop([name for name in ("row", "start", "value") if name in events.columns]), "sorted"
-    )
-    return {name: table.sort(f"{name}_code").collect("pandas").to_native()[name] for name, table in codes.items()}
-
-
-@contextmanager
-def _staged(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes its final name only if all went well."""
-    if path.exists():
-        raise DataError(f"'{path}' is no whole dataset, for it lacks metadata.json; delete that folder")
-    work = path.with_name(f".{path.name}-{uuid4().hex}")
-    try:
-        work.mkdir(parents=True)
-        yield work
-        try:
-            work.rename(path)
-        except OSError:
-            if not (path / "metadata.json").exists():  # else another process was faster
-                raise
-    except OSError as error:
+        raise DataError(f"the filters leave none of the {valid_counts['kept']:,} events; relax data.filters")
+    common = drop_rare_items(split(filtered), filters.item_min_training)
+    split_log = drop_new_users(common, filters.user_min_training)
+    offsets = split_log.log.offsets
+    if not mask_before(split_log.bounds[: len(offsets) - 1, 0], offsets).any():
         raise DataError(
-            f"dataset '{path}' cannot be written ({error}); make room or choose another data.folder"
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed preparations of this dataset left, once nothing in it has changed for a day."""
-    for left in path.parent.glob(f".{path.name}-*"):
-        with suppress(FileNotFoundError):  # another process sweeps too
-            if max(file.stat().st_mtime for file in (left, *left.rglob("*"))) < time.time() - DAY:
-                shutil.rmtree(left, ignore_errors=True)
-
-
-def _prepared(columns: Columns) -> dict[str, Any]:
-    """The columns that the prepared dataset depends on."""
-    named = asdict(columns)
-    if named["place"] is None:
-        del named["place"]  # so that data without one keep their names
-    return {role: name for role, name in named.items() if role != "money"}
-
-
-def _identity(vocabulary: Path) -> str:
-    """A hash of the files of a vocabulary, wherever they lie."""
-    paths = [vocabulary / name for name in FILES]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths if path.exists())).hexdigest()
-
-
-def _describe(split: Split) -> dict[str, Any]:
-    settings = asdict(split)  # type: ignore[call-overload]
-    described = {"name": type(split).__name__, "ordered": split.ordered, "targets": split.targets, **settings}
-    return {name: value for name, value in described.items() if (name, value) != ("ask", "user")}
+            f"the split leaves none of the {len(filtered):,} events for training; relax data.filters or the split"
+        )
+    counts = {
+        **valid_counts,
+        "filtered_out": valid_counts["kept"] - len(filtered),
+        "of_rare_items": len(filtered) - len(common.log),
+        **({"of_new_users": len(common.log) - len(split_log.log)} if filters.user_min_training else {}),
+        "events": len(split_log.log),
+    }
+    return split_log, counts

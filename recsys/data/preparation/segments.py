@@ -1,6 +1,6 @@
-"""Segments: a column of users or items cut into few values that rankings are reported by; no model sees them.
+"""Segments: a column of users or items cut into few values that metrics are reported by; models never see them.
 
-N rows, W values a row at most. Code 0 always means "unknown", the last code all values that are too rare.
+N rows, W values per row at most. Code 0 always means "unknown"; the last code is "other", all values that are too rare.
 """
 
 from itertools import pairwise
@@ -11,47 +11,50 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.data.features import aligned, as_numbers, fit_encoder
+from recsys.data.features import align_rows, fit_encoder, to_finite_floats
 from recsys.errors import DataError
 
 UNKNOWN, OTHER = "unknown", "other"
-LARGEST = 20
-"""values that have a segment of their own; the rest share `other`"""
+MAX_SEGMENTS = 20
+"""how many values get a segment of their own; the others share the segment `other`"""
 
 
-def segmented(column: pd.Series, separator: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """The values in code order and the (N, W) int32 codes of each row, padded with 0; W is 1 for numbers."""
+def encode_segments(column: pd.Series, separator: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """The values in code order and (N, W) int32 codes of the rows, padded with 0; numbers become quartiles (W=1)."""
     encoder = fit_encoder(column, separator)
     if encoder.kind == "number":
-        return _quartiles(as_numbers(column).to_numpy())
-    kept = [value for value in encoder.values if value not in (UNKNOWN, OTHER)][:LARGEST]
-    values = (UNKNOWN, *kept, OTHER)
-    code = {value: number for number, value in enumerate(values)}
-    place = np.array([0, *(code.get(value, code[OTHER]) for value in encoder.values)], dtype=np.int32)
-    return values, place[encoder.encode(column, separator)]
+        return _encode_quartiles(to_finite_floats(column).to_numpy())
+    frequent = [value for value in encoder.values if value not in (UNKNOWN, OTHER)][:MAX_SEGMENTS]
+    values = (UNKNOWN, *frequent, OTHER)
+    codes = {value: code for code, value in enumerate(values)}
+    segment_codes = np.array([0, *(codes.get(value, codes[OTHER]) for value in encoder.values)], dtype=np.int32)
+    return values, segment_codes[encoder.encode(column, separator)]
 
 
-def joined(users: list[str], path: Path) -> tuple[list[str], np.ndarray]:
-    """The values and codes of `name_at_cut` in a file of `recsys segment`, by raw user ids: in which segment users were
-    before the purchases that judge. DataError for a file that is none.
+def read_segment_file(user_ids: list[str], path: Path) -> tuple[list[str], np.ndarray]:
+    """The segments of users before the test, from the column name_at_cut of a file that `recsys segment` wrote.
+
+    Returns the values in code order and the codes of `user_ids` (raw ids), row 0 unknown. Raises DataError if the file
+    has no such column.
     """
     try:
         table = pq.read_table(path).to_pandas()
     except (FileNotFoundError, pa.ArrowInvalid):
         table = pd.DataFrame()
     if not {"user", "name_at_cut"} <= set(table.columns):
-        raise DataError(f"segments='{path}' is no segments.parquet; write one with recsys segment run=RUN")
-    values, codes = segmented(aligned(table.set_index("user"), users, "user")["name_at_cut"], "|")
+        raise DataError(f"segments='{path}' is not a segments.parquet file; write one with recsys segment run=RUN")
+    names = align_rows(table.set_index("user"), user_ids, "user")["name_at_cut"]
+    values, codes = encode_segments(names, "|")
     return list(values), np.concatenate([np.zeros_like(codes[:1]), codes])
 
 
-def _quartiles(column: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
-    """Values such as "20-34.5", the upper end included; fewer than four where quartiles coincide."""
-    known = ~np.isnan(column)
-    if not known.any():
+def _encode_quartiles(column: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Values such as "20-34.5", the upper end included, and their codes; fewer than four where quartiles coincide."""
+    filled = ~np.isnan(column)
+    if not filled.any():
         return (UNKNOWN,), np.zeros((len(column), 1), dtype=np.int32)
     # edges as they are written, so that no two values read alike
-    edges = np.unique([float(f"{edge:g}") for edge in np.quantile(column[known], [0, 0.25, 0.5, 0.75, 1])])
+    edges = np.unique([float(f"{edge:g}") for edge in np.quantile(column[filled], [0, 0.25, 0.5, 0.75, 1])])
     values = [f"{low:g}-{high:g}" for low, high in pairwise(edges)] or [f"{edges[0]:g}"]
-    codes = np.where(known, np.searchsorted(edges[1:-1], column) + 1, 0)
+    codes = np.where(filled, np.searchsorted(edges[1:-1], column) + 1, 0)
     return (UNKNOWN, *values), codes[:, None].astype(np.int32)

@@ -1,4 +1,4 @@
-"""Numbers that an earlier dataset gave: its users, items and values keep them, new ones are appended."""
+"""Keeps the numbers of an older dataset: its users, items and values keep them, new ones are appended."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,18 +7,18 @@ import numpy as np
 import pandas as pd
 
 from recsys.data.dataset import Dataset
-from recsys.data.event_log import Log
+from recsys.data.event_log import EventLog
 from recsys.data.features import Encoder, Features
-from recsys.data.text import TextEncoder, identity_of
+from recsys.data.text import TextEncoder, hash_text_encoder
 from recsys.errors import DataError
 
-FILES = ("metadata.json", "items.parquet", "users.parquet")
-"""what of a prepared dataset is a vocabulary"""
+VOCABULARY_FILES = ("metadata.json", "items.parquet", "users.parquet")
+"""the files of a prepared dataset that make up a vocabulary"""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Raw ids in the order of their numbers (items: those of training) and how columns were coded; empty: none yet."""
+    """Raw ids in the order of their numbers (items: those of training) and the encoders of columns; empty: none yet."""
 
     users: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
     items: pd.Series = field(default_factory=lambda: pd.Series(dtype=object))
@@ -28,61 +28,66 @@ class Vocabulary:
 
     @classmethod
     def read(cls, folder: str) -> "Vocabulary":
-        """The vocabulary of a prepared dataset; DataError if the folder holds none."""
-        missing = [name for name in FILES if not (Path(folder) / name).exists()]
+        """The vocabulary of a prepared dataset; DataError if a file of it is missing from the folder."""
+        missing = [name for name in VOCABULARY_FILES if not (Path(folder) / name).exists()]
         if missing:
             raise DataError(f"data.vocabulary='{folder}' has no {missing[0]}; name the folder of a prepared dataset")
-        found = Dataset(Path(folder))
-        items = found.raw_items().to_pandas().iloc[: found.n_items]
-        return cls(found.raw_users().to_pandas(), items, found.encoders, found.event, found.text)
+        dataset = Dataset(Path(folder))
+        items = dataset.raw_items().to_pandas().iloc[: dataset.n_items]
+        return cls(dataset.raw_users().to_pandas(), items, dataset.encoders, dataset.event, dataset.text)
 
-    def encoder(self, kind: str, name: str) -> Encoder | None:
-        """How a column of `user`, `item` or `context` was coded."""
-        return self.encoders.get(kind, {}).get(name)
+    def encoder(self, entity: str, name: str) -> Encoder | None:
+        """The encoder of a column of `user`, `item` or `context`, None if the column is new."""
+        return self.encoders.get(entity, {}).get(name)
 
     def text_encoder(self, features: Features) -> TextEncoder | None:
-        """How texts were encoded; DataError if it was by another encoder."""
-        if self.text is not None and self.text.identity != identity_of(features.text_encoder):
+        """The encoder of texts, None if there were none; DataError if the features ask for another encoder."""
+        if self.text is not None and self.text.identity != hash_text_encoder(features.text_encoder):
             raise DataError(
                 f"texts were encoded by '{self.text.name}' in data.vocabulary and now by '{features.text_encoder}'; "
-                "keep data.features.text_encoder, or train anew without vocabulary"
+                "keep data.features.text_encoder, or train again without vocabulary"
             )
         return self.text
 
 
-def renumbered(log: Log, ids: dict[str, pd.Series], old: Vocabulary) -> tuple[Log, dict[str, pd.Series]]:
-    """The log and its raw ids by code, users and items of the vocabulary first and in its order, also those without an
-    event; users' events are moved along.
+def apply_vocabulary(
+    events: EventLog, ids: dict[str, pd.Series], old: Vocabulary
+) -> tuple[EventLog, dict[str, pd.Series]]:
+    """The log and its raw ids by code, with the vocabulary's users and items first and in its order.
+
+    Users and items without an event are included. Events are sorted by the new codes of their users.
     """
-    users, raw_users = _appended(ids["user"], old.users)
-    items, raw_items = _appended(ids["item"], old.items)
-    moved = replace(log, users=users[log.users], items=items[log.items])
-    moved = moved.take(np.argsort(moved.users, kind="stable"))
-    return replace(moved, baskets=moved.numbers), {**ids, "user": raw_users, "item": raw_items}
+    users, raw_users = _append_new(ids["user"], old.users)
+    items, raw_items = _append_new(ids["item"], old.items)
+    renumbered = replace(events, users=users[events.users], items=items[events.items])
+    renumbered = renumbered.take(np.argsort(renumbered.users, kind="stable"))
+    return replace(renumbered, baskets=renumbered.basket_numbers), {**ids, "user": raw_users, "item": raw_items}
 
 
-def _appended(own: pd.Series, old: pd.Series) -> tuple[np.ndarray, pd.Series]:
-    """For each own code the new one, and all raw ids by new code."""
-    place = {str(raw): code for code, raw in enumerate(old)}
-    codes = np.array([place.get(str(raw), -1) for raw in own], dtype=np.int32)
+def _append_new(ids: pd.Series, old: pd.Series) -> tuple[np.ndarray, pd.Series]:
+    """The new code of each id, and all raw ids by new code."""
+    old_codes = {str(raw): code for code, raw in enumerate(old)}
+    codes = np.array([old_codes.get(str(raw), -1) for raw in ids], dtype=np.int32)
     new = codes < 0
     codes[new] = len(old) + np.arange(new.sum())
-    parts = old, own[new]
-    if old.dtype != own.dtype:  # numbers here, text there
-        parts = old.astype(str), own[new].astype(str)
-    return codes, pd.concat(parts, ignore_index=True)
+    all_ids = [old, ids[new]]
+    if old.dtype != ids.dtype:  # one has numbers, the other text
+        all_ids = [old.astype(str), ids[new].astype(str)]
+    return codes, pd.concat(all_ids, ignore_index=True)
 
 
-def grown(own: Encoder, old: Encoder | None, name: str) -> Encoder:
-    """The encoder of a column that was coded before: values keep their codes and numbers their scale; DataError if the
-    column has changed its kind.
+def extend_encoder(new: Encoder, old: Encoder | None, name: str) -> Encoder:
+    """The old encoder of a column, extended by the values that only the new one knows.
+
+    Values keep their codes and numbers their scale. Raises DataError if the column is a number in one encoder and a
+    category in the other.
     """
     if old is None:
-        return own
-    if own.kind != old.kind:
+        return new
+    if new.kind != old.kind:
         raise DataError(
-            f"column '{name}' is a {own.kind} and was a {old.kind} in data.vocabulary; "
-            "mend the column, or train anew without vocabulary"
+            f"column '{name}' is a {new.kind} and was a {old.kind} in data.vocabulary; "
+            "fix the column, or train again without vocabulary"
         )
-    values = dict.fromkeys((*old.values, *own.values))
-    return replace(old, values=tuple(values), width=max(old.width, own.width))
+    values = dict.fromkeys((*old.values, *new.values))
+    return replace(old, values=tuple(values), width=max(old.width, new.width))

@@ -1,4 +1,4 @@
-"""Fetches a file once, completely or not at all."""
+"""Downloads a file once, completely or not at all."""
 
 import hashlib
 import tempfile
@@ -12,9 +12,11 @@ from tqdm import tqdm
 from recsys.errors import DataError
 
 
-def fetch(address: str, path: Path, md5: str | None = None) -> Path:
-    """The file at `path`, downloaded from `address` unless it is there; DataError says where to put it by
-    hand if the download fails, stops short, or has another sum than the publisher's `md5`.
+def download_file(address: str, path: Path, md5: str | None = None) -> Path:
+    """The file at `path`, downloaded from `address` unless it exists.
+
+    Raises DataError, which says where to put the file by hand, if the download fails or stops early, or if its MD5 is
+    not the publisher's `md5`.
     """
     if path.exists():
         return path
@@ -25,25 +27,25 @@ def fetch(address: str, path: Path, md5: str | None = None) -> Path:
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()
-        here = f"{path.parent.name}/{path.name}"
-        remedy = f"download it yourself to '{path}', or set RECSYS_DATA to the folder that holds {here}"
-        raise DataError(f"'{path.name}' could not be fetched from {address} ({error}); {remedy}") from error
+        relative = f"{path.parent.name}/{path.name}"
+        remedy = f"download it yourself to '{path}', or set RECSYS_DATA to the folder that holds {relative}"
+        raise DataError(f"'{path.name}' could not be downloaded from {address} ({error}); {remedy}") from error
     return path
 
 
 def _save(response: HTTPResponse, path: Path, md5: str | None) -> None:
-    size, found = int(response.headers.get("Content-Length", 0)), hashlib.md5(usedforsecurity=False)
+    size, digest = int(response.headers.get("Content-Length", 0)), hashlib.md5(usedforsecurity=False)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         try:
             with tqdm(total=size or None, unit="B", unit_scale=True, desc=path.name, disable=None) as bar:
                 while block := response.read(1 << 20):
                     file.write(block)
-                    found.update(block)
+                    digest.update(block)
                     bar.update(len(block))
             if size and file.tell() != size:
                 raise OSError(f"got {file.tell():,} of {size:,} bytes")
-            if md5 and found.hexdigest() != md5:
-                raise OSError(f"its md5 is {found.hexdigest()}, the publisher's file has {md5}; it was deleted")
+            if md5 and digest.hexdigest() != md5:
+                raise OSError(f"its md5 is {digest.hexdigest()}, the publisher's file has {md5}; it was deleted")
             file.close()
             Path(file.name).replace(path)
         finally:

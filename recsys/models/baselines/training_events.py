@@ -10,7 +10,7 @@ from scipy import sparse
 
 from recsys.data.batches.ranking import find_part_bounds
 from recsys.data.dataset import Dataset
-from recsys.data.event_log import before
+from recsys.data.event_log import mask_before
 from recsys.errors import DataError
 
 DAY = 86_400.0
@@ -31,7 +31,7 @@ def read_events_before(dataset: Dataset, part: str) -> EventArrays:
     """Every event before `part` whose item occurs in training."""
     start, _ = find_part_bounds(dataset, part)
     users = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
-    mask = before(start, dataset.offsets) & (dataset.items <= dataset.n_items)
+    mask = mask_before(start, dataset.offsets) & (dataset.items <= dataset.n_items)
     age = None
     if dataset.timestamps is not None:
         moments = dataset.timestamps[mask]

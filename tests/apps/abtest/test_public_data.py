@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from recsys.apps.abtest.analysis import Design, analyse, metric
-from recsys.apps.abtest.off_policy import snips
+from recsys.apps.abtest.analysis import analyze_variants, build_ratio_metric
+from recsys.apps.abtest.design import AbtestDesign
+from recsys.apps.abtest.off_policy import estimate_snips
 from tests.apps.abtest.test_analysis import HALVES, peeks
 
 CUT = 19971001
@@ -14,7 +15,7 @@ CUT = 19971001
 
 @pytest.fixture
 def customers(public):
-    """CDNOW's customers with what they spent and ordered before October 1997 and from then on."""
+    """CDNOW's customers with their spend and orders before October 1997 and from then on."""
     path = public / "cdnow" / "cdnow_transactions.csv"
     if not path.exists():
         pytest.skip(f"there is no {path}: CDNOW_master.txt of the package lifetimes, as CSV")
@@ -33,19 +34,21 @@ def test_random_halves_of_a_shop_show_that_the_covariate_pays(customers):
     rng = np.random.default_rng(0)
     frame = customers.assign(variant=rng.choice(["control", "treatment"], len(customers)))
     covariates = {"spend": "spend_before", "orders": "orders_before"}
-    effects = analyse(frame, Design("control", HALVES, ["spend", "orders"], covariates=covariates)).effects
-    assert effects[0].saved == pytest.approx(0.353, abs=0.02)
-    assert effects[1].saved == pytest.approx(0.421, abs=0.02)
+    effects = analyze_variants(
+        frame, AbtestDesign("control", HALVES, ["spend", "orders"], covariates=covariates)
+    ).effects
+    assert effects[0].variance_reduction == pytest.approx(0.353, abs=0.02)
+    assert effects[1].variance_reduction == pytest.approx(0.421, abs=0.02)
     frame.loc[rng.permutation(frame.index[frame.variant == "treatment"])[:950], "variant"] = "control"
     counts = frame.variant.value_counts(normalize=True)
     assert counts["treatment"] == pytest.approx(0.46, abs=0.01)
-    assert analyse(frame, Design("control", HALVES, ["spend"])).blocked
+    assert analyze_variants(frame, AbtestDesign("control", HALVES, ["spend"])).has_mismatch
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("covariate", [None, "spend_before"])
 def test_random_halves_of_a_shop_differ_one_time_in_twenty(covariate, customers):
-    test, rng, alarms = metric("spend", covariate), np.random.default_rng(0), []
+    test, rng, alarms = build_ratio_metric("spend", covariate), np.random.default_rng(0), []
     for _ in range(40):
         treated = rng.random((100, len(customers))) < 0.5
         alarms += [test.analyze_aggregates(*pair).pvalue < 0.05 for pair in aggregates(customers, treated)]
@@ -87,9 +90,9 @@ def test_ten_peeks_at_a_shop_deceive_the_fixed_interval_and_not_the_sequence(cus
 def test_the_gate_of_a_game_as_an_independent_computation_has_it(public):
     frame = pd.read_parquet(public / "cookie-cats-ab" / "cookie_cats.parquet")
     shares = {"gate_30": 0.5, "gate_40": 0.5}
-    found = analyse(frame, Design("gate_30", shares, ["retention_7"]), "version")
+    found = analyze_variants(frame, AbtestDesign("gate_30", shares, ["retention_7"]), "version")
     assert found.counts == {"gate_30": 44_700, "gate_40": 45_489}
-    assert not found.blocked
+    assert not found.has_mismatch
     early, late = (frame.retention_7[frame.version == name].astype(float) for name in ("gate_30", "gate_40"))
     test = stats.ttest_ind(late, early, equal_var=False)
     interval = test.confidence_interval()
@@ -107,6 +110,6 @@ def test_logs_of_random_lists_tell_what_thompson_sampling_earned(campaign, publi
     random, thompson = (pd.read_csv(folder / policy / campaign / f"{campaign}.csv.gz") for policy in ("random", "bts"))
     seen = thompson.groupby("position")["item_id"].value_counts(normalize=True)
     target = seen.reindex(pd.MultiIndex.from_frame(random[["position", "item_id"]]), fill_value=0).to_numpy()
-    found = snips(random["click"], random["propensity_score"], target)
+    found = estimate_snips(random["click"], random["propensity_score"], target)
     assert found.low < thompson["click"].mean() < found.high
-    assert 2000 < found.effective < 4000
+    assert 2000 < found.effective_rows < 4000

@@ -1,4 +1,4 @@
-"""MCP's own client against the server: in this process, over stdio and over HTTP."""
+"""MCP's own client calls the server: in this process, over stdio and over HTTP."""
 
 import json
 import os
@@ -18,10 +18,10 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from recsys.apps.assistant.dialogue import SOFTWARE
-from recsys.apps.assistant.mcp_server import customers, server
-from recsys.apps.assistant.setup import nobodys_tools, read_histories
-from recsys.apps.assistant.tools import NAMES
-from tests.assisting import catalogue_file, histories_file
+from recsys.apps.assistant.local_tools import load_tools, read_histories
+from recsys.apps.assistant.mcp_server import create_mcp_server, select_tools_by_header
+from recsys.apps.assistant.tools import TOOL_NAMES
+from tests.planted_shop import catalogue_file, histories_file
 from tests.serving.test_serve import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -45,7 +45,7 @@ def shop_files(artefact, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def nobody(shop_files):
-    return nobodys_tools(shop_files[0], shop_files[1], {"stock": "left"}, 1, {})
+    return load_tools(shop_files[0], shop_files[1], {"stock": "left"}, 1, {})
 
 
 def words(shop_files, *more):
@@ -54,9 +54,9 @@ def words(shop_files, *more):
 
 
 async def checked(client):
-    """What holds over any way to the server."""
+    """Checks that hold for every transport."""
     offered = (await client.list_tools()).tools
-    assert [one.name for one in offered] == list(NAMES)
+    assert [one.name for one in offered] == list(TOOL_NAMES)
     for one in offered:
         assert one.input_schema["additionalProperties"] is False
         assert one.output_schema["type"] == "object"
@@ -78,21 +78,21 @@ async def recommended(client):
 
 def test_in_this_process(nobody):
     async def run():
-        async with Client(server(lambda _: nobody)) as client:
+        async with Client(create_mcp_server(lambda _: nobody)) as client:
             await checked(client)
             assert "talk to software" in client.instructions
 
     anyio.run(run)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TOOL_NAMES)
 def test_every_function_answers_as_its_schema_says(nobody, name):
     arguments = {"search": {"text": "blue"}, "similar": {"item": "i06"}, "explain": {"item": "i00"},
                  "compare": {"items": ["i00", "i06"]}}.get(name, {})  # fmt: skip
 
     async def run():
-        async with Client(server(lambda _: nobody)) as client:
-            answer = await client.call_tool(name, arguments)  # the client holds it against the schema
+        async with Client(create_mcp_server(lambda _: nobody)) as client:
+            answer = await client.call_tool(name, arguments)  # the client validates it against the schema
             assert not answer.is_error
             assert json.loads(answer.content[0].text).keys() <= answer.structured_content.keys()
 
@@ -106,7 +106,7 @@ def test_a_mistake_of_ours_tells_a_client_nothing(nobody):
         raise ZeroDivisionError("secret")
 
     async def run():
-        async with Client(server(lambda _: replace(nobody, ask=broken))) as client:
+        async with Client(create_mcp_server(lambda _: replace(nobody, answer_request=broken))) as client:
             with pytest.raises(Exception) as error:
                 await client.call_tool("recommend", {})
             assert "secret" not in str(error.value)
@@ -115,11 +115,11 @@ def test_a_mistake_of_ours_tells_a_client_nothing(nobody):
 
 
 def test_the_customer_is_whom_the_header_names(nobody, shop_files):
-    tools_of = customers(nobody, read_histories(shop_files[2]), "x-customer")
+    tools_of = select_tools_by_header(nobody, read_histories(shop_files[2]), "x-customer")
     assert tools_of({"x-customer": "u07"}).history == ("i01", "i02", "i08")
     assert tools_of({}).customer is None
     assert tools_of(None).customer is None
-    assert customers(nobody, {"u07": ["i01"]}, None)({"x-customer": "u07"}).customer is None
+    assert select_tools_by_header(nobody, {"u07": ["i01"]}, None)({"x-customer": "u07"}).customer is None
 
 
 @pytest.mark.slow
@@ -177,7 +177,7 @@ def test_over_http(shop_files):
 
 
 def waited(port):
-    """The status that somebody without a key gets as soon as the server is up."""
+    """The status of a request without a key, as soon as the server is up."""
     for _ in range(600):
         try:
             urlopen(f"http://127.0.0.1:{port}/mcp", timeout=5)
@@ -189,7 +189,7 @@ def waited(port):
 
 
 def asked_from(port, host):
-    """The status for a page of elsewhere that has its name point here."""
+    """The status of a request from a foreign page whose host name points here (DNS rebinding)."""
     headers = {"Host": host, "X-API-Key": KEY, "Content-Type": "application/json", "Accept": "application/json"}
     try:
         urlopen(Request(f"http://127.0.0.1:{port}/mcp", b"{}", headers), timeout=30)
@@ -204,7 +204,7 @@ def asked_from(port, host):
         (["transport=carrier_pigeon"], "transport=carrier_pigeon is unknown; use stdio or http"),
         (["transport=http", "host=0.0.0.0"], "host=0.0.0.0 without a key"),
         (["transport=http", "customer_header=X-Customer"], "customer_header=X-Customer without a key"),
-        (["customer=u99"], "customer=u99 is no user of histories"),
+        (["customer=u99"], "customer=u99 is not a user in histories"),
     ],
 )
 def test_what_cannot_be_served_is_said_in_a_line(shop_files, more, reason):
@@ -225,5 +225,5 @@ def test_a_dialogue_in_the_terminal(shop_files):
     lines = done.stdout.splitlines()
     assert lines[0] == SOFTWARE
     assert any(line.startswith("For “jacket”, under ") for line in lines)
-    assert lines[-1] == "'i06' (Kalrex Jacket) is out of stock, so it is not recommended; ask for similar"
+    assert lines[-1] == "'i06' (Kalrex Jacket) is out of stock, so it is not recommended; ask for similar products"
     assert done.stderr == ""

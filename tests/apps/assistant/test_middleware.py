@@ -1,4 +1,4 @@
-"""The assistant as a part of the HTTP server: the client carries the state, and the server's parts are asked."""
+"""The assistant in the HTTP server: the client carries the state, and requests pass through the server's middleware."""
 
 import pytest
 import schemathesis
@@ -15,18 +15,18 @@ from recsys.errors import ConfigError
 from recsys.serving.app import create_app
 from recsys.serving.model_file import ModelFile
 from recsys.serving.schemas import ServerLimits
-from tests.assisting import calls, catalogue_file, fake_model, says
+from tests.planted_shop import calls, catalogue_file, fake_model, says
 
 
-class Witness:
-    """A part that remembers who asked."""
+class RecordRequests:
+    """Middleware that keeps the requests."""
 
     def __init__(self):
-        self.asked = []
+        self.requests = []
 
-    async def __call__(self, asked, then):
-        self.asked += asked
-        return await then(asked)
+    async def __call__(self, requests, call_next):
+        self.requests += requests
+        return await call_next(requests)
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def served(artefact, tmp_path):
         config = OmegaConf.merge(
             config, {"catalogue": str(catalogue_file(tmp_path)), "columns": {"stock": "left"}}, given
         )
-        witness = Witness()
-        app = create_app(ModelFile(artefact("item_knn"), 1), ServerLimits(), middleware=[witness, build(config)])
-        return TestClient(app), witness
+        recorder = RecordRequests()
+        app = create_app(ModelFile(artefact("item_knn"), 1), ServerLimits(), middleware=[recorder, build(config)])
+        return TestClient(app), recorder
 
     return serve
 
@@ -91,16 +91,16 @@ def test_a_state_with_items_of_elsewhere_does_no_harm(served):
 
 
 def test_the_model_is_asked_through_the_servers_parts(served):
-    client, witness = served()
+    client, recorder = served()
     client.post("/ask", json={"text": "for me", "history": ["i01", "i02"], "customer": "u07"})
-    assert [(one.customer, one.history) for one in witness.asked] == [("u07", ["i01", "i02"])]
+    assert [(one.customer, one.history) for one in recorder.requests] == [("u07", ["i01", "i02"])]
 
 
 def test_where_a_proxy_says_who_asks_nobody_else_does(served):
-    client, witness = served(customer_header="X-Customer")
+    client, recorder = served(customer_header="X-Customer")
     said = {"text": "for me"}
     assert client.post("/ask", json=said, headers={"X-Customer": "u07"}).status_code == 200
-    assert witness.asked[-1].customer == "u07"
+    assert recorder.requests[-1].customer == "u07"
     assert client.post("/ask", json=said | {"customer": "u11"}, headers={"X-Customer": "u07"}).status_code == 403
     assert client.post("/ask", json=said | {"customer": "u11"}).status_code == 403
 

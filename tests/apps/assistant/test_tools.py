@@ -1,4 +1,4 @@
-"""Products by a sentence: what is found, what critiques change, what a dialogue remembers."""
+"""Search, critiques, the dialogue and the five functions on a planted shop."""
 
 import json
 import re
@@ -14,15 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from recsys.apps.assistant.catalogue import Catalogue, Product, Wishes, read
-from recsys.apps.assistant.critiques import critique
-from recsys.apps.assistant.dialogue import reply
-from recsys.apps.assistant.search import Index
-from recsys.apps.assistant.sentences import State
-from recsys.apps.assistant.setup import customer_of, nobodys_tools, read_histories
+from recsys.apps.assistant.catalogue import Catalogue, CatalogueProduct, Wishes
+from recsys.apps.assistant.catalogue_file import read_catalogue
+from recsys.apps.assistant.critiques import apply_critique
+from recsys.apps.assistant.dialogue import reply_by_rules
+from recsys.apps.assistant.local_tools import load_tools, read_histories, resolve_customer
+from recsys.apps.assistant.search import ProductIndex
+from recsys.apps.assistant.sentences import DialogueState, parse_sentence
+from recsys.apps.assistant.tools import describe_tools
 from recsys.errors import ConfigError
 from recsys.serving.recommender import RequestError
-from tests.assisting import COLOURS, KINDS, catalogue_file, histories_file, products
+from tests.planted_shop import COLOURS, KINDS, catalogue_file, histories_file, products
 
 ROOT = Path(__file__).parents[3]
 HISTORY = ("i01", "i02", "i08")
@@ -31,7 +33,7 @@ HISTORY = ("i01", "i02", "i08")
 @pytest.fixture(scope="module")
 def nobody(artefact, tmp_path_factory):
     file = catalogue_file(tmp_path_factory.mktemp("assistant"))
-    return nobodys_tools(str(artefact("item_knn")), str(file), {"stock": "left"}, 1, {})
+    return load_tools(str(artefact("item_knn")), str(file), {"stock": "left"}, 1, {})
 
 
 @pytest.fixture
@@ -40,10 +42,10 @@ def tools(nobody):
 
 
 def talk(tools, *sentences, k=5):
-    state = State()
+    state = DialogueState()
     for text in sentences:
-        found = reply(tools, text, state, k)
-        state = State.model_validate_json(found.state.model_dump_json())  # as a client carries it
+        found = reply_by_rules(tools, text, state, k)
+        state = DialogueState.model_validate_json(found.state.model_dump_json())  # as a client carries it
     return found
 
 
@@ -74,7 +76,7 @@ def test_a_catalogue_is_read_with_its_columns_and_stock(nobody):
 
 def test_csv_is_read_as_parquet_is(tmp_path, nobody):
     products().to_csv(tmp_path / "items.csv", index=False)
-    assert read(str(tmp_path / "items.csv"), {"stock": "left"}).products == nobody.catalogue.products
+    assert read_catalogue(str(tmp_path / "items.csv"), {"stock": "left"}).products == nobody.catalogue.products
 
 
 @pytest.mark.parametrize(
@@ -93,28 +95,28 @@ def test_csv_is_read_as_parquet_is(tmp_path, nobody):
 def test_what_is_wrong_with_a_catalogue_is_said(tmp_path, table, columns, reason):
     pd.DataFrame(table).to_parquet(tmp_path / "items.parquet")
     with pytest.raises(ConfigError, match=re.escape(reason)):
-        read(str(tmp_path / "items.parquet"), columns)
+        read_catalogue(str(tmp_path / "items.parquet"), columns)
 
 
 def test_ids_of_a_csv_keep_their_zeros_and_stock_is_more_than_none(tmp_path):
     (tmp_path / "items.csv").write_text("item,title,stock\n007,A,1\n08,B,0\n9,C,-2\n10,D,\n")
-    found = read(str(tmp_path / "items.csv"), {})
+    found = read_catalogue(str(tmp_path / "items.csv"), {})
     assert list(found.products) == ["007", "08", "9", "10"]
-    assert found.chosen(Wishes()) == ["007"]
+    assert found.select(Wishes()) == ["007"]
 
 
 def test_a_file_that_is_none_is_said(tmp_path):
     (tmp_path / "items.parquet").write_text("nothing")
-    with pytest.raises(ConfigError, match="is no Parquet or CSV file"):
-        read(str(tmp_path / "items.parquet"), {})
+    with pytest.raises(ConfigError, match="is not a Parquet or CSV file"):
+        read_catalogue(str(tmp_path / "items.parquet"), {})
     with pytest.raises(ConfigError, match="there is no file"):
-        read(str(tmp_path / "other.parquet"), {})
+        read_catalogue(str(tmp_path / "other.parquet"), {})
 
 
 def test_titles_lose_what_terminals_and_prompts_would_obey(tmp_path):
     frame = {"item": ["a"], "title": ["Red\x1b[31m\nboots\u202e"], "price": [float("nan")]}
     pd.DataFrame(frame).to_parquet(tmp_path / "items.parquet")
-    product = read(str(tmp_path / "items.parquet"), {}).products["a"]
+    product = read_catalogue(str(tmp_path / "items.parquet"), {}).products["a"]
     assert (product.title, product.price) == ("Red [31m boots", None)
 
 
@@ -139,9 +141,9 @@ def test_the_customer_decides_among_equals(nobody, tools):
 
 
 def test_known_items_are_found_among_a_thousand_titles(public):
-    """hit@5 of MovieLens titles as people write them: .95 is the target, and joining loses nothing to words alone."""
+    """hit@5 of MovieLens titles as people write them: .95 is the target, and fusion is no worse than words alone."""
     catalogue = movies(public)
-    index, everything = Index(catalogue), list(catalogue.products)
+    index, everything = ProductIndex(catalogue), list(catalogue.products)
     titles = {item: product.title for item, product in catalogue.products.items()}
     asked = {item: plain(title) for item, title in list(titles.items())[::10]}
     hits = [
@@ -160,11 +162,11 @@ def movies(public):
         lines = archive.read("ml-100k/u.item").decode("latin-1").splitlines()
     rows = [line.split("|") for line in lines]
     kinds = {row[0]: [name for name, is_one in zip(GENRES, row[5:], strict=True) if is_one == "1"] for row in rows}
-    return Catalogue(Product(row[0], row[1], category=", ".join(kinds[row[0]])) for row in rows)
+    return Catalogue(CatalogueProduct(row[0], row[1], category=", ".join(kinds[row[0]])) for row in rows)
 
 
 def plain(title):
-    """Without the year, the article in front."""
+    """The title without its year, its article in front."""
     title = re.sub(r"\s*\(.*", "", title)
     return re.sub(r"^(.*), (The|A|An)$", r"\2 \1", title)
 
@@ -195,7 +197,7 @@ def plain(title):
 )
 def test_a_critique_is_read(nobody, text, wishes):
     beside = ["i00", "i10", "i20"]  # 10, 20 and 30
-    assert critique(text, Wishes(), beside, nobody.catalogue).wishes == Wishes(**wishes)
+    assert apply_critique(text, Wishes(), beside, nobody.catalogue).wishes == Wishes(**wishes)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ def test_a_critique_is_read(nobody, text, wishes):
     [("under 20", "i09", "i10"), ("at most 20", "i10", "i11"), ("over 20", "i11", "i10"), ("from 20", "i10", "i09")],
 )
 def test_limits_are_where_they_say(nobody, text, fits, fails):
-    chosen = nobody.catalogue.chosen(critique(text, Wishes(), [], nobody.catalogue).wishes)
+    chosen = nobody.catalogue.select(apply_critique(text, Wishes(), [], nobody.catalogue).wishes)
     assert fits in chosen
     assert fails not in chosen
 
@@ -212,7 +214,7 @@ def test_the_last_word_counts(nobody):
     def after(*sentences):
         wishes = Wishes()
         for text in sentences:
-            wishes = critique(text, wishes, [], nobody.catalogue).wishes
+            wishes = apply_critique(text, wishes, [], nobody.catalogue).wishes
         return wishes
 
     assert after("in blue", "not blue") == Wishes(without=["blue"])
@@ -224,12 +226,12 @@ def test_the_last_word_counts(nobody):
 @given(st.lists(st.one_of(st.sampled_from(["under", "30", "not", "in", "for a", "cheaper", "blue", "the first", "why",
        "compare", "like", "between 1 and", "no", ",", "more"]), st.text(max_size=8)), max_size=8))  # fmt: skip
 def test_whatever_is_said_there_is_an_answer_of_products_that_fit(nobody, words):
-    state = reply(nobody, "jacket under 50", State()).state
-    found = reply(nobody, " ".join(words), state)
+    state = reply_by_rules(nobody, "jacket under 50", DialogueState()).state
+    found = reply_by_rules(nobody, " ".join(words), state)
     assert found.say
     listed = [nobody.catalogue.products[one.item] for one in found.items]
     if not {"compare", "why"} & set(words):
-        assert all(found.state.wishes.fit(product) and product.in_stock for product in listed)
+        assert all(found.state.wishes.match(product) and product.in_stock for product in listed)
 
 
 # --- the dialogue
@@ -246,12 +248,12 @@ def test_critiques_follow_each_other_and_all_hold(tools):
         assert product.more["colour"] != "red"
 
 
-def test_new_words_begin_anew_and_instead_goes_on(tools):
+def test_new_words_start_a_search_and_what_about_keeps_its_wishes(tools):
     assert talk(tools, "jacket under 20", "boots").state.wishes == Wishes()
     kept = talk(tools, "jacket under 20", "what about boots")
     assert (kept.state.words, kept.state.wishes) == ("boots", Wishes(high=20))
     assert talk(tools, "jacket", "also blue").state.words == "jacket blue"
-    assert talk(tools, "jacket under 20", "start over").state == State()
+    assert talk(tools, "jacket under 20", "start over").state == DialogueState()
 
 
 def test_more_gives_what_was_not_shown(tools):
@@ -279,23 +281,23 @@ def test_a_critique_after_similar_ones_keeps_to_them(tools):
 
 
 def test_a_whole_title_is_a_title_whatever_it_says():
-    catalogue = Catalogue([Product("a", "Rebel Without a Cause (1955)"), Product("b", "A Cause of Rebels")])
-    from recsys.apps.assistant.sentences import read as read_sentence
-
-    assert read_sentence("rebel without a cause", State(), catalogue).wishes == Wishes()
-    assert read_sentence("rebel without a cigarette", State(), catalogue).wishes.without == ["cigarette"]
+    catalogue = Catalogue(
+        [CatalogueProduct("a", "Rebel Without a Cause (1955)"), CatalogueProduct("b", "A Cause of Rebels")]
+    )
+    assert parse_sentence("rebel without a cause", DialogueState(), catalogue).wishes == Wishes()
+    assert parse_sentence("rebel without a cigarette", DialogueState(), catalogue).wishes.without == ["cigarette"]
 
 
 def test_cheaper_than_nothing_is_no_critique(tools):
     assert "cannot say" in talk(tools, "cheaper").say
-    assert talk(tools, "cheaper").state == State()
+    assert talk(tools, "cheaper").state == DialogueState()
 
 
 def test_a_state_from_elsewhere_names_nothing_that_is_not_there(tools):
-    found = reply(tools, "compare the first two", State(shown=["x", "i00", "y", "i01"]))
+    found = reply_by_rules(tools, "compare the first two", DialogueState(shown=["x", "i00", "y", "i01"]))
     assert ids(found) == ["i00", "i01"]
     with pytest.raises(ValidationError):
-        State.model_validate({"wishes": {"high": "much"}})
+        DialogueState.model_validate({"wishes": {"high": "much"}})
 
 
 # --- the five functions
@@ -348,7 +350,7 @@ def test_compare_shows_where_products_differ(tools):
         ("recommend", {"self": "u11"}, "self"),
         ("recommend", {"history": ["i20"]}, "history: Unexpected keyword argument"),
         ("search", {"text": ""}, "text: String should have at least 1 character"),
-        ("search", {"text": "x", "wishes": {"only": {"colours": "red"}}}, "there is no column 'colours' to choose by"),
+        ("search", {"text": "x", "wishes": {"only": {"colours": "red"}}}, "there is no column 'colours' to filter by"),
         ("similar", {"item": "nothing"}, "there is no product 'nothing'"),
         ("compare", {"items": ["i00"]}, "items: List should have at least 2 items"),
         ("buy", {}, "there is no function 'buy'; there are: search, recommend, similar, explain, compare"),
@@ -360,22 +362,32 @@ def test_what_a_function_does_not_take_is_said_in_a_line(tools, name, arguments,
 
 
 def test_no_function_has_a_parameter_for_who_asks(tools):
-    for one in tools.offered():
-        assert not re.search("user|customer|history", json.dumps([*one.arguments["properties"]]))
-        assert one.arguments["additionalProperties"] is False
+    for tool in describe_tools():
+        assert not re.search("user|customer|history", json.dumps([*tool.input_schema["properties"]]))
+        assert tool.input_schema["additionalProperties"] is False
 
 
 def test_customers_come_from_settings(tmp_path):
     known = read_histories(str(histories_file(tmp_path)))
-    assert customer_of("u07", [], known) == ("u07", HISTORY)
-    assert customer_of(None, [1, "x"], {}) == (None, ("1", "x"))
-    with pytest.raises(ConfigError, match="customer=u99 is no user of histories"):
-        customer_of("u99", [], known)
+    assert resolve_customer("u07", [], known) == ("u07", HISTORY)
+    assert resolve_customer(None, [1, "x"], {}) == (None, ("1", "x"))
+    with pytest.raises(ConfigError, match="customer=u99 is not a user in histories"):
+        resolve_customer("u99", [], known)
+
+
+def loaded_modules(imports, heavy):
+    code = f"import sys\n{imports}\nprint(*[name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def test_importing_the_assistant_loads_neither_torch_nor_pandas():
-    modules = "chat, critiques, dialogue, job, mcp_server, part, search, sentences, start, tools"
-    loaded = "[name for name in ('torch', 'pandas') if name in sys.modules]"
-    code = f"import sys\nfrom recsys.apps.assistant import {modules}\nprint({loaded})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    modules = ", ".join(
+        path.stem for path in sorted((ROOT / "recsys/apps/assistant").glob("*.py")) if path.stem[0] != "_"
+    )
+    assert "tools" in modules
+    assert loaded_modules(f"from recsys.apps.assistant import {modules}", ["torch", "pandas"]) == ""
+
+
+def test_the_server_loads_neither_torch_nor_pandas_nor_hydra_for_the_assistant():
+    assert loaded_modules("import recsys.apps.assistant.middleware", ["torch", "pandas", "hydra", "omegaconf"]) == ""

@@ -12,7 +12,7 @@ from recsys.apps.customers.holdout import Windows, judge
 from recsys.apps.customers.numbering import numbered
 from recsys.apps.customers.purchases import days_of
 from recsys.apps.customers.segment_names import favourites, names
-from recsys.data.preparation.segments import joined
+from recsys.data.preparation.segments import read_segment_file
 from recsys.data.schema import Columns
 from recsys.errors import ConfigError
 from tests.customers import DAY, LENGTH, START, cdnow, command, ledger_of, planted_customers
@@ -216,14 +216,14 @@ def test_evaluation_reports_by_segment(customers_run, tmp_path, capsys):
 def test_a_file_that_holds_no_segments_is_refused(customers_run, tmp_path):
     pd.DataFrame({"user": ["a"]}).to_parquet(tmp_path / "users.parquet")
     for name in ("users.parquet", "nothing.parquet"):
-        with pytest.raises(SystemExit, match=r"is no segments\.parquet; write one with recsys segment"):
+        with pytest.raises(SystemExit, match=r"is not a segments\.parquet file; write one with recsys segment"):
             command("evaluate", f"run={customers_run.folder}", f"segments={tmp_path / name}")
 
 
 def test_users_without_a_segment_are_unknown(tmp_path):
     table = pd.DataFrame({"user": ["a", "b"], "name_at_cut": ["big", None]})
     table.to_parquet(tmp_path / "segments.parquet")
-    values, codes = joined(["c", "b", "a"], tmp_path / "segments.parquet")
+    values, codes = read_segment_file(["c", "b", "a"], tmp_path / "segments.parquet")
     assert [values[code] for code in codes[:, 0]] == ["unknown", "unknown", "unknown", "big"]
 
 

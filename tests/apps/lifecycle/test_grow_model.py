@@ -9,7 +9,7 @@ from recsys.apps.lifecycle.grow_model import grow
 from recsys.data.batches.batch import ColumnReader
 from recsys.data.features import Encoder, Features
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random
-from recsys.data.preparation.vocabulary import grown
+from recsys.data.preparation.vocabulary import extend_encoder
 from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
 from recsys.errors import ConfigError, DataError
@@ -138,7 +138,7 @@ def test_what_is_no_vocabulary_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"data\.vocabulary='.*' has no metadata.json"):
         prepared(tmp_path, planted_log(), vocabulary=str(tmp_path))
     with pytest.raises(DataError, match=r"'item\.price' is a number and was a category"):
-        grown(Encoder("number"), Encoder("category", ("1",)), "item.price")
+        extend_encoder(Encoder("number"), Encoder("category", ("1",)), "item.price")
 
 
 @pytest.mark.parametrize(("name", "word"), TRAINED)

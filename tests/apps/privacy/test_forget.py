@@ -21,7 +21,7 @@ from recsys.apps.privacy.membership import Witness, attack, auc
 from recsys.apps.privacy.purge_files import Wanted
 from recsys.data.load import load_dataset
 from recsys.data.preparation.consent import Privacy
-from recsys.data.preparation.erased_users import FILE
+from recsys.data.preparation.erased_users import ERASED_FILE
 from recsys.errors import ConfigError
 from recsys.evaluation.run import evaluate_run
 from recsys.export.export import export
@@ -269,9 +269,9 @@ def test_ids_leave_an_exported_file_and_the_old_version_is_refused(artefact, sho
 def test_all_of_them_at_once_and_again(root):
     gone = [f"customer-u{n:02}" for n in range(20)]
     forgotten(root, gone)
-    marks = (root / "data" / FILE).read_text()
+    marks = (root / "data" / ERASED_FILE).read_text()
     forgotten(root, gone[:3])
-    assert (root / "data" / FILE).read_text() == marks
+    assert (root / "data" / ERASED_FILE).read_text() == marks
     forgotten(root, "customer-u21")
     assert load_dataset(Run.open(root / "runs" / "first").config).n_users == 39
     assert len(marks.split()) == 21

@@ -9,7 +9,7 @@ import torch
 from recsys.data.batches.loader import Shard
 from recsys.data.batches.one_row_per_query import QueryRowBatches
 from recsys.data.batches.one_row_per_user import UserRowBatches
-from recsys.data.dataset import UntilTest
+from recsys.data.dataset import TrainPlusValidation
 
 
 def questions(batches):
@@ -26,7 +26,9 @@ def questions(batches):
 
 
 @pytest.mark.parametrize("name", ["dataset", "shop", "mixed"])
-@pytest.mark.parametrize("kind", [lambda data: data, lambda data: UntilTest(data.folder)], ids=["validated", "refit"])
+@pytest.mark.parametrize(
+    "kind", [lambda data: data, lambda data: TrainPlusValidation(data.folder)], ids=["validated", "refit"]
+)
 def test_the_same_questions_as_in_rows_of_users(name, kind, request):
     data = kind(request.getfixturevalue(name))
     found, expected = (questions(form(data, 7, 1000, seed=0)) for form in (QueryRowBatches, UserRowBatches))

@@ -7,7 +7,7 @@ from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.features import Features
 from recsys.data.preparation.consent import Privacy
-from recsys.data.preparation.erased_users import FILE, Ledger, entries
+from recsys.data.preparation.erased_users import ERASED_FILE, ErasedUsers, format_erased_users
 from recsys.data.sources.files import Csv, FrameSource
 from recsys.errors import ConfigError, DataError
 from recsys.pseudonyms import erasure_digest, pseudonym, secret_key
@@ -89,7 +89,7 @@ def test_the_purpose_is_the_column_and_whole_numbers_are_ids(tmp_path):
     path = consents(tmp_path / "said.csv", range(60), train=False, analyse=[user % 2 == 0 for user in range(60)])
     found = prepared(tmp_path, log, privacy=Privacy(consent=path, purpose="analyse"))
     assert found.raw_users().to_pylist() == list(range(0, 60, 2))
-    with pytest.raises(DataError, match=r"no event is left .*no_consent"):
+    with pytest.raises(DataError, match=r"none of the [\d,]+ events is left: .*no_consent"):
         prepared(tmp_path, log, privacy=Privacy(consent=path))
     with pytest.raises(DataError, match=r"has no column 'personalise'; there are: user, train, analyse"):
         prepared(tmp_path, log, privacy=Privacy(consent=path, purpose="personalise"))
@@ -152,21 +152,21 @@ def test_the_erased_do_not_come_back(tmp_path):
     assert found.metadata["counts"]["erased"] == own.sum()
     never_had = prepared(tmp_path / "other", planted_log()[~own])
     assert found.metadata["arrays"] == never_had.metadata["arrays"]
-    assert "u03" not in (tmp_path / FILE).read_text()
+    assert "u03" not in (tmp_path / ERASED_FILE).read_text()
 
 
 def test_a_vocabulary_with_the_erased_is_refused(tmp_path):
     old = prepared(tmp_path / "old", planted_log())
     (tmp_path / "new").mkdir()
     write_ledger(tmp_path / "new", ["u03"])
-    with pytest.raises(DataError, match="holds users who were erased; train anew without it"):
+    with pytest.raises(DataError, match="contains users who were erased; train again without it"):
         prepared(tmp_path / "new", planted_log(), vocabulary=str(old.folder))
 
 
 def test_a_ledger_needs_its_own_key(tmp_path, monkeypatch):
     write_ledger(tmp_path, ["u03"])
     monkeypatch.setenv(VARIABLE, "q" * 32)
-    with pytest.raises(DataError, match="written with another key"):
+    with pytest.raises(DataError, match="written with a key other than"):
         prepared(tmp_path, planted_log())
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(ConfigError, match="is not set"):
@@ -181,7 +181,7 @@ def test_an_erasure_during_a_preparation_stops_it(tmp_path):
 
     with pytest.raises(DataError, match="erased while"):
         prepared(tmp_path, Slow(planted_log()))
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [ERASED_FILE]
 
 
 def test_marks_and_pseudonyms_differ():
@@ -190,4 +190,4 @@ def test_marks_and_pseudonyms_differ():
 
 
 def write_ledger(folder, users):
-    (folder / FILE).write_text(entries(secret_key(VARIABLE), users, Ledger(folder, VARIABLE)))
+    (folder / ERASED_FILE).write_text(format_erased_users(secret_key(VARIABLE), users, ErasedUsers(folder, VARIABLE)))

@@ -171,7 +171,11 @@ def test_times_and_places_are_read_as_the_events_are(tmp_path):
         (lambda m: m.drop(columns="city"), {}, "lacks city; there are: timestamp, weather"),
         (lambda m: m.rename(columns={"weather": "sky"}), {}, r"lacks columns of data.features.context \(weather\)"),
         (lambda m: m, {"columns": Columns(place="town")}, "lacks town"),
-        (lambda m: m, {"columns": Columns(timestamp=None)}, "name the times under data.columns.timestamp"),
+        (
+            lambda m: m,
+            {"columns": Columns(timestamp=None)},
+            "needs times; name the column under data.columns.timestamp",
+        ),
     ],
 )
 def test_tables_of_moments_that_cannot_be_joined_are_named(tmp_path, change, settings, complaint):
@@ -181,7 +185,7 @@ def test_tables_of_moments_that_cannot_be_joined_are_named(tmp_path, change, set
 
 def test_a_column_of_both_tables_is_refused(tmp_path):
     events, moments = weather_log()
-    with pytest.raises(DataError, match="column weather is in the events and in the table of moments"):
+    with pytest.raises(DataError, match=r"column weather is in the events and in the table data.source.moments"):
         with_weather(tmp_path, moments, events.assign(weather="sun"))
 
 
@@ -197,7 +201,7 @@ def test_a_column_that_describes_the_item_is_warned_of(tmp_path, caplog, of, tol
     log = planted_log()
     log["cost"] = np.where(log[of].str[1:].astype(int) % 5 == 0, "paid", "free")
     prepared(tmp_path, log, features=Features(context=["cost", "hour"]))
-    assert ("context 'cost' has one value for each item" in caplog.text) == told
+    assert ("context 'cost' has one value per item" in caplog.text) == told
     assert "'hour'" not in caplog.text
 
 
@@ -331,7 +335,7 @@ def test_what_a_user_adds_tells_how_sure_a_mean_over_events_is():
 
 @pytest.mark.parametrize("split", [lambda: Random(ask="row"), lambda: GlobalTime(ask="event", targets="last")])
 def test_questions_that_cannot_be_are_refused(split):
-    with pytest.raises(DataError, match=r"split.ask=('row' is unknown|event asks for every event)"):
+    with pytest.raises(DataError, match=r"split.ask=('row' is unknown|event needs split.targets=all)"):
         split()
 
 

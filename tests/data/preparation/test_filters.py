@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.data.engines.duckdb import opened
-from recsys.data.preparation.filters import Filters, core, first_occurrences
+from recsys.data.engines.duckdb import open_engine
+from recsys.data.preparation.filters import Filters, find_core, find_first_occurrences
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut
 from recsys.data.schema import Columns
 from recsys.errors import DataError
@@ -37,7 +37,7 @@ def plain_core(pairs, user_core, item_core):
 @given(PAIRS, st.integers(1, 5), st.integers(1, 5))
 def test_core_against_a_plain_reference(pairs, user_core, item_core):
     users, items = coded(pairs)
-    mask = core(users, items, user_core, item_core)
+    mask = find_core(users, items, user_core, item_core)
     kept = list(zip(users[mask].tolist(), items[mask].tolist(), strict=True))
     assert kept == plain_core(list(zip(users.tolist(), items.tolist(), strict=True)), user_core, item_core)
 
@@ -45,7 +45,7 @@ def test_core_against_a_plain_reference(pairs, user_core, item_core):
 @given(PAIRS, st.integers(1, 4), st.integers(1, 4), st.randoms())
 def test_core_holds_every_set_that_is_dense_enough(pairs, user_core, item_core, random):
     users, items = coded(pairs)
-    mask = core(users, items, user_core, item_core)
+    mask = find_core(users, items, user_core, item_core)
     some = [pair for pair in zip(users.tolist(), items.tolist(), strict=True) if random.random() < 0.8]
     dense = Counter(plain_core(some, user_core, item_core))
     assert not dense - Counter(zip(users[mask].tolist(), items[mask].tolist(), strict=True))
@@ -58,7 +58,7 @@ def test_first_occurrences_against_a_set(pairs):
     for pair in zip(users.tolist(), items.tolist(), strict=True):
         expected.append(pair not in seen)
         seen.add(pair)
-    assert first_occurrences(users, items).tolist() == expected
+    assert find_first_occurrences(users, items).tolist() == expected
 
 
 def events(dataset):
@@ -111,7 +111,7 @@ LIMIT = st.one_of(st.none(), st.sampled_from(["2024-01-01", "2024-01-31"]))
 )
 @settings(max_examples=40, deadline=None)
 def test_rows_kept_against_a_plain_comparison(tmp_path_factory, rows, kinds, least, start, end):
-    with opened(tmp_path_factory.mktemp("select")) as engine:
+    with open_engine(tmp_path_factory.mktemp("select")) as engine:
         frame = pd.DataFrame(rows, columns=["timestamp", "event", "value"])
         frame["timestamp"] *= 1_000_000
         kept = Filters(events=kinds, min_value=least, start=start, end=end).select(engine.from_frame(frame))
@@ -142,7 +142,7 @@ def test_window_is_exact_to_the_microsecond(tmp_path):
 @pytest.mark.parametrize("moment", ["soon", "NaT", "", "2024-13-01"])
 @pytest.mark.parametrize("setting", ["start", "end"])
 def test_a_window_that_is_no_time(tmp_path, moment, setting):
-    with pytest.raises(DataError, match=rf"data.filters.{setting}='{moment}' is no time; write 2024-01-31"):
+    with pytest.raises(DataError, match=rf"data.filters.{setting}='{moment}' is not a time; write 2024-01-31"):
         prepared(tmp_path, planted_log(), filters=Filters(**{setting: moment}))
 
 
@@ -163,7 +163,7 @@ def test_a_filter_without_its_column_names_it(tmp_path, filters, column):
 
 @pytest.mark.parametrize("filters", [Filters(user_core=99), Filters(item_core=9999), Filters(start="2200-01-01")])
 def test_filters_that_leave_nothing_say_so(tmp_path, filters):
-    with pytest.raises(DataError, match=r"the filters leave no event of [\d,]+; relax data.filters"):
+    with pytest.raises(DataError, match=r"the filters leave none of the [\d,]+ events; relax data.filters"):
         prepared(tmp_path, planted_log(), filters=filters)
     assert list(tmp_path.iterdir()) == []
 
@@ -209,5 +209,5 @@ def test_rare_items_against_a_plain_count(tmp_path, minimum):
 
 
 def test_no_item_frequent_enough_says_so(tmp_path):
-    with pytest.raises(DataError, match=r"no event for training .*; relax data.filters"):
+    with pytest.raises(DataError, match=r"leaves none of the [\d,]+ events for training; relax data.filters"):
         prepared(tmp_path, planted_log(), filters=Filters(item_min_training=999))

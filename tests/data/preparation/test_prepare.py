@@ -20,6 +20,7 @@ from recsys.data.dataset import Dataset
 from recsys.data.features import Features
 from recsys.data.preparation import prepare as module
 from recsys.data.preparation.filters import Filters
+from recsys.data.preparation.fingerprint import FORMAT
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random
 from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import Csv, FrameSource, Pairs, Parquet, Sequences
@@ -240,7 +241,7 @@ def test_baskets_are_numbered_without_gaps_after_filters(tmp_path):
     assert not prepared(tmp_path, frame, Random()).has_baskets
 
 
-@pytest.mark.parametrize("late", ["pack", "side_tables", "without_rare_items", "read_log"])
+@pytest.mark.parametrize("late", ["write_arrays", "select_side_tables", "drop_rare_items", "read_log"])
 def test_a_failure_leaves_nothing(tmp_path, monkeypatch, late):
     def fail(*arguments):
         raise KeyboardInterrupt(late)
@@ -255,7 +256,7 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch, late):
 
 KILLED = """
 import os, signal
-from recsys.data import {module} as module
+from recsys.data.preparation import {module} as module
 from tests.planted import planted_log, prepared
 def die(*arguments, **settings):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -269,7 +270,9 @@ def start(code):
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("where, step", [("prepare", "read_log"), ("pack", "_write_ids"), ("prepare", "Path.rename")])
+@pytest.mark.parametrize(
+    "where, step", [("prepare", "read_log"), ("array_writer", "_write_ids"), ("staging", "Path.rename")]
+)
 def test_a_killed_run_leaves_no_dataset_behind(tmp_path, where, step):
     process = start(KILLED.format(module=where, step=step, folder=str(tmp_path)))
     process.communicate(timeout=100)
@@ -288,15 +291,15 @@ def test_two_processes_at_once_give_one_dataset(tmp_path):
 
 
 def test_a_slower_process_takes_the_faster_ones_dataset(tmp_path, monkeypatch):
-    real = module.pack
+    real = module.write_arrays
 
     def slow(*arguments):
-        monkeypatch.setattr(module, "pack", real)
+        monkeypatch.setattr(module, "write_arrays", real)
         faster.append(prepared(tmp_path, planted_log()))
         return real(*arguments)
 
     faster: list[Dataset] = []
-    monkeypatch.setattr(module, "pack", slow)
+    monkeypatch.setattr(module, "write_arrays", slow)
     found = prepared(tmp_path, planted_log())
     assert found.folder == faster[0].folder
     assert list(tmp_path.iterdir()) == [found.folder]
@@ -328,7 +331,7 @@ def test_one_event(tmp_path):
 
 def test_metadata_is_plain_json(shop):
     text = (shop.folder / "metadata.json").read_text()
-    assert json.loads(text, parse_constant=pytest.fail)["format"] == module.FORMAT
+    assert json.loads(text, parse_constant=pytest.fail)["format"] == FORMAT
 
 
 def test_the_folder_is_readable_by_whom_the_umask_allows(tmp_path):

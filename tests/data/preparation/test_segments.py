@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recsys.data.batches.batch import ColumnReader
 from recsys.data.features import Features
-from recsys.data.preparation.segments import segmented
+from recsys.data.preparation.segments import encode_segments
 from recsys.data.preparation.splits import GlobalTime
 from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
@@ -155,7 +155,7 @@ def test_a_missing_table_or_column_is_named(tmp_path):
 
 
 def test_numbers_are_cut_into_quartiles():
-    values, codes = segmented(pd.Series([20, 26, 34.5, 40, 60, np.nan, np.inf]), "|")
+    values, codes = encode_segments(pd.Series([20, 26, 34.5, 40, 60, np.nan, np.inf]), "|")
     assert values == ("unknown", "20-26", "26-34.5", "34.5-40", "40-60")
     assert codes.dtype == np.int32 and codes[:, 0].tolist() == [1, 1, 2, 3, 4, 0, 0]
 
@@ -171,13 +171,13 @@ def test_numbers_are_cut_into_quartiles():
     ],
 )
 def test_quartiles_that_coincide_are_one(column, values, codes):
-    found = segmented(pd.Series(column), "|")
+    found = encode_segments(pd.Series(column), "|")
     assert (found[0], found[1][:, 0].tolist()) == (values, codes)
 
 
 @given(st.lists(st.floats(width=32, allow_infinity=False), min_size=1))
 def test_every_number_is_in_one_of_few_distinct_segments(column):
-    values, codes = segmented(pd.Series(column, dtype=float), "|")
+    values, codes = encode_segments(pd.Series(column, dtype=float), "|")
     assert len(set(values)) == len(values) <= 5 and codes.max() < len(values)
     assert ((codes[:, 0] == 0) == np.isnan(column)).all()
 
@@ -186,7 +186,7 @@ def test_the_twenty_most_frequent_values_and_the_rest():
     column = pd.Series(
         [f"v{n:02}" for n in range(25) for _ in range(30 - n)] + ["v00|v23|v24", "other", "unknown", None]
     )
-    values, codes = segmented(column, "|")
+    values, codes = encode_segments(column, "|")
     assert values == ("unknown", *(f"v{n:02}" for n in range(20)), "other")
     assert codes[-4:].tolist() == [[1, 21, 21], [21, 0, 0], [0, 0, 0], [0, 0, 0]]
 

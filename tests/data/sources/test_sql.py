@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.data.engines.duckdb import opened
+from recsys.data.engines.duckdb import open_engine
 from recsys.data.schema import Clock, Columns
 from recsys.data.sources import sql
 from recsys.data.sources.files import Csv
-from recsys.data.sources.sql import Sql, connected
+from recsys.data.sources.sql import Sql, open_connection
 from recsys.errors import DataError
 from recsys.run import Run
 from tests.composed import composed
@@ -38,7 +38,7 @@ def lite(tmp_path):
 @pytest.fixture(scope="module")
 def postgres(postgres_server):
     """The URL of a PostgreSQL with the table Events."""
-    with connected(postgres_server) as connection, connection.begin():
+    with open_connection(postgres_server) as connection, connection.begin():
         FRAME.to_sql("Events", connection, index=False, if_exists="replace")
     return postgres_server
 
@@ -53,7 +53,7 @@ def written(folder):
     "events", ["events", "main.events", "SELECT * FROM events", "\nWITH e AS (SELECT * FROM events)\nSELECT * FROM e;"]
 )
 def test_sqlite_gives_what_a_csv_gives(tmp_path, lite, monkeypatch, chunk, events):
-    monkeypatch.setattr(sql, "CHUNK", chunk)
+    monkeypatch.setattr(sql, "ROWS_PER_CHUNK", chunk)
     columns = Columns(basket="basket")
     found = prepared(tmp_path / "sql", Sql(lite, events), columns=columns)
     expected = prepared(tmp_path / "csv", written(tmp_path), columns=columns)
@@ -66,7 +66,7 @@ def test_side_tables_and_nulls(tmp_path, lite):
         lite, "SELECT 'u' AS user, NULL AS item, 1.5 AS timestamp", items="items", users="SELECT 1 AS user, 2 AS age"
     )
     assert [tuple(map(str, row)) for row in rows(source, tmp_path)] == [("u", "nan", "1.5")]
-    with opened(tmp_path / "stages") as engine:
+    with open_engine(tmp_path / "stages") as engine:
         tables = source.read(engine)
         assert tables.items.select("item", "aisle").collect("pandas").to_native().equals(planted_items().astype("str"))
         assert tables.users.select("age").collect("pyarrow").item() == "2"
@@ -103,14 +103,14 @@ def test_the_staged_rows_go_with_the_source(tmp_path, lite, monkeypatch):
         ("{lite}", "DELETE FROM events", r"does not return rows"),
         ("{lite}", "SELECT 1 AS a, 2 AS A", r"has the column 'a' twice .*; rename one with AS"),
         ("{lite}", "SELECT x'00' AS a", r"column 'a' holds a bytes, not one value; leave it out with a SELECT"),
-        ("{folder}/shop.db", "events", r"data\.source\.url is no database address; write dialect://"),
+        ("{folder}/shop.db", "events", r"data\.source\.url is not a database address; write dialect://"),
         ("oracle+cx://me:secret@h/d", "events", r"Can't load plugin|needs a driver"),
         ("mysql+mysqldb://me:secret@h/d", "events", r"'mysql\+mysqldb://me:\*\*\*@h/d' needs a driver .*pip install"),
         ("postgresql://me:secret@127.0.0.1:1/d", "events", r"database 'postgresql.*me:\*\*\*@127.0.0.1:1.*refused"),
-        ("postgresql://me:secret@h:x/d", "events", r"data\.source\.url is no database address"),
+        ("postgresql://me:secret@h:x/d", "events", r"data\.source\.url is not a database address"),
         ("postgresql://me:$NOBODYS@h/d", "events", r"names \$NOBODYS, which is not set; export NOBODYS=VALUE"),
         ("postgresql://127.0.0.1:1/d?password=secret", "events", r"database 'postgresql.*127.0.0.1:1/d': .*refused"),
-        ("postgresql://me:***@h/d", "events", r"had a password, which a run does not keep; .*\$NAME"),
+        ("postgresql://me:***@h/d", "events", r"had a password, which run folders do not keep; .*\$NAME"),
     ],
 )  # fmt: skip
 def test_what_goes_wrong_names_the_database_but_not_the_password(tmp_path, lite, url, events, complaint):
@@ -153,7 +153,7 @@ def test_the_source_shows_no_password():
 
 @pytest.mark.parametrize("events", ["Events", "public.Events", 'SELECT * FROM "Events"'])
 def test_postgres_gives_what_a_csv_gives(tmp_path, postgres, monkeypatch, events):
-    monkeypatch.setattr(sql, "CHUNK", 50)
+    monkeypatch.setattr(sql, "ROWS_PER_CHUNK", 50)
     monkeypatch.setenv("SHOP_PASSWORD", "sesame")
     columns = Columns(basket="basket")
     found = prepared(tmp_path / "sql", Sql(postgres.replace("sesame", "$SHOP_PASSWORD"), events), columns=columns)
@@ -163,7 +163,7 @@ def test_postgres_gives_what_a_csv_gives(tmp_path, postgres, monkeypatch, events
 
 
 def test_postgres_is_read_through_a_cursor_of_the_server(tmp_path, postgres, monkeypatch):
-    monkeypatch.setattr(sql, "CHUNK", 1000)
+    monkeypatch.setattr(sql, "ROWS_PER_CHUNK", 1000)
     query = (
         "SELECT n AS user, (SELECT count(*) FROM pg_cursors) AS item, n AS timestamp FROM generate_series(1, 10000) n"
     )
@@ -177,7 +177,7 @@ def test_postgres_types_times_and_signs(tmp_path, postgres):
                WHERE '10:30' LIKE '1%'"""
     source = Sql(postgres, query)
     assert rows(source, tmp_path, "user", "item") == [("ü:b 50%", "0.66666666666666666667")]
-    with opened(tmp_path / "more") as engine:
+    with open_engine(tmp_path / "more") as engine:
         frame = engine.to_microseconds(source.read(engine).events, "timestamp", Clock(zone="Asia/Tokyo"))
         moment = frame.select("timestamp").collect("pyarrow").item()
     assert moment == pd.Timestamp("2024-07-01T06:30Z").value // 1000
@@ -198,7 +198,7 @@ def test_the_command_reads_postgres_and_keeps_no_password(tmp_path, postgres, mo
     words = ["model=popularity", "baselines=none", "logger=none", "data.folder=data", "data.exclude_seen=false"]
     words += ["data=sql", "data.source.events=Events", "hydra.run.dir=run"]
     text, code = said([f'data.source.url="{postgres}"', *words])
-    assert code == 1 and "password, which a run does not keep; write" in text and "sesame" not in text
+    assert code == 1 and "password, which run folders do not keep; write" in text and "sesame" not in text
     text, code = said([f'data.source.url="{postgres.replace("sesame", "$SHOP_PASSWORD")}"', *words])
     assert code == 0 and f"{len(FRAME):,} read" in text and "sesame" not in text
     files = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -1,4 +1,4 @@
-"""A planted shop with known answers: sixty products, of which thirty are those of the shop that the model knows."""
+"""A planted shop with known answers: sixty products, thirty of which the model knows, and a scripted language model."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ def products() -> pd.DataFrame:
 
 
 def catalogue_file(folder: Path, **titles: str) -> Path:
-    """The planted shop as Parquet, some of its items under other titles."""
+    """A Parquet file of the planted shop, with other `titles` for some items."""
     frame = products()
     frame["title"] = [titles.get(item, title) for item, title in zip(frame["item"], frame["title"], strict=True)]
     frame.to_parquet(folder / "items.parquet")
@@ -39,14 +39,14 @@ def catalogue_file(folder: Path, **titles: str) -> Path:
 
 
 def histories_file(folder: Path) -> Path:
-    """What u07 and u11 had."""
+    """A Parquet file with the histories of u07 and u11."""
     frame = pd.DataFrame({"user": ["u07", "u11"], "history": [["i01", "i02", "i08"], ["i20"]]})
     frame.to_parquet(folder / "histories.parquet")
     return folder / "histories.parquet"
 
 
 def calls(*wanted: tuple[str, str]) -> dict[str, Any]:
-    """A message of a language model that asks for functions, by name and arguments as text."""
+    """A language model's message that calls functions, given by name and arguments as JSON text."""
     functions = [
         {"id": f"call{n}", "type": "function", "function": {"name": name, "arguments": arguments}}
         for n, (name, arguments) in enumerate(wanted)
@@ -55,17 +55,18 @@ def calls(*wanted: tuple[str, str]) -> dict[str, Any]:
 
 
 def says(text: str) -> dict[str, Any]:
-    """A message of a language model."""
+    """A language model's message with text."""
     return {"role": "assistant", "content": text}
 
 
 class FakeModel:
-    """What a scripted language model was asked, and what it says: messages, statuses or seconds to wait; the last
-    one again and again.
+    """A scripted language model: it answers with messages, statuses or after seconds of waiting, and repeats the last.
+
+    `requests` are the bodies that it received.
     """
 
     def __init__(self, script: Sequence[dict[str, Any] | int | float]) -> None:
-        self.script, self.asked = list(script), list[dict[str, Any]]()
+        self.script, self.requests = list(script), list[dict[str, Any]]()
         self.url = ""
 
     def next(self) -> dict[str, Any] | int | float:
@@ -79,12 +80,12 @@ def fake_model(*script: dict[str, Any] | int | float) -> Iterator[FakeModel]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            model.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            said = model.next()
-            if isinstance(said, float):
-                time.sleep(said)
-            status = said if isinstance(said, int) else 200
-            message = said if isinstance(said, dict) else says("late")
+            model.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            step = model.next()
+            if isinstance(step, float):
+                time.sleep(step)
+            status = step if isinstance(step, int) else 200
+            message = step if isinstance(step, dict) else says("late")
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             whole = {"id": "x", "object": "chat.completion", "created": 0, "model": "fake", "choices": [choice]}
             body = json.dumps(whole if status == 200 else {"error": {"message": "no"}}).encode()

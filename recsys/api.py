@@ -7,7 +7,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.config.settings import check_command_settings, check_required_settings, check_settings, compose_settings
-from recsys.export.export import export as export_job
+from recsys.export.export import export_run
 from recsys.run import Run
 from recsys.training.train import train_run as train_job
 
@@ -20,7 +20,7 @@ def train(*words: str, folder: str | Path | None = None) -> Run:
     run = Run.create(Path(folder or f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"), settings("train", *words))
     train_job(run)
     if run.config.export:
-        export_job(run, settings("export", f"run={run.folder}"))
+        export_run(run, settings("export", f"run={run.folder}"))
     return run
 
 

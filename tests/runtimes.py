@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import uvicorn
 
-from recsys.export.export import exported
+from recsys.export.export import build_model_file
 from recsys.serving.app import create_app
 from recsys.serving.model_file import ModelFile
 from recsys.serving.schemas import ServerLimits
@@ -22,7 +22,7 @@ NOW = 1_700_000_000
 
 def planted_file(folder, name, data, *words, users=False):
     """Export an untrained model and return the path of the file."""
-    proto, _ = exported(made(name, data, *words), data, "float16", users, None, {"model": name})
+    proto, _ = build_model_file(made(name, data, *words), data, "float16", users, None, {"model": name})
     path = folder / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     return path

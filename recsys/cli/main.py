@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -155,33 +156,23 @@ def _serve(config: DictConfig) -> None:
     job(**settings | {"parts": middleware})
 
 
-def _recommend(config: DictConfig) -> None:
-    from recsys.apps.recommend import recommend as job
-    from recsys.run import Run
-
-    asked = {"k": config.k, "exclude_seen": config.exclude_seen}
-    paths = Run.open(config.run), Path(config.users), Path(config.out)
-    written = job(*paths, asked, config.timestamp, config.batch_size, config.threads)
-    _say(f"{config.out}: {written:,} lists")
-
-
-def _sweep(config: DictConfig) -> None:
-    from hydra.core.hydra_config import HydraConfig
-
-    with require_extra("sweep"):
-        from recsys.apps.sweep.sweep import sweep as job
-    for line in job(config, list(HydraConfig.get().overrides.task)):
-        print(line)  # noqa: T201 - the command's answer
-
-
 def _built(config: DictConfig) -> None:
-    check_settings(config)
-    for line in build(config) or ():
+    """Runs the function that the command's file names: `_target_` takes its settings as parameters, `_job_` the whole
+    configuration and the overrides on the command line.
+    """
+    if "_job_" in config:
+        from hydra.core.hydra_config import HydraConfig
+
+        lines = get_object(config._job_)(config, list(HydraConfig.get().overrides.task))
+    else:
+        check_settings(config)
+        lines = build(config)
+    for line in lines or ():
         _say(line)
 
 
 def _write_file(run: "Run", config: DictConfig) -> None:
-    from recsys.export.export import export as job
+    from recsys.export.export import export_run as job
 
     job(run, config)
 
@@ -242,8 +233,6 @@ JOBS: dict[str, Job] = {
     "evaluate": _evaluate,
     "export": _export,
     "serve": _serve,
-    "recommend": _recommend,
-    "sweep": _sweep,
 }
 
 if __name__ == "__main__":

@@ -55,9 +55,10 @@ MODULES = {
 """module of 0.1 → module today; classes keep their names unless RENAMED lists them"""
 
 RENAMED: dict[str, str] = {
-    "recsys.serving.middleware.rule_middleware.Arranging": "recsys.serving.middleware.rule_middleware.RuleMiddleware",
+    "recsys.export.model_card.card": "recsys.export.model_card.write_card",
     "recsys.data.preparation.prepare.prepare": "recsys.data.settings.DataSettings",
     "recsys.apps.assistant.commands.mcp": "recsys.apps.assistant.commands.serve_mcp",
+    "recsys.serving.middleware.rule_middleware.Arranging": "recsys.serving.middleware.rule_middleware.RuleMiddleware",
 }
 """class or function in its module of today, by its old name → its new path"""
 

@@ -106,10 +106,10 @@ def test_a_key_is_asked_for(artefact):
 
 def test_the_benchmark_compares_named_last_and_other_items(file):
     plan = plan_leave_one_out(file, file.recommend(k=40).items, [], ["i03", "i11", "i20"])
-    drops = measured.in_catalogue(file, plan)
+    drops = measured.compute_catalogue_drops(file, plan)
     assert len(drops) == file.describe()["n_items"]
     said = find_reasons(plan, file.answer(plan.requests))
-    rows = measured.compared(plan, said, drops)
+    rows = measured.compare_drops(plan, said, drops)
     assert len(rows) == sum(reason.because is not None for reason in said) > 0
     named_ones = [reason for reason in said if reason.because]
     for (item, _, drop), (named, last, other, _) in zip(named_ones, rows, strict=True):

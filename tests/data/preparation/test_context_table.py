@@ -18,7 +18,7 @@ from recsys.errors import DataError
 from recsys.evaluation.context_ablation import MaskedContextBatches, format_context, measure_context
 from recsys.evaluation.evaluate import average_by_user, distinct_users, evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches, score_batch
-from recsys.export.export import exported
+from recsys.export.export import build_model_file
 from recsys.models.base import DataSpec
 from recsys.models.layers.embedding import ContextEmbedding
 from recsys.serving.recommender import Recommender
@@ -243,7 +243,7 @@ def file(weathered, trained):
 
     @cache
     def of(name):
-        proto, _ = exported(trained(name), weathered, "float32", False, None, {"model": name})
+        proto, _ = build_model_file(trained(name), weathered, "float32", False, None, {"model": name})
         return Recommender(proto.SerializeToString())
 
     return of

@@ -1,8 +1,8 @@
-# make train: train a first model; make test: the tests of CI; make check: the slow tests too.
+# make train: a first model; make test: what CI runs; make check: the slow ones too.
 PYTHON ?= python3
 BIN = .venv/bin
 
-# these tests run with the tensor shapes and types of every call checked
+# the parts that compute run with tensor shapes and types of every call checked
 COMPUTING = tests/losses/test_losses.py tests/evaluation/test_evaluate.py tests/evaluation/metrics/test_ranking.py tests/evaluation/metrics/test_beyond_accuracy.py \
   tests/data/preparation/test_segments.py tests/models/test_models.py tests/models/layers/test_attention_bias.py tests/models/test_repeat.py tests/contracts
 CHECKED = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
@@ -40,7 +40,7 @@ test: lint
 check: test
 	$(BIN)/python -m pytest -m slow -n auto --dist loadgroup
 
-# for the web page and its tests, and for docs/node
+# for the page and its tests, and for docs/node
 node_modules:
 	npm install --no-save --ignore-scripts onnxruntime-web@1.30.0 onnxruntime-node@1.30.0
 

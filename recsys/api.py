@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from recsys.config.settings import check_command_settings, check_required_settings, check_settings, compose_settings
 from recsys.evaluation.leaderboard import baselines_that_ran
-from recsys.export.export import export
-from recsys.models.build import model_name
+from recsys.export.export import export_run
+from recsys.models.build import get_model_name
 from recsys.run import Run
 from recsys.training.train import train_run
 
@@ -23,7 +23,7 @@ def train(*words: str, folder: str | Path | None = None) -> Run:
     run = Run.create(Path(folder or f"runs/{datetime.now():%Y-%m-%d/%H-%M-%S-%f}"), config)
     train_run(run)
     if run.config.export:
-        export(run, compose_checked_settings("export", f"run={run.folder}"))
+        export_run(run, compose_checked_settings("export", f"run={run.folder}"))
     return run
 
 
@@ -43,7 +43,7 @@ def read_metrics_table(run: Run, part: str = "test") -> pd.DataFrame:
     The bounds of 95% intervals are in columns such as `ndcg@10/low` and `ndcg@10/high`.
     """
     metrics = run.read_json("metrics")
-    rows = {model_name(run.config): metrics[part], **baselines_that_ran(metrics, part)}
+    rows = {get_model_name(run.config): metrics[part], **baselines_that_ran(metrics, part)}
     table = pd.DataFrame.from_dict(rows, orient="index").drop(columns="segments", errors="ignore")
     return table.sort_values("ndcg@10" if "ndcg@10" in table else table.columns[0], ascending=False)
 

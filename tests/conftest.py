@@ -19,7 +19,7 @@ from recsys.data.features import Features
 from recsys.data.preparation.splits import GlobalTime
 from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
-from recsys.export.export import export, exported
+from recsys.export.export import build_model_file, export_run
 from recsys.run import Run
 from recsys.training.train import train_run
 from tests.composed import composed
@@ -72,7 +72,7 @@ def artefact(shop: Dataset, tmp_path_factory: pytest.TempPathFactory, worker_id:
         path = folder / f"{name}_{users}.onnx"
         with FileLock(f"{path}.lock"):
             if not path.exists():
-                proto, _ = exported(made(name, shop), shop, "float16", users, None, about)
+                proto, _ = build_model_file(made(name, shop), shop, "float16", users, None, about)
                 path.write_bytes(proto.SerializeToString())
         return path
 
@@ -98,7 +98,7 @@ def customers_run(customers_log: Path) -> Run:
     )  # fmt: skip
     found = Run.create(customers_log.parent / "run", config)
     train_run(found)
-    export(found, composed(f"run={found.folder}", name="export"))
+    export_run(found, composed(f"run={found.folder}", name="export"))
     return found
 
 

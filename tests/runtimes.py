@@ -1,4 +1,4 @@
-"""A server in this process that remembers what it was asked, and questions of every kind."""
+"""A server in this process that records its requests, and random requests of every form."""
 
 import threading
 import time
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import uvicorn
 
-from recsys.export.export import exported
+from recsys.export.export import build_model_file
 from recsys.serving.app import create_app
-from recsys.serving.model_file import Artefact
-from recsys.serving.schemas import Limits
-from recsys.serving.web_page import add_page
+from recsys.serving.model_file import ModelFile
+from recsys.serving.schemas import ServerLimits
+from recsys.serving.web_page import add_web_page
 from tests.contracts.test_models import made
 
 ROOT = Path(__file__).parents[1]
@@ -21,8 +21,8 @@ NOW = 1_700_000_000
 
 
 def planted_file(folder, name, data, *words, users=False):
-    """The path of the exported file of an untrained model."""
-    proto, _ = exported(made(name, data, *words), data, "float16", users, None, {"model": name})
+    """Export an untrained model and return the path of the file."""
+    proto, _ = build_model_file(made(name, data, *words), data, "float16", users, None, {"model": name})
     path = folder / "model.onnx"
     path.write_bytes(proto.SerializeToString())
     return path
@@ -33,9 +33,9 @@ class Serving:
     its body.
     """
 
-    def __init__(self, path, runtime=RUNTIME, api_key=None, parts=()):
-        self._app = create_app(Artefact(path, 1), Limits(), api_key, parts=parts)
-        add_page(self._app, runtime)
+    def __init__(self, path, runtime=RUNTIME, api_key=None, middleware=()):
+        self._app = create_app(ModelFile(path, 1), ServerLimits(), api_key, middleware=middleware)
+        add_web_page(self._app, runtime)
         config = uvicorn.Config(self._recorded, port=0, log_config=None, lifespan="off", ws="none", interface="asgi3")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -99,7 +100,7 @@ def _print_line(text: str) -> None:
 
 def _train(config: DictConfig) -> None:
     from recsys.errors import DataError
-    from recsys.export.export import export
+    from recsys.export.export import export_run
     from recsys.run import Run
     from recsys.training.distributed import process_rank
     from recsys.training.train import train_run
@@ -116,7 +117,7 @@ def _train(config: DictConfig) -> None:
                 run.discard()  # nothing was trained: a corrected command may use the same folder
             raise
         if run.config.get("export"):
-            export(run, _load_defaults("export"))
+            export_run(run, _load_defaults("export"))
 
 
 def _train_without_output(config: DictConfig) -> None:
@@ -141,41 +142,35 @@ def _evaluate(config: DictConfig) -> None:
 
 
 def _export(config: DictConfig) -> None:
-    from recsys.export.export import export
+    from recsys.export.export import export_run
     from recsys.run import Run
 
-    export(Run.open(config.run), config)
+    export_run(Run.open(config.run), config)
 
 
 def _serve(config: DictConfig) -> None:
     with require_extra("serve"):
         from recsys.serving.serve import serve
 
-    serve(**OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-
-
-def _recommend(config: DictConfig) -> None:
-    from recsys.apps.recommend import recommend
-    from recsys.run import Run
-
-    defaults = {"k": config.k, "exclude_seen": config.exclude_seen}
-    paths = Run.open(config.run), Path(config.users), Path(config.out)
-    n_lists = recommend(*paths, defaults, config.timestamp, config.batch_size, config.threads)
-    _print_line(f"{config.out}: {n_lists:,} lists")
-
-
-def _sweep(config: DictConfig) -> None:
-    from hydra.core.hydra_config import HydraConfig
-
-    with require_extra("sweep"):
-        from recsys.apps.sweep.sweep import sweep
-    for line in sweep(config, list(HydraConfig.get().overrides.task)):
-        print(line)  # noqa: T201 - the command's answer
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    middleware = {name: build(OmegaConf.create(node)) for name, node in settings["parts"].items()}
+    serve(**settings | {"parts": middleware})
 
 
 def _build_and_print(config: DictConfig) -> None:
-    check_settings(config)
-    for line in build(config) or ():
+    """Run the function that the command's YAML names and print its lines.
+
+    `_target_` takes the settings as parameters; `_job_` takes the whole configuration and the overrides of the command
+    line.
+    """
+    if "_job_" in config:
+        from hydra.core.hydra_config import HydraConfig
+
+        lines = get_object(config._job_)(config, list(HydraConfig.get().overrides.task))
+    else:
+        check_settings(config)
+        lines = build(config)
+    for line in lines or ():
         _print_line(line)
 
 
@@ -235,8 +230,6 @@ JOBS: dict[str, Job] = {
     "evaluate": _evaluate,
     "export": _export,
     "serve": _serve,
-    "recommend": _recommend,
-    "sweep": _sweep,
 }
 
 if __name__ == "__main__":

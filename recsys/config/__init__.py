@@ -2,12 +2,12 @@
 
 import warnings
 
-from recsys.errors import ConfigError
+from recsys import errors
 
 
 def __getattr__(name: str) -> object:
-    """`ConfigError` by its path of before, until the next release."""
+    """`ConfigError` by its old path, which users' own code may import until the next release."""
     if name != "ConfigError":
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     warnings.warn("recsys.config.ConfigError is now recsys.errors.ConfigError", DeprecationWarning, stacklevel=2)
-    return ConfigError
+    return errors.ConfigError

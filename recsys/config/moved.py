@@ -47,7 +47,7 @@ MODULES = {
     "recsys.models.recent_popularity": "recsys.models.baselines.recent_popularity",
     "recsys.privacy.audit": "recsys.apps.privacy.audit",
     "recsys.privacy.forget": "recsys.apps.privacy.forget",
-    "recsys.serving.arranging": "recsys.serving.middleware.apply_rules",
+    "recsys.serving.arranging": "recsys.serving.middleware.rule_middleware",
     "recsys.serving.consent": "recsys.serving.middleware.consent",
     "recsys.serving.rules": "recsys.serving.middleware.rules",
     "recsys.serving.sessions": "recsys.serving.middleware.sessions",
@@ -57,12 +57,14 @@ MODULES = {
 """module in 0.1 → module today; classes keep their names unless RENAMED lists them"""
 
 RENAMED: dict[str, str] = {
+    "recsys.export.model_card.card": "recsys.export.model_card.write_card",
     "recsys.data.batches.held_out.RestBatches": "recsys.data.batches.held_out.HeldOutBatches",
     "recsys.data.batches.next_item.next_batches": "recsys.data.batches.next_item.next_item_batches",
     "recsys.data.preparation.prepare.prepare": "recsys.data.settings.DataSettings",
     "recsys.models.layers.blocks.usual_block": "recsys.models.layers.blocks.default_block",
     "recsys.evaluation.leaderboard.leaderboard": "recsys.evaluation.leaderboard.compare_runs",
     "recsys.apps.assistant.commands.mcp": "recsys.apps.assistant.commands.serve_mcp",
+    "recsys.serving.middleware.rule_middleware.Arranging": "recsys.serving.middleware.rule_middleware.RuleMiddleware",
 }
 """today's module with the old name of a class or function → its path today"""
 

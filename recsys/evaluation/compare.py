@@ -12,7 +12,7 @@ from recsys.evaluation.evaluate import Ranking, evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches, make_scorer
 from recsys.evaluation.tables import compare_to_best, format_rankings, format_segments, ranking_to_json
 from recsys.models.base import Model
-from recsys.models.build import make_model, model_name
+from recsys.models.build import get_model_name, make_model
 
 log = logging.getLogger(__name__)
 PARTS = ("validation", "test")
@@ -27,7 +27,7 @@ def compare_with_baselines(
     For a model that reads the context of requests, both include how much it gains from it. `validated` is the model
     before it was retrained with validation's events (None: the same model).
     """
-    name, validated = model_name(config), validated or model
+    name, validated = get_model_name(config), validated or model
     log.info("evaluating %s on validation and test", name)
     rankings = {
         "validation": rank_part(validated, dataset, config, "validation"),

@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from recsys.data.batches.batch import Array
-from recsys.data.batches.ranking import RankingBatches, is_asked_at_cut
+from recsys.data.batches.ranking import RankingBatches, has_queries_at_cut
 from recsys.data.dataset import Dataset
 from recsys.evaluation.evaluate import evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches, score_batch
@@ -80,7 +80,7 @@ def format_context(ablation: dict[str, Any], dataset: Dataset) -> str:
     rows["all, on the test"] = _format_losses(ablation["test"][ndcg], ablation["test"]["all"])
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="context").to_string()
     lines = [f"\ncontext: {ndcg} on validation, and its change if a column is unknown or from another query", table]
-    if is_asked_at_cut(dataset):
+    if has_queries_at_cut(dataset):
         lines.append(
             "all queries are at the time of the cut, so only one time of day is known; "
             "split.ask=event makes one query per event, at its time"

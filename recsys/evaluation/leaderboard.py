@@ -9,7 +9,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.errors import ConfigError
-from recsys.models.build import model_name
+from recsys.models.build import get_model_name
 from recsys.run import Run
 
 IGNORED_SETTINGS = (
@@ -82,7 +82,7 @@ def _make_row(run: Run, root: Path, metric: str) -> dict[str, Any]:
         "run": str(run.folder.relative_to(root)),
         "data": config.data.name,
         "split": metrics["split_hash"][:12],
-        "model": model_name(config),
+        "model": get_model_name(config),
         "validation": validation[metric],
         "validation_low": validation.get(f"{metric}/low"),
         "validation_high": validation.get(f"{metric}/high"),

@@ -1,4 +1,4 @@
-"""What a file says of itself: JSON in its metadata and in its output `manifest`, for runtimes that have no metadata."""
+"""The manifest of a file: JSON in its metadata and, for runtimes without metadata, in its output `manifest`."""
 
 import json
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ FORMAT = 1
 PACKAGES = ("torch", "onnx", "onnxruntime", "numpy")
 
 
-def facts(dataset: Dataset, columns: Sequence[Column], max_history: int | None) -> dict[str, Any]:
-    """The part of the manifest that follows from the data: inputs, outputs, defaults, fingerprints, versions."""
+def build_data_manifest(dataset: Dataset, columns: Sequence[Column], max_history: int | None) -> dict[str, Any]:
+    """The entries of the manifest that follow from the data: inputs, outputs, defaults, fingerprints, versions."""
     return {
         "format": FORMAT,
-        "inputs": _inputs(columns, dataset.exclude_seen),
+        "inputs": _describe_inputs(columns, dataset.exclude_seen),
         "outputs": OUTPUTS,
         "n_items": dataset.n_items,
         "max_history": max_history,
         "exclude_seen": dataset.exclude_seen,
-        "users": any(column.kind == "id" for column in columns),
+        "users": any(column.value_type == "id" for column in columns),
         "zone": dataset.metadata["zone"],
         "data": {"name": dataset.metadata["name"], "fingerprint": dataset.folder.name.rpartition("-")[2]},
         "split_hash": dataset.split_hash,
@@ -37,8 +37,8 @@ def facts(dataset: Dataset, columns: Sequence[Column], max_history: int | None) 
     }
 
 
-def written(proto: ModelProto, manifest: dict[str, Any]) -> ModelProto:
-    """A copy of a file with its manifest, in place of any it had."""
+def attach_manifest(proto: ModelProto, manifest: dict[str, Any]) -> ModelProto:
+    """A copy of a file with this manifest in its metadata and as an output."""
     text = json.dumps(manifest)
     copied = ModelProto()
     copied.CopyFrom(proto)
@@ -50,42 +50,44 @@ def written(proto: ModelProto, manifest: dict[str, Any]) -> ModelProto:
     return copied
 
 
-def golden(columns: Sequence[Column], items: Sequence[str], now: int) -> dict[str, Any]:
-    """A made-up request in the words of `Recommender.recommend`: the most popular items, hour by hour."""
+def make_golden_request(columns: Sequence[Column], items: Sequence[str], now: int) -> dict[str, Any]:
+    """Arguments of `Recommender.recommend` for a self-test: the most popular items, one per hour up to `now`."""
     history = list(items[: min(5, len(items) - 1)])
-    of = {part: [c for c in columns if c.part == part and c.kind != "id"] for part in ("user", "events", "request")}
-    context: dict[str, Any] = {c.input: _typical(c, now) for c in of["request"]}
-    for column in of["events"]:
-        context[column.input] = [_typical(column, now - 3600 * back) for back in range(len(history), 0, -1)]
+    features = [column for column in columns if column.value_type != "id"]
+    context: dict[str, Any] = {c.input: _typical_value(c, now) for c in features if c.group == "request"}
+    for column in features:
+        if column.group == "events":
+            hours = range(len(history), 0, -1)
+            context[column.input] = [_typical_value(column, now - 3600 * hour) for hour in hours]
     return {
         "history": history,
-        "user": {column.input: _typical(column, now) for column in of["user"]},
+        "user": {column.input: _typical_value(column, now) for column in features if column.group == "user"},
         "context": context,
         "k": 10,
     }
 
 
-def _typical(column: Column, now: int) -> Any:
-    if column.kind == "time":
+def _typical_value(column: Column, now: int) -> Any:
+    if column.value_type == "time":
         return now
     assert column.encoder is not None
-    if column.kind == "number":
+    if column.value_type == "number":
         return column.encoder.mean
     return column.encoder.values[0] if column.encoder.values else ""
 
 
-def _inputs(columns: Sequence[Column], exclude_seen: bool) -> dict[str, Any]:
-    def plain(kind: str, shape: list[Any], default: Any, meaning: str) -> dict[str, Any]:
-        return {"type": kind, "shape": shape, "default": default, "meaning": meaning}
+def _describe_inputs(columns: Sequence[Column], exclude_seen: bool) -> dict[str, Any]:
+    def entry(input_type: str, shape: list[Any], default: Any, meaning: str) -> dict[str, Any]:
+        return {"type": input_type, "shape": shape, "default": default, "meaning": meaning}
 
     history = "raw item ids as text, oldest first; '' is padding, unknown ids are skipped, only the newest are read"
     return {
-        "history": plain("string", ["batch", "length"], "", history),
+        "history": entry("string", ["batch", "length"], "", history),
         **{column.input: column.describe() for column in columns},
-        "k": plain("int64", [1], 10, "items a list; 0: only the user vector, where there is one"),
-        "exclude_seen": plain("bool", ["batch"], exclude_seen, "leave out all known items of the history"),
-        "deny": plain("string", ["batch", "denied"], "", "raw ids to leave out; '' is padding"),
-        "allow": plain("string", ["allowed"], [], "raw ids to choose from, for the whole batch; none: all items"),
+        "k": entry("int64", [1], 10, "items a list; 0: only the user vector, where there is one"),
+        "exclude_seen": entry("bool", ["batch"], exclude_seen, "leave out all known items of the history"),
+        "deny": entry("string", ["batch", "denied"], "", "raw ids to leave out; '' is padding"),
+        "allow": entry("string", ["allowed"], [], "raw ids to choose from, for the whole batch; none: all items"),
     }
 
 

@@ -1,7 +1,4 @@
-"""A graph of ONNX nodes under construction.
-
-Values are named by text, as in the file.
-"""
+"""Builds a graph of ONNX nodes, in which values are referred to by their names, as in the file."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -11,91 +8,98 @@ import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
 OPSET, ML_OPSET = 20, 3
-ML = "ai.onnx.ml"
-MICROSOFT = "com.microsoft"
+ML_DOMAIN = "ai.onnx.ml"
+MICROSOFT_DOMAIN = "com.microsoft"
 
 
-class Nodes:
-    """Nodes in the order in which they run; a branch has nodes of its own and shares the constants."""
+class GraphBuilder:
+    """Collects nodes in the order in which they run.
 
-    def __init__(self, parent: "Nodes | None" = None) -> None:
+    The builder of a subgraph has nodes of its own and shares the constants and names of its `parent`.
+    """
+
+    def __init__(self, parent: "GraphBuilder | None" = None) -> None:
         self.nodes: list[NodeProto] = []
         self.constants: dict[str, np.ndarray] = parent.constants if parent else {}
-        self._names: list[int] = parent._names if parent else [0]
-        self._known: dict[Any, str] = parent._known if parent else {}
+        self._counter: list[int] = parent._counter if parent else [0]
+        self._names_by_value: dict[Any, str] = parent._names_by_value if parent else {}
 
-    def op(self, kind: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """The value of a node with one output."""
-        return self.ops(kind, *inputs, n=1, domain=domain, **attributes)[0]
+    def op(self, op_type: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output and return the name of its value."""
+        return self.ops(op_type, *inputs, n=1, domain=domain, **attributes)[0]
 
-    def ops(self, kind: str, *inputs: str, n: int, domain: str = "", **attributes: Any) -> list[str]:
-        """The values of a node with `n` outputs."""
-        found = [self.name(kind) for _ in range(n)]
-        self.nodes.append(helper.make_node(kind, inputs, found, domain=domain, **attributes))
-        return found
+    def ops(self, op_type: str, *inputs: str, n: int, domain: str = "", **attributes: Any) -> list[str]:
+        """Add a node with `n` outputs and return the names of its values."""
+        outputs = [self.new_name(op_type) for _ in range(n)]
+        self.nodes.append(helper.make_node(op_type, inputs, outputs, domain=domain, **attributes))
+        return outputs
 
-    def named(self, output: str, kind: str, *inputs: str, **attributes: Any) -> None:
-        """A node whose one value gets the name `output`."""
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+    def add_named(self, output: str, op_type: str, *inputs: str, **attributes: Any) -> None:
+        """Add a node whose value is called `output`."""
+        self.nodes.append(helper.make_node(op_type, inputs, [output], **attributes))
 
-    def cast(self, value: str, kind: int) -> str:
-        """A value in another type, a TensorProto constant."""
-        return self.op("Cast", value, to=kind)
+    def cast(self, value: str, element_type: int) -> str:
+        """A value in another type, which is a TensorProto constant."""
+        return self.op("Cast", value, to=element_type)
 
     def ints(self, *values: int) -> str:
         """A constant int64 vector."""
         return self.constant(np.array(values, np.int64))
 
     def constant(self, array: np.ndarray, name: str | None = None) -> str:
-        """A constant; small ones of one value are kept once."""
+        """A constant; small arrays of the same value are stored once."""
         key = (array.shape, array.dtype.str, array.tobytes()) if array.nbytes < 256 and array.dtype != object else None
-        if key is None or key not in self._known or name is not None:
-            name = name or self.name("c")
+        if key is None or key not in self._names_by_value or name is not None:
+            name = name or self.new_name("c")
             self.constants[name] = array
-            self._known[key or name] = name
+            self._names_by_value[key or name] = name
             return name
-        return self._known[key]
+        return self._names_by_value[key]
 
-    def name(self, hint: str) -> str:
-        """A new name."""
-        self._names[0] += 1
-        return f"{hint.lower()}_{self._names[0]}"
+    def new_name(self, hint: str) -> str:
+        """A name that no other value of the graph has."""
+        self._counter[0] += 1
+        return f"{hint.lower()}_{self._counter[0]}"
 
-    def branch(self, outputs: Sequence[str], kinds: Sequence[int], inputs: Sequence[ValueInfoProto] = ()) -> GraphProto:
-        """These nodes as the body of an If or a Scan, with outputs of these types."""
+    def make_body(
+        self, outputs: Sequence[str], element_types: Sequence[int], inputs: Sequence[ValueInfoProto] = ()
+    ) -> GraphProto:
+        """The nodes as the body of an If or a Scan, with outputs of these types."""
         values = [
-            ValueInfoProto(name=name, type=TypeProto(tensor_type=TypeProto.Tensor(elem_type=kind)))
-            for name, kind in zip(outputs, kinds, strict=True)
+            ValueInfoProto(name=name, type=TypeProto(tensor_type=TypeProto.Tensor(elem_type=element_type)))
+            for name, element_type in zip(outputs, element_types, strict=True)
         ]
-        return helper.make_graph(self.nodes, self.name("body"), list(inputs), values)
+        return helper.make_graph(self.nodes, self.new_name("body"), list(inputs), values)
 
     def insert(
         self, graph: GraphProto, inputs: Mapping[str, str], tables: Mapping[str, np.ndarray] = MappingProxyType({})
     ) -> list[str]:
-        """The outputs of another graph whose inputs are taken from here; its names get a prefix of their own. `tables`
-        are constants that it names and does not hold.
+        """Add the nodes of another graph and return the names of its outputs.
+
+        `inputs` maps its inputs to values here, its other names get a prefix, and `tables` are constants that it
+        names but does not hold.
         """
-        prefix = self.name("g")
-        rename = {"": "", **inputs}
+        prefix = self.new_name("g")
+        names = {"": "", **inputs}
         for name, array in {**{t.name: numpy_helper.to_array(t) for t in graph.initializer}, **tables}.items():
-            rename[name] = f"{prefix}.{name}"
-            self.constants[rename[name]] = array
-        self.nodes += [_renamed(node, rename, prefix) for node in graph.node]
-        return [rename[value.name] for value in graph.output]
+            names[name] = f"{prefix}.{name}"
+            self.constants[names[name]] = array
+        self.nodes += [_rename_node(node, names, prefix) for node in graph.node]
+        return [names[value.name] for value in graph.output]
 
 
-def _renamed(node: NodeProto, rename: dict[str, str], prefix: str) -> NodeProto:
-    """The node with other names, those of its subgraphs too."""
+def _rename_node(node: NodeProto, names: dict[str, str], prefix: str) -> NodeProto:
+    """A copy of a node with other names, also inside its subgraphs."""
     copied = NodeProto()
     copied.CopyFrom(node)
-    for names in (copied.input, copied.output):
-        names[:] = [rename.setdefault(name, f"{prefix}.{name}") for name in names]
+    for values in (copied.input, copied.output):
+        values[:] = [names.setdefault(name, f"{prefix}.{name}") for name in values]
     copied.name = f"{prefix}.{node.name}"
     for attribute in copied.attribute:
         if attribute.type == AttributeProto.GRAPH:
             for value in (*attribute.g.input, *attribute.g.output, *attribute.g.initializer):
-                value.name = rename.setdefault(value.name, f"{prefix}.{value.name}")
-            inner = [_renamed(child, rename, prefix) for child in attribute.g.node]
+                value.name = names.setdefault(value.name, f"{prefix}.{value.name}")
+            children = [_rename_node(child, names, prefix) for child in attribute.g.node]
             del attribute.g.node[:]
-            attribute.g.node.extend(inner)
+            attribute.g.node.extend(children)
     return copied

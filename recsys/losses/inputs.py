@@ -1,6 +1,6 @@
-"""What a loss is asked: queries, their targets, and how to score any items for them.
+"""The inputs of a loss: queries, their targets, and the model that scores items for them.
 
-M queries, T targets, I items with padding (item 0), C candidates, D dimensions, L slots a query.
+M queries, T targets, I items with padding (item 0), C candidates, D dimensions, L history slots.
 """
 
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ class ItemScorer(Protocol):
     """The part of a trainable model that losses call."""
 
     dot_product: ClassVar[bool]
-    """whether `score` is the product of query and item vector"""
+    """whether `score` is the dot product of query and item vectors"""
 
     def item_vectors(self, items: Tensor | None = None) -> Tensor:
-        """The vectors of some items, or of all of them."""
+        """The vectors of some items; of all items if `items` is None."""
         ...
 
     def score(self, queries: Tensor, items: Tensor) -> Tensor:
-        """Scores (…, Q, C) of queries (…, Q, D) and item vectors (…, C, D)."""
+        """The scores (…, Q, C) of item vectors (…, C, D) for queries (…, Q, D)."""
         ...
 
 
@@ -42,17 +42,17 @@ class LossInputs:
     weights: Float[Tensor, " T"] | None = None
     """the weight of each target; None: 1"""
     slots: tuple[Int[Tensor, "M L"], Float[Tensor, "M L"]] | None = None
-    """the items of each query's history and what is added to their scores"""
+    """the items of each query's history and the bonus added to their scores"""
     target_starts: np.ndarray | None = None
-    """(M+1,) where the targets of each query start and end, if the batch knows it"""
+    """(M+1,) where the targets of each query start and end, if the batch has computed it"""
 
     def chunk_edges(self, chunk: int) -> list[int]:
-        """Where the targets of every `chunk` queries start, and where the last end."""
+        """Where the targets of each chunk of `chunk` queries start, and where the last end."""
         n = len(self.queries)
-        at = [*range(0, n, chunk), n]
+        first_queries = [*range(0, n, chunk), n]
         if self.target_starts is not None:
-            return [int(start) for start in self.target_starts[at]]
-        return torch.searchsorted(self.target_query, torch.tensor(at, device=self.targets.device)).tolist()
+            return [int(start) for start in self.target_starts[first_queries]]
+        return torch.searchsorted(self.target_query, torch.tensor(first_queries, device=self.targets.device)).tolist()
 
     def target_weights(self) -> Float[Tensor, " T"]:
         """The weight of each target, 1 by default."""
@@ -64,11 +64,14 @@ class LossInputs:
         scores = self.scorer.score(queries[:, None], vectors[:, None])[:, 0, 0]
         if self.slots is None:
             return scores
-        same = self.slots[0][self.target_query] == self.targets[:, None]
-        return scores + (self.slots[1][self.target_query] * same).sum(dim=1)
+        same_item = self.slots[0][self.target_query] == self.targets[:, None]
+        return scores + (self.slots[1][self.target_query] * same_item).sum(dim=1)
 
     def candidate_scores(self, items: Int[Tensor, " C"]) -> Float[Tensor, "M C"]:
-        """The scores of shared candidates, sorted by item; of an item that comes twice the first is right."""
+        """The scores of candidates, sorted by item, for every query.
+
+        If an item occurs several times, only its first score includes the bonus of the history slots.
+        """
         scores = self.scorer.score(self.queries, self.scorer.item_vectors(items))
         if self.slots is None:
             return scores

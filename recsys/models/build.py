@@ -1,4 +1,4 @@
-"""From settings to a model: built, seeded, or restored from a run."""
+"""Builds a model from settings, seeds it, or restores it from a run."""
 
 import inspect
 import os
@@ -24,8 +24,8 @@ SIGNATURES = {"encode": "encode(self, inputs: ModelInputs)", "forward": "forward
 def make_model(node: DictConfig, dataset: Dataset, max_history: int) -> Model:
     """The model that a node of settings describes.
 
-    Raises ConfigError if the class rejects a setting, was written for an earlier version, or needs an order of events
-    that the split destroys; TooLargeError if the catalogue is too large for it.
+    Raises ConfigError if the class rejects a setting, has the signature of an earlier version, or needs the order of
+    events, which the split shuffles; TooLargeError if the catalogue is too large for it.
     """
     spec = DataSpec.from_dataset(dataset, max_history)
     node = resolve_model_settings(node, spec)
@@ -39,7 +39,7 @@ def make_model(node: DictConfig, dataset: Dataset, max_history: int) -> Model:
 
 
 def make_seeded_model(config: DictConfig, dataset: Dataset) -> Model:
-    """The configured model, initialized by the configured seed."""
+    """The configured model, initialised with the configured seed."""
     pl.seed_everything(config.seed, verbose=False)
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -50,7 +50,7 @@ def make_seeded_model(config: DictConfig, dataset: Dataset) -> Model:
 def restore(config: DictConfig, dataset: Dataset, run: Run, weights: str = "model", part: str = "test") -> Model:
     """The run's model, ready to rank `part`: with its best weights, or fitted to every event before `part`.
 
-    Raises ConfigError if the data are not those that the run was trained on.
+    Raises ConfigError if the run was trained on other data.
     """
     check_same_dataset(run, dataset)
     model = make_seeded_model(config, dataset)
@@ -62,14 +62,14 @@ def restore(config: DictConfig, dataset: Dataset, run: Run, weights: str = "mode
 
 
 def resolve_model_settings(node: DictConfig, spec: DataSpec) -> DictConfig:
-    """The node with those nulls replaced that the class resolves by the data, by its `resolve_defaults`."""
+    """The node without the nulls that depend on the data, which the class replaces in `resolve_defaults`."""
     settings: Any = update_targets(OmegaConf.to_container(node, resolve=True))
     resolve = getattr(get_class(settings["_target_"]), "resolve_defaults", None)
     return OmegaConf.create(settings if resolve is None else resolve(settings, spec))
 
 
 def build_checked(node: DictConfig, **arguments: Any) -> Any:
-    """The object that a node describes; ConfigError if its class rejects a setting."""
+    """The object that a node of settings describes; raises ConfigError if its class rejects a setting."""
     try:
         return build(node, **arguments)
     except TooLargeError:
@@ -78,19 +78,19 @@ def build_checked(node: DictConfig, **arguments: Any) -> Any:
         raise ConfigError(str(error)) from error
 
 
-def model_name(config: DictConfig) -> str:
-    """The name of the model's file, which is also that of its config."""
+def get_model_name(config: DictConfig) -> str:
+    """The name of the model's module, which is also the name of its config file."""
     return str(config.model._target_).split(".")[-2]
 
 
 def _check_signature(model: type) -> None:
-    """Raises ConfigError for a class written before models took `spec` and `inputs`."""
+    """Raises ConfigError if a class does not take `spec` and `inputs`, as models of earlier versions do not."""
     wrong = [call for name, call in SIGNATURES.items() if not _takes(model, name, "inputs")]
     if not _takes(model, "__init__", "spec"):
         wrong.append("__init__(self, spec: DataSpec, …)")
     if wrong:
         raise ConfigError(
-            f"{model.__module__}.{model.__name__} has a signature of an earlier version; write {', '.join(wrong)} "
+            f"{model.__module__}.{model.__name__} has the signature of an earlier version; write {', '.join(wrong)} "
             "(import both types from recsys.models.base): docs/add_a_model.md has an example"
         )
 

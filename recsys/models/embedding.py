@@ -1,4 +1,4 @@
-"""The old path and names of `recsys.models.layers.embedding` for models of users; goes with the next release."""
+"""The old path and names of `recsys.models.layers.embedding`, for users' own models; the next release drops it."""
 
 import warnings
 

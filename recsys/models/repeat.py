@@ -1,6 +1,6 @@
-"""Repeat purchases: how much a user's own past raises the score of an item.
+"""Repeat purchases: a bonus for items that the user already had.
 
-B users, L history slots, Q queries a user, H half-lives.
+B users, L history slots, Q queries per user, H half-lives.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ DAY = 86_400.0
 class RepeatBonus(nn.Module):
     """A mixture of the model and the user's own past: P(i) ∝ exp(s_i) + ρ_i · (Σ_h β_h c_ih)^γ.
 
-    s is the model's score; c_ih counts the item's events in the history, each halved in weight every
-    `half_lives[h]` days (events, where the log has no times). β, γ and the propensity ρ_i of an item to be
-    bought again are learned; so is what an event of each of `n_types` types counts for (0: all alike). What is added
-    to s is softplus(log past − s): nothing where the past is weak. (Adding log counts to s instead ranks rare
+    s is the model's score; c_ih is the number of the item's events in the history, where the weight of an event halves
+    every `half_lives[h]` days (events, if the log has no times). β, γ, the propensity ρ_i of an item to be bought again
+    and the weight of each of `n_types` types of events (0: all weigh the same) are learned. The bonus added to s is
+    softplus(log past − s), which is near 0 where the past is weak. (Adding log counts to s instead ranks rare
     favourites below popular items: see docs/experiments.md.)
     """
 
@@ -38,30 +38,31 @@ class RepeatBonus(nn.Module):
         self.type_weight = nn.Parameter(torch.zeros(n_types)) if n_types else None
 
     def forward(self, scores: Float[Tensor, "B Q L"], inputs: ModelInputs) -> Float[Tensor, "B Q L"]:
-        """What is added at the first slot of each item that the query sees; 0 at all other slots."""
+        """The bonus at the first slot of each item that the query sees; 0 at all other slots."""
         history, positions = inputs.history, inputs.query_positions
-        slot = torch.arange(history.shape[1], device=history.device)
-        # (B Q L) which slots each query sees
-        visible = (slot < positions[:, :, None]) & (history > 0)[:, None]
-        # (B Q L) how old each event is for each query, in days or events
+        slots = torch.arange(history.shape[1], device=history.device)
+        # (B Q L) whether the query sees the slot
+        visible = (slots < positions[:, :, None]) & (history > 0)[:, None]
+        # (B Q L) the age of each event for each query, in days (in events, if the log has no times)
         if self.has_time:
             age = (inputs.request["timestamp"][:, :, None] - inputs.events["timestamp"][:, None]).clamp(min=0) / DAY
         else:
-            age = (positions[:, :, None] - 1 - slot).clamp(min=0).float()
-        # (B L L) which slots hold the same item, (B L) the first slot of each item
-        same = history[:, :, None] == history[:, None]
-        first = ~(same & (slot[:, None] > slot)).any(dim=2)
-        # (B L L) how much an event of one slot counts for the item of another
-        counts = same.to(age.dtype)
+            age = (positions[:, :, None] - 1 - slots).clamp(min=0).float()
+        # (B L L) whether two slots hold the same item, (B L) whether a slot is the first of its item
+        same_item = history[:, :, None] == history[:, None]
+        is_first = ~(same_item & (slots[:, None] > slots)).any(dim=2)
+        # (B L L) the weight of the event in one slot for the item in another
+        counts = same_item.to(age.dtype)
         if self.type_weight is not None:
             counts = counts * self.type_weight[inputs.events["event"]].exp()
-        # (B Q L) the item's decayed count, then its logarithm plus the item's propensity
-        past = (self._weights(age) * visible) @ counts
+        # (B Q L) @ (B L L) -> (B Q L) the decayed count of each slot's item
+        past = (self._weigh_by_age(age) * visible) @ counts
+        # (B Q L) log ρ + γ · log count, then the bonus at first visible slots
         log_past = self.level + self.power * past.clamp(min=1e-3).log() + self.propensity(history)[:, None, :, 0]
-        return F.softplus(log_past - scores) * (visible & first[:, None])
+        return F.softplus(log_past - scores) * (visible & is_first[:, None])
 
-    def _weights(self, age: Float[Tensor, "B Q L"]) -> Float[Tensor, "B Q L"]:
-        """What an event of each age counts for."""
+    def _weigh_by_age(self, age: Float[Tensor, "B Q L"]) -> Float[Tensor, "B Q L"]:
+        """The weight of an event by its age: the sum over half-lives of β_h · 2^(−age / half-life)."""
         total = torch.zeros_like(age)
         for decay, weight in zip(self.decay, self.weight, strict=True):
             total = total + weight.exp() * torch.exp2(-age * decay)

@@ -1,7 +1,9 @@
-"""Self-attentive sequential recommendation: the next item from the order of those before.
+"""Self-attentive sequential recommendation: predicts the next item from the order of the earlier ones.
 
-B users, L history slots, Q queries a user, I items with padding, D dimensions. Kang & McAuley (2018), trained
-with full softmax as in Klenitskiy & Vasilev (2023).
+Kang & McAuley (2018), trained with full softmax as in Klenitskiy & Vasilev (2023).
+
+B users, L history slots, N = L + 1 positions with the start token, Q queries per user, I items with padding,
+D dimensions.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,25 +14,31 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from recsys.config.types import Positive
-from recsys.models.base import DataSpec, ModelInputs, Trainable
-from recsys.models.layers.attention_bias import N_BUCKETS, AttentionBias, check_time_bias, pause_buckets, prepend_start
+from recsys.models.base import DataSpec, ModelInputs, Trainable, make_repeat_bonus
+from recsys.models.layers.attention_bias import (
+    N_BUCKETS,
+    AttentionBias,
+    check_time_bias,
+    compute_pause_buckets,
+    prepend_start,
+)
 from recsys.models.layers.dropout import Dropout
 from recsys.models.layers.embedding import ContextEmbedding, FeatureEmbedding, MatrixRows, make_embedding, read_vectors
 from recsys.models.layers.positions import gather_positions
-from recsys.models.repeat import RepeatBonus
-from recsys.models.sasrec_defaults import default_settings, resolve_defaults
+from recsys.models.sasrec_defaults import fill_nulls, get_default_settings, resolve_defaults
 
 
 class SASRec(Trainable):
-    """`n_blocks` transformer blocks over item vectors and learned positions that count back from the newest
-    event; the output is scored against the same item vectors (`tied`) or a table of its own. A start token
-    answers for users without history. `scale` multiplies item vectors by √dim; `embedding_norm` normalises the input
-    and `final_norm` the output. `relative_position` and `time_bias` let attention weigh how far back an event is and
-    how long ago, in the last block counted from the moment of the request; with `time_bias`, events also know how
-    soon the next one, or the request, came. Context is added to the output alone, a share `context_dropout` of the
-    values of each column trained as unknown. `sparse`: tables get gradients only where they were read. What is None is
-    as post-norm blocks want it, or pre-norm ones (`scale` and both norms), or as short histories do (`Facts.short`), or
-    long ones.
+    """`n_blocks` causal transformer blocks over item vectors and learned positions.
+
+    Positions count back from the newest event; a start token stands for an empty history. The output is scored against
+    the same item vectors (`tied`) or against a second table. `scale` multiplies item vectors by √dim; `embedding_norm`
+    normalises the input, `final_norm` the output. `relative_position` and `time_bias` let attention weigh how far back
+    an event is and how long ago, in the last block as seen from the time of the request; with `time_bias`, each event
+    also knows how long after it the next event, or the request, came. Context is added to the output; a fraction
+    `context_dropout` of the values of each column is trained as unknown. `sparse`: tables get gradients only for the
+    rows that were read. Settings that are None depend on the length of histories (`DataSpec.short_histories`) and on
+    where the blocks normalise: `recsys.models.sasrec_defaults` has both sets of values.
     """
 
     order_aware = True
@@ -54,15 +62,13 @@ class SASRec(Trainable):
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        dim = default_settings(spec.short_histories, pre_norm=True)["dim"] if dim is None else dim
+        dim = get_default_settings(spec.short_histories, pre_norm=True)["dim"] if dim is None else dim
         self.blocks = nn.ModuleList(block(dim) for _ in range(n_blocks))
-        defaults = default_settings(spec.short_histories, bool(getattr(self.blocks[-1], "pre_norm", True)))
-        dropout = defaults["dropout"] if dropout is None else dropout
-        relative_position = defaults["relative_position"] if relative_position is None else relative_position
-        scale = defaults["scale"] if scale is None else scale
-        embedding_norm = defaults["embedding_norm"] if embedding_norm is None else embedding_norm
-        final_norm = defaults["final_norm"] if final_norm is None else final_norm
-        self.scale = dim**0.5 if scale else 1.0
+        defaults = get_default_settings(spec.short_histories, bool(getattr(self.blocks[-1], "pre_norm", True)))
+        norms = {"scale": scale, "embedding_norm": embedding_norm, "final_norm": final_norm}
+        settings = fill_nulls({"dropout": dropout, "relative_position": relative_position, **norms}, defaults)
+        relative_position = settings["relative_position"]
+        self.scale = dim**0.5 if settings["scale"] else 1.0
         self.item: nn.Embedding | MatrixRows = make_embedding(spec.n_items + 1, dim, sparse=sparse)
         self.output: nn.Embedding | MatrixRows = (
             self.item if tied else make_embedding(spec.n_items + 1, dim, sparse=sparse)
@@ -72,8 +78,8 @@ class SASRec(Trainable):
         self.start = nn.Parameter(torch.randn(dim) * 0.02)
         self.context = ContextEmbedding(spec.context, dim, context_dropout)
         self.event = FeatureEmbedding({"event": spec.event} if spec.event else {}, dim)
-        self.dropout = Dropout(dropout)
-        self.embedding_norm = nn.LayerNorm(dim) if embedding_norm else nn.Identity()
+        self.dropout = Dropout(settings["dropout"])
+        self.embedding_norm = nn.LayerNorm(dim) if settings["embedding_norm"] else nn.Identity()
         check_time_bias(spec, time_bias)
         self.pause = make_embedding(N_BUCKETS, dim) if time_bias else None
         self.biases = nn.ModuleList(
@@ -81,65 +87,74 @@ class SASRec(Trainable):
             for block in self.blocks
             if relative_position or time_bias
         )
-        self.final_norm = nn.LayerNorm(dim) if final_norm else nn.Identity()
-        repeats = spec.repeats if repeat is None else repeat
-        self.repeat = RepeatBonus(spec.n_items, half_lives, spec.has_time, spec.n_types, sparse) if repeats else None
+        self.final_norm = nn.LayerNorm(dim) if settings["final_norm"] else nn.Identity()
+        self.repeat = make_repeat_bonus(spec, repeat, half_lives, sparse)
 
     @staticmethod
     def resolve_defaults(settings: Mapping[str, Any], spec: DataSpec) -> dict[str, Any]:
-        """The settings with every null replaced that the length of histories decides."""
+        """The settings, with every null that depends on the length of histories replaced by its value."""
         return resolve_defaults(settings, spec.short_histories)
 
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
-        """The vectors of some items, or (I, D) of all, padding first."""
+        """The vectors of some items; of all items, padding first, if `items` is None."""
         return read_vectors(self.output, items)
 
     def fold(self, matrix: Float[Tensor, "I D"]) -> None:
-        """Read item vectors from `matrix` alone."""
+        """Read item vectors from `matrix` from now on, in the history too if the tables are tied."""
         tied = self.output is self.item
         self.output = MatrixRows(matrix)
         self.item = self.output if tied else self.item
 
     def encode(self, inputs: ModelInputs) -> Float[Tensor, "B Q D"]:
-        """The query vectors: the output at each query position, plus the context of its request."""
+        """The query vectors: the output at each query position plus the context of its request."""
         history, positions = inputs.history, inputs.query_positions
-        # (B L D) the events: the item's vector and its type's
+        # (B L D) the vector of each event: of its item, plus of its type
         events = self.item(history) * self.scale + self.event(inputs.events)
-        # (B N D) with the start token in front, N = L + 1
+        # (B N D) the start token in front of the events
         x = torch.cat([self.start.expand(history.shape[0], 1, -1), events], dim=1)
-        # (B N) seconds of each position, (B Q) seconds of each request
-        times, now = prepend_start(inputs.events.get("timestamp")), inputs.request.get("timestamp")
-        # (B N D) how long until the next event
+        # (B N) the time of each position and (B Q) of each request, in seconds
+        event_times, request_times = prepend_start(inputs.events.get("timestamp")), inputs.request.get("timestamp")
+        # (B N D) the vector of the time until the next event or request is added
         if self.pause is not None:
-            assert times is not None and now is not None
-            x = x + self.pause(pause_buckets(times, now, positions)) * self.scale
-        # (B N D) how many events ago, counted from the newest
-        x = self.dropout(self.embedding_norm(x + self.position(positions_from_end(history))))
-        # (B Q D) the blocks; the last one computes the query positions alone
-        x = self._apply_biased_blocks(x, times, now, positions) if self.biases else self._apply_blocks(x, positions)
+            assert event_times is not None and request_times is not None
+            x = x + self.pause(compute_pause_buckets(event_times, request_times, positions)) * self.scale
+        # (B N D) the vector of the position, counted back from the newest event, is added; norm and dropout
+        x = self.dropout(self.embedding_norm(x + self.position(count_positions_from_end(history))))
+        # (B Q D) the blocks; the last one computes the query positions only
+        if self.biases:
+            x = self._apply_biased_blocks(x, event_times, request_times, positions)
+        else:
+            x = self._apply_blocks(x, positions)
+        # (B Q D) the vector of the request's context is added to the output
         return self.final_norm(x) + self.context(inputs.request)
 
     def _apply_blocks(self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"]) -> Float[Tensor, "B Q D"]:
         for block in self.blocks[:-1]:
             x = block(x)
-        everywhere = positions.shape[1] == x.shape[1]  # as in training without baskets: no need to gather
-        return gather_positions(self.blocks[-1](x), positions) if everywhere else self.blocks[-1](x, positions)
+        at_all_positions = positions.shape[1] == x.shape[1]  # as in training without baskets
+        return gather_positions(self.blocks[-1](x), positions) if at_all_positions else self.blocks[-1](x, positions)
 
     def _apply_biased_blocks(
-        self, x: Float[Tensor, "B N D"], times: Tensor | None, now: Tensor | None, positions: Int[Tensor, "B Q"]
+        self,
+        x: Float[Tensor, "B N D"],
+        event_times: Int[Tensor, "B N"] | None,
+        request_times: Int[Tensor, "B Q"] | None,
+        positions: Int[Tensor, "B Q"],
     ) -> Float[Tensor, "B Q D"]:
-        """A position looks back from its own event; only in the last block, where nobody looks at it, from the moment
-        of the request, which earlier queries must not know.
+        """The output of the blocks, with a bias of attention by distance and time.
+
+        Elapsed time is counted from a position's own event, and in the last block from its request: no later block
+        reads that output, so no other query learns the time of the request.
         """
         n = x.shape[1]
-        everywhere = torch.arange(n, device=x.device)[None]
+        all_positions = torch.arange(n, device=x.device)[None]
         for block, bias in zip(self.blocks[:-1], self.biases[:-1], strict=True):
-            x = block(x, None, bias(everywhere, times, times, n))
-        return self.blocks[-1](x, positions, self.biases[-1](positions, now, times, n))
+            x = block(x, None, bias(all_positions, event_times, event_times, n))
+        return self.blocks[-1](x, positions, self.biases[-1](positions, request_times, event_times, n))
 
 
-def positions_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:
-    """0 for the newest event, 1 for the one before, …; the start token comes before the oldest."""
+def count_positions_from_end(history: Int[Tensor, "B L"]) -> Int[Tensor, "B N"]:
+    """The position of each event, counted back: 0 for the newest; the start token comes before the oldest."""
     length = (history > 0).sum(dim=1, keepdim=True)
     position = torch.arange(history.shape[1] + 1, device=history.device)
     return (length - position).clamp(min=0)

@@ -1,6 +1,6 @@
-"""The settings of SASRec that are null in YAML: two sets of values, for short and for long histories, side by side.
+"""The two sets of values of the SASRec settings that are null in YAML, for short and for long histories.
 
-Histories are short where users have at most 20 training events on average (`recsys.data.dataset.SHORT`).
+Histories are short if users have at most 20 training events on average (`recsys.data.dataset.SHORT`).
 """
 
 from collections.abc import Mapping
@@ -16,25 +16,26 @@ VANILLA, LIGR = (f"recsys.models.layers.blocks.{name}" for name in ("VanillaBloc
 DEFAULT_BLOCK = "recsys.models.layers.blocks.default_block"
 
 
-def default_settings(short_histories: bool, pre_norm: bool) -> dict[str, Any]:
-    """The value of each setting that may be null, of the model and of its blocks."""
+def get_default_settings(short_histories: bool, pre_norm: bool) -> dict[str, Any]:
+    """The default of each setting of the model and its blocks that may be null."""
     return {**(SHORT_HISTORIES if short_histories else LONG_HISTORIES), **(PRE_NORM if pre_norm else POST_NORM)}
 
 
+def fill_nulls(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with each null replaced by its default; a null without a default stays."""
+    return {name: defaults.get(name) if value is None else value for name, value in settings.items()}
+
+
 def resolve_defaults(settings: Mapping[str, Any], short_histories: bool) -> dict[str, Any]:
-    """The model's settings with every null replaced that the length of histories decides, its block's included."""
+    """The settings of the model and its block, with every null that depends on the length of histories replaced."""
     block = dict(settings["block"])
     if block["_target_"] == DEFAULT_BLOCK:
         options = {"n_heads": block["n_heads"], "dropout": block["dropout"], "feedforward": None}
         vanilla = {"_target_": VANILLA, "_partial_": True, **options, "pre_norm": None, "smoothing": None}
         block = vanilla if short_histories else {"_target_": LIGR, "_partial_": True, **options}
-    defaults = default_settings(short_histories, pre_norm=True)
+    defaults = get_default_settings(short_histories, pre_norm=True)
     if block.get("pre_norm", "") is None:
         block["pre_norm"] = defaults["pre_norm"]
     pre_norm = bool(block.get("pre_norm", getattr(get_object(block["_target_"]), "pre_norm", True)))
-    defaults = default_settings(short_histories, pre_norm)
-    return _fill({**settings, "block": _fill(block, defaults)}, defaults)
-
-
-def _fill(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: defaults.get(name) if value is None else value for name, value in settings.items()}
+    defaults = get_default_settings(short_histories, pre_norm)
+    return fill_nulls({**settings, "block": fill_nulls(block, defaults)}, defaults)

@@ -1,7 +1,10 @@
-"""Two towers: a vector of the user and the moment, a vector of the item, their dot product.
+"""Two towers: the dot product of a vector of the user's request and a vector of the item.
 
-B users, L history slots, Q queries a user, I items with padding, D dimensions. Covington et al., Deep Neural
-Networks for YouTube Recommendations (2016); Yi et al., Sampling-Bias-Corrected Neural Modeling (2019).
+Covington et al., Deep Neural Networks for YouTube Recommendations (2016); Yi et al., Sampling-Bias-Corrected Neural
+Modeling (2019).
+
+B users, L history slots, Q queries per user, I items with padding, D dimensions, E = D + 1 columns of a query or item
+vector.
 """
 
 import itertools
@@ -15,7 +18,7 @@ from torch import Tensor, nn
 from recsys.config.types import Positive
 from recsys.data.dataset import Dataset
 from recsys.errors import DataError
-from recsys.models.base import DataSpec, FeatureColumns, ModelInputs, Trainable
+from recsys.models.base import DataSpec, FeatureColumns, ModelInputs, Trainable, make_repeat_bonus
 from recsys.models.layers.dropout import Dropout
 from recsys.models.layers.embedding import (
     ContextEmbedding,
@@ -28,17 +31,18 @@ from recsys.models.layers.embedding import (
     read_vectors,
 )
 from recsys.models.layers.pooling import make_pooling
-from recsys.models.repeat import RepeatBonus
 
 
 class TwoTower(Trainable):
-    """User tower: the history's items, pooled (`recency`: by how many events they are back, `time_bias`:
-    by how long ago, `attention`: by weights of the items), user features, context of the
-    request, and (`user_id`) a row for each user. Item tower: id and features, plus a learned popularity. `repeat`
-    (None: where the data rank repeats) mixes in the user's own decayed counts; a share `id_dropout` of users is
-    trained as unknown, so that nobody new is refused, a share `context_dropout` of the values of each column of the
-    context, and a share `item_dropout` of the items that are scored, so that features alone tell what is new. `sparse`:
-    tables get gradients only where they were read.
+    """A user tower and an item tower.
+
+    The user tower reads the history's items, pooled by how many events back they are (`recency`), how long ago they
+    were (`time_bias`) and the items themselves (`attention`); user features; the context of the request; and a learned
+    row for each user (`user_id`). The item tower reads the id and features, plus a learned popularity. `repeat` (None:
+    if the data rank repeats) adds a bonus from the user's own decayed counts. Trained as unknown: a fraction
+    `id_dropout` of the users, so that new users can be served; `context_dropout` of the values of each context column;
+    and `item_dropout` of the scored items, so that new items can be ranked by their features alone. `sparse`: tables
+    get gradients only for the rows that were read.
     """
 
     def __init__(
@@ -69,50 +73,52 @@ class TwoTower(Trainable):
         self.context = ContextEmbedding(spec.context, dim, context_dropout)
         self.pooling = make_pooling(spec, dim, attention, recency, time_bias)
         widths = [3 * dim, *hidden]
-        between = [
+        hidden_layers = [
             layer
-            for inside, outside in itertools.pairwise(widths)
-            for layer in (nn.Linear(inside, outside), nn.GELU(), Dropout(dropout))
+            for n_in, n_out in itertools.pairwise(widths)
+            for layer in (nn.Linear(n_in, n_out), nn.GELU(), Dropout(dropout))
         ]
-        self.tower = nn.Sequential(*between, nn.Linear(widths[-1], dim))
-        repeats = spec.repeats if repeat is None else repeat
-        self.repeat = RepeatBonus(spec.n_items, half_lives, spec.has_time, spec.n_types, sparse) if repeats else None
+        self.tower = nn.Sequential(*hidden_layers, nn.Linear(widths[-1], dim))
+        self.repeat = make_repeat_bonus(spec, repeat, half_lives, sparse)
         for name, encoder in spec.item.items():
             dtype = torch.long if encoder.kind == "category" else torch.float32
             self.register_buffer(f"item_{name}", torch.zeros(spec.n_items + 1, encoder.width, dtype=dtype))
 
     def prepare(self, dataset: Dataset) -> None:
-        """Take the item features and start popularity at the log of the counts."""
+        """Copy the item features and initialise popularity with the log of the items' counts."""
         for name, array in dataset.features("item").items():
             buffer = getattr(self, f"item_{name}")
             buffer.copy_(torch.from_numpy(np.array(array[: dataset.n_items + 1])))
         with torch.no_grad():
             self.popularity.weight.copy_(log_popularity(dataset))
 
-    def content(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
-        """Item vectors without the popularity column."""
-        return read_vectors(self.item, items) + self.item_features(self._columns(items))
+    def content_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... D"]:
+        """The vectors of some items (of all, if `items` is None) without the popularity column."""
+        return read_vectors(self.item, items) + self.item_features(self._feature_columns(items))
 
-    def _columns(self, items: Int[Tensor, "*N"] | None) -> FeatureColumns:
+    def _feature_columns(self, items: Int[Tensor, "*N"] | None) -> FeatureColumns:
         columns = {name: getattr(self, f"item_{name}") for name in self.item_features.tables}
         return columns if items is None else {name: column[items] for name, column in columns.items()}
 
     def item_vectors(self, items: Int[Tensor, "*N"] | None = None) -> Float[Tensor, "... E"]:
-        """Item vectors with the popularity as last column."""
-        # (… D + 1) what is learned for the id: a vector and the popularity
+        """The vectors of some items (of all, if `items` is None), with the popularity as last column."""
+        # (… D+1) the vector and the popularity learned for the id, 0 for items trained as unknown
         by_id = torch.cat([read_vectors(self.item, items), read_vectors(self.popularity, items)], dim=-1)
         if self.training and self.item_dropout > 0:
             by_id = by_id * (torch.rand(by_id.shape[:-1], device=by_id.device) >= self.item_dropout)[..., None]
-        # (… D) and (… 1) what the features add to both
-        columns = self._columns(items)
+        # (… D) and (… 1) the features' contributions to the vector and to the popularity
+        columns = self._feature_columns(items)
         vector = torch.zeros_like(by_id[..., :-1]) + self.item_features(columns)
         popularity = torch.zeros_like(by_id[..., -1:]) + self.popularity_features(columns)
         return by_id + torch.cat([vector, popularity], dim=-1)
 
     def append(self, columns: FeatureColumns) -> None:
-        """Take new items by their features: an id and a popularity that are unknown, or those of the mean item."""
+        """Add items by their features, with the id and popularity of an unknown item, or of the mean item.
+
+        Raises DataError if the model has no item features.
+        """
         if not columns:
-            raise DataError("the model has no item features to tell new items by; name data.features.item or .text")
+            raise DataError("the model has no item features to rank new items by; name data.features.item or .text")
         assert isinstance(self.item, nn.Embedding) and isinstance(self.popularity, nn.Embedding)
         n_new, unknown = len(next(iter(columns.values()))), self.item_dropout > 0
         self.item = extend_embedding(self.item, n_new, unknown)
@@ -123,19 +129,21 @@ class TwoTower(Trainable):
             setattr(self, f"item_{name}", torch.cat([getattr(self, f"item_{name}"), column]))
 
     def fold(self, matrix: Float[Tensor, "I E"]) -> None:
-        """Read item vectors from `matrix` alone."""
+        """Read item vectors from `matrix` from now on."""
         self.item, self.popularity = MatrixRows(matrix, 0, -1), MatrixRows(matrix, -1)
         self.item_features = self.popularity_features = FeatureEmbedding({}, 0)
 
     def encode(self, inputs: ModelInputs) -> Float[Tensor, "B Q E"]:
-        """The query vectors, with 1 as last column."""
-        # (B Q D) what the history says, (B D) what the user's features say, (B Q D) what the request says
-        pooled = self.pooling(self.content(inputs.history), inputs)
+        """The query vectors, with 1 as last column for the item's popularity."""
+        # (B Q D) the pooled history
+        pooled = self.pooling(self.content_vectors(inputs.history), inputs)
+        # (B D) the user's features and learned row
         user = self.user_features(inputs.user)
         if self.user is not None:
             user = user + self.user(inputs.user["id"])
         user = torch.zeros_like(pooled[:, 0]) + user
+        # (B Q D) the context of the request
         context = torch.zeros_like(pooled) + self.context(inputs.request)
-        # the tower (B Q 3D) -> (B Q D) corrects the pooled history
+        # (B Q 3D) -> (B Q D) the tower's output corrects the pooled history
         query = pooled + self.tower(torch.cat([pooled, user[:, None].expand_as(pooled), context], dim=-1))
         return torch.cat([query, torch.ones_like(query[..., :1])], dim=-1)

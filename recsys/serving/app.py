@@ -1,10 +1,9 @@
-"""One exported file over HTTP."""
+"""The HTTP application that serves one exported model file."""
 
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Request, Response, Security
@@ -14,199 +13,210 @@ from fastapi.security import APIKeyHeader
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from recsys.extras import package_version
-from recsys.serving.batching import Batcher, FullError
-from recsys.serving.explain import REFERENCE, Reason, planned, reasons
-from recsys.serving.model_file import Artefact
+from recsys.serving.batching import Batcher, QueueFullError
+from recsys.serving.explain import REFERENCE_SIZE, Reason, find_reasons, plan_leave_one_out
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import RequestError
 from recsys.serving.schemas import (
-    Answer,
-    Ask,
-    Asked,
-    AskedOfItem,
-    Explained,
-    Limits,
+    ExplainRequest,
+    ItemHistoryRequest,
+    Middleware,
     OneOrMany,
-    Part,
     Problem,
-    Similar,
-    Why,
-    answered,
-    bound,
-    checked,
+    ReasonResponse,
+    RecommendRequest,
+    RecommendResponse,
+    ServerLimits,
+    SimilarRequest,
+    chain_middleware,
+    check_limits,
+    check_request,
+    make_response,
 )
-from recsys.serving.telemetry import Metrics, Watch
+from recsys.serving.telemetry import ServerMetrics, TelemetryMiddleware
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": why}
-    for status, why in {
-        400: "the body is no JSON",
-        401: "no or another API key",
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        400: "the body is not JSON",
+        401: "the API key is missing or wrong",
         413: "the body is too large",
-        422: "the question cannot be answered",
-        503: "too many questions wait; ask again after the seconds in Retry-After",
+        422: "the request is invalid",
+        503: "too many requests wait; try again after the seconds in Retry-After",
     }.items()
 }
-KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="where the server was given a key")
-FORMS = {"one", "many", "str", "int"}
-"""parts of a place that stand for a form the value might have taken"""
-EXAMPLE = {"one": {"value": {"history": ["1029743"], "k": 5}}, "many": {"value": [{"history": ["1029743"]}, {}]}}
+API_KEY_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="required if the server has a key")
+UNION_TAGS = {"one", "many", "str", "int"}
+"""elements of an error's location that name a branch of a union, not a field"""
+EXAMPLES = {"one": {"value": {"history": ["1029743"], "k": 5}}, "many": {"value": [{"history": ["1029743"]}, {}]}}
 
 
 class Server:
-    """What the endpoints share."""
+    """The state that all endpoints share; `middleware` starts with the outermost layer."""
 
     def __init__(
-        self, artefact: Artefact, limits: Limits, api_key: str | None = None, parts: Sequence[Part] = ()
+        self,
+        model_file: ModelFile,
+        limits: ServerLimits,
+        api_key: str | None = None,
+        middleware: Sequence[Middleware] = (),
     ) -> None:
-        self.artefact, self.limits, self.api_key = artefact, limits, api_key
-        self.metrics = Metrics()
-        artefact.reloaded = self.metrics.reloads.inc
+        self.model_file, self.limits, self.api_key = model_file, limits, api_key
+        self.metrics = ServerMetrics()
+        model_file.on_reload = self.metrics.reloads.inc
         self.batcher = Batcher(limits.batch, limits.waiting, self.metrics.batches.observe)
-        self._ask: Ask = self.ask_model
-        for part in reversed(parts):
-            if hasattr(part, "serves"):
-                part.serves(artefact)
-            self._ask = partial(part, then=self._ask)
+        for layer in reversed(middleware):
+            if hasattr(layer, "attach"):
+                layer.attach(model_file)
+        self._handler = chain_middleware(middleware, self.run_model)
 
-    async def ask(self, asked: list[Asked]) -> list[Answer]:
-        """Answers in order; raises RequestError and FullError."""
-        if not 0 < len(asked) <= self.limits.questions:
-            raise RequestError(f"{len(asked)} questions were asked; ask 1 to {self.limits.questions} at a time")
-        for one in asked:
-            bound(one, self.limits)
-        return await self._ask(asked)
+    async def recommend(self, requests: list[RecommendRequest]) -> list[RecommendResponse]:
+        """Return one response per request, in order; raises RequestError and QueueFullError."""
+        if not 0 < len(requests) <= self.limits.questions:
+            raise RequestError(f"the body has {len(requests)} requests; send 1 to {self.limits.questions}")
+        for request in requests:
+            check_limits(request, self.limits)
+        return await self._handler(requests)
 
-    async def ask_model(self, asked: list[Asked]) -> list[Answer]:
-        """Answers of the model alone, of any size: parts may ask for more than a request may."""
-        recommender = self.artefact.recommender
-        found = await self.batcher.ask(recommender, [checked(recommender, one) for one in asked])
-        self.metrics.newcomers.inc(sum(one.known == 0 for one in found))
-        self.metrics.unknown.inc(sum(len(one.unknown) for one in found))
-        return [answered(one) for one in found]
+    async def run_model(self, requests: list[RecommendRequest]) -> list[RecommendResponse]:
+        """Return the model's responses without middleware and without limits, which middleware may exceed."""
+        recommender = self.model_file.recommender
+        checked_requests = [check_request(recommender, request) for request in requests]
+        recommendations = await self.batcher.answer(recommender, checked_requests)
+        self.metrics.newcomers.inc(sum(recommendation.known == 0 for recommendation in recommendations))
+        self.metrics.unknown.inc(sum(len(recommendation.unknown) for recommendation in recommendations))
+        return [make_response(recommendation) for recommendation in recommendations]
 
-    async def explain(self, asked: Explained) -> list[Reason]:
-        """Why the model recommends these items, as `explain` says it; raises RequestError and FullError."""
-        bound(asked, self.limits)
-        recommender = self.artefact.recommender
-        newcomer = await self.batcher.ask(recommender, [(recommender.question(k=REFERENCE), [])])
-        reference, about = newcomer[0].items, {"user": asked.user, "context": asked.context}
-        plan = planned(recommender, asked.items, reference, asked.history, **about)
-        found = await self.batcher.ask(recommender, [(each, plan.allow) for each in plan.questions])
-        return reasons(plan, found)
+    async def explain(self, request: ExplainRequest) -> list[Reason]:
+        """Return the model's reason for each item, as `explain` does; raises RequestError and QueueFullError."""
+        check_limits(request, self.limits)
+        recommender = self.model_file.recommender
+        newcomer = await self.batcher.answer(recommender, [(recommender.question(k=REFERENCE_SIZE), [])])
+        columns = {"user": request.user, "context": request.context}
+        plan = plan_leave_one_out(recommender, request.items, newcomer[0].items, request.history, **columns)
+        answers = await self.batcher.answer(recommender, [(checked, plan.allow) for checked in plan.requests])
+        return find_reasons(plan, answers)
 
 
 def create_app(
-    artefact: Artefact,
-    limits: Limits,
+    model_file: ModelFile,
+    limits: ServerLimits,
     api_key: str | None = None,
     watch: float | None = None,
-    parts: Sequence[Part] = (),
+    middleware: Sequence[Middleware] = (),
 ) -> FastAPI:
-    """The application without the page; settings as in configs/serve.yaml, `parts` from the outermost one."""
-    server = Server(artefact, limits, api_key, parts)
+    """Return the application without the web page; settings as in configs/serve.yaml, outermost middleware first."""
+    server = Server(model_file, limits, api_key, middleware)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watching = asyncio.create_task(artefact.watch(watch)) if watch else None
+        watcher = asyncio.create_task(model_file.watch(watch)) if watch else None
         yield
-        if watching:
-            watching.cancel()
+        if watcher:
+            watcher.cancel()
 
-    about: Any = {"title": "recsys", "summary": "Ranked items for raw ids", "version": package_version()}
-    app = FastAPI(**about, lifespan=lifespan, max_body_size=limits.body)
+    description: Any = {"title": "recsys", "summary": "Ranked items for raw ids", "version": package_version()}
+    app = FastAPI(**description, lifespan=lifespan, max_body_size=limits.body)
     app.state.server = server
-    guards = [Depends(check_key)] if api_key else []
-    for router in (questions, *(part.router for part in parts if hasattr(part, "router"))):
-        app.include_router(router, dependencies=guards)
-    app.include_router(operation)
-    app.add_middleware(Watch, metrics=server.metrics)
-    for kind, handler in HANDLERS.items():
-        app.add_exception_handler(kind, handler)
+    dependencies = [Depends(check_api_key)] if api_key else []
+    for router in (model_routes, *(layer.router for layer in middleware if hasattr(layer, "router"))):
+        app.include_router(router, dependencies=dependencies)
+    app.include_router(status_routes)
+    app.add_middleware(TelemetryMiddleware, metrics=server.metrics)
+    for error_class, handler in HANDLERS.items():
+        app.add_exception_handler(error_class, handler)
     return app
 
 
-def server_of(request: Request) -> Server:
-    """The server that a request was sent to."""
-    found: Server = request.app.state.server
-    return found
+def get_server(request: Request) -> Server:
+    """Return the server that a request was sent to."""
+    server: Server = request.app.state.server
+    return server
 
 
-async def check_key(request: Request, given: Annotated[str | None, Security(KEY)]) -> None:
-    """Raises 401 where a key is asked for and another or none is given."""
-    wanted = server_of(request).api_key
-    if wanted is not None and not secrets.compare_digest((given or "").encode(), wanted.encode()):
-        raise HTTPException(401, "give the server's key in the header X-API-Key")
+async def check_api_key(request: Request, key: Annotated[str | None, Security(API_KEY_HEADER)]) -> None:
+    """Raise HTTPException with status 401 if the server has an API key and the request has another one or none."""
+    expected = get_server(request).api_key
+    if expected is not None and not secrets.compare_digest((key or "").encode(), expected.encode()):
+        raise HTTPException(401, "send the server's key in the header X-API-Key")
 
 
-questions = APIRouter(responses=PROBLEMS)
-operation = APIRouter()
+model_routes = APIRouter(responses=ERROR_RESPONSES)
+status_routes = APIRouter()
 
 
-@questions.post("/recommend")
-async def recommend(
-    request: Request, asked: Annotated[OneOrMany, Body(openapi_examples=EXAMPLE)]
-) -> Answer | list[Answer]:
-    """The best items after a history, or for a list of questions a list of answers."""
-    found = await server_of(request).ask(asked if isinstance(asked, list) else [asked])
-    return found if isinstance(asked, list) else found[0]
+@model_routes.post("/recommend", name="recommend")
+async def post_recommend(
+    request: Request, body: Annotated[OneOrMany, Body(openapi_examples=EXAMPLES)]
+) -> RecommendResponse | list[RecommendResponse]:
+    """Return the best items after a history; a list of requests gets a list of responses."""
+    responses = await get_server(request).recommend(body if isinstance(body, list) else [body])
+    return responses if isinstance(body, list) else responses[0]
 
 
-@questions.post("/similar")
-async def similar(request: Request, asked: Similar) -> Answer:
-    """What is recommended after this one item."""
-    one = AskedOfItem(history=[asked.item], k=asked.k, exclude_seen=True)
-    return (await server_of(request).ask([one]))[0]
+@model_routes.post("/similar", name="similar")
+async def post_similar(request: Request, body: SimilarRequest) -> RecommendResponse:
+    """Return the items recommended after one item."""
+    item_request = ItemHistoryRequest(history=[body.item], k=body.k, exclude_seen=True)
+    return (await get_server(request).recommend([item_request]))[0]
 
 
-@questions.post("/explain")
-async def explain(request: Request, asked: Explained) -> list[Why]:
-    """For each item what of the history it rests on, where one thing is enough; no part of the server is asked."""
-    return [Why.model_construct(**reason._asdict()) for reason in await server_of(request).explain(asked)]
+@model_routes.post("/explain", name="explain")
+async def post_explain(request: Request, body: ExplainRequest) -> list[ReasonResponse]:
+    """Return the item of the history that each item rests on, if one is enough; the middleware is not involved."""
+    reasons = await get_server(request).explain(body)
+    return [ReasonResponse.model_construct(**reason._asdict()) for reason in reasons]
 
 
-@questions.get("/describe")
-async def describe(request: Request) -> dict[str, Any]:
-    """What the file says of itself: inputs with their defaults, model, metrics, versions, licence."""
-    return server_of(request).artefact.recommender.describe()
+@model_routes.get("/describe", name="describe")
+async def get_description(request: Request) -> dict[str, Any]:
+    """Return the manifest of the model file: inputs with their defaults, model, metrics, versions, licence."""
+    return get_server(request).model_file.recommender.describe()
 
 
-@questions.post("/reload", responses={409: {"model": Problem, "description": "the new file is not usable"}})
-async def reload(request: Request) -> dict[str, str]:
-    """Load the file at the server's path again, while the old one answers."""
-    server = server_of(request)
+@model_routes.post(
+    "/reload", name="reload", responses={409: {"model": Problem, "description": "the new file cannot be used"}}
+)
+async def post_reload(request: Request) -> dict[str, str]:
+    """Load the file at the server's path again, while the current one keeps serving."""
+    server = get_server(request)
     try:
-        await server.artefact.reload()
+        await server.model_file.reload()
     except Exception as error:
-        raise HTTPException(409, f"the old file goes on: {error}") from error
+        raise HTTPException(409, f"the current file stays in use: {error}") from error
     return {"status": "reloaded"}
 
 
-@operation.get("/health")
-async def health() -> dict[str, str]:
-    """That questions are answered."""
+@status_routes.get("/health", name="health")
+async def get_health() -> dict[str, str]:
+    """Return `ok`: the server answers requests."""
     return {"status": "ok"}
 
 
-@operation.get("/metrics", response_class=PlainTextResponse)
-async def metrics(request: Request) -> Response:
-    """Prometheus' text format."""
-    return Response(generate_latest(server_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+@status_routes.get("/metrics", name="metrics", response_class=PlainTextResponse)
+async def get_metrics(request: Request) -> Response:
+    """Return the server's metrics in Prometheus' text format."""
+    return Response(generate_latest(get_server(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _handle_request_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 422)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """The first mistake only: the others are often the same one again."""
+async def _handle_validation_error(_: Request, error: Exception) -> JSONResponse:
+    """Report the first mistake only: the others are often the same one again."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part not in FORMS)
-    return JSONResponse({"detail": f"{place}: {first['msg']}"}, 422)
+    location = ".".join(str(element) for element in first["loc"] if element not in UNION_TAGS)
+    return JSONResponse({"detail": f"{location}: {first['msg']}"}, 422)
 
 
-async def _busy(_: Request, error: Exception) -> JSONResponse:
+async def _handle_full_queue(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "1"})
 
 
-HANDLERS = {RequestError: _refused, RequestValidationError: _invalid, FullError: _busy}
+HANDLERS = {
+    RequestError: _handle_request_error,
+    RequestValidationError: _handle_validation_error,
+    QueueFullError: _handle_full_queue,
+}

@@ -1,4 +1,4 @@
-"""Questions that wait at the same time are answered by one call of the session; none ever waits for company."""
+"""Dynamic batching: requests that wait while the model is busy are answered by its next call; none waits for others."""
 
 import asyncio
 from collections import deque
@@ -6,74 +6,76 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from recsys.serving.recommender import Question, Recommendation, Recommender
+from recsys.serving.recommender import CheckedRequest, Recommendation, Recommender
 
 
-class FullError(RuntimeError):
-    """More questions wait than the queue may hold."""
+class QueueFullError(RuntimeError):
+    """The queue holds as many requests as it may."""
 
 
-class Waiting(NamedTuple):
-    """A question and whom it was checked by, so that a file that was swapped meanwhile still answers it."""
+class QueuedRequest(NamedTuple):
+    """A request and the recommender that checked it, which answers it even if the file is swapped meanwhile."""
 
     recommender: Recommender
-    question: Question
+    request: CheckedRequest
     allow: list[str]
-    answer: asyncio.Future[Recommendation]
+    future: asyncio.Future[Recommendation]
 
 
 class Batcher:
-    """Answers questions on one thread of its own, which takes all that wait whenever it is free.
+    """Answers requests in batches, on a thread of its own.
 
-    Questions of one file with the same `allow` go together, at most `largest` of them. `answered` is told the size of
-    each batch.
+    A batch holds at most `max_batch` requests for one file with equal `allow`. At most `max_waiting` requests wait.
+    `on_batch` is called with the size of each batch.
     """
 
-    def __init__(self, largest: int, waiting: int, answered: Callable[[int], object] = int) -> None:
-        self.largest, self.limit, self.answered = largest, waiting, answered
-        self._queue: deque[Waiting] = deque()
+    def __init__(self, max_batch: int, max_waiting: int, on_batch: Callable[[int], object] = int) -> None:
+        self.max_batch, self.max_waiting, self.on_batch = max_batch, max_waiting, on_batch
+        self._queue: deque[QueuedRequest] = deque()
         self._thread = ThreadPoolExecutor(1, "answers")
         self._worker: asyncio.Task[None] | None = None
 
-    async def ask(self, recommender: Recommender, asked: Sequence[tuple[Question, list[str]]]) -> list[Recommendation]:
-        """Answers to questions and their `allow`, in order; raises FullError."""
-        if len(self._queue) + len(asked) > self.limit:
-            raise FullError(f"{len(self._queue)} questions wait already")
+    async def answer(
+        self, recommender: Recommender, requests: Sequence[tuple[CheckedRequest, list[str]]]
+    ) -> list[Recommendation]:
+        """Return one recommendation per (request, allow), in order; raises QueueFullError."""
+        if len(self._queue) + len(requests) > self.max_waiting:
+            raise QueueFullError(f"{len(self._queue)} requests are waiting already; try again later")
         loop = asyncio.get_running_loop()
-        waiting = [Waiting(recommender, question, allow, loop.create_future()) for question, allow in asked]
-        self._queue.extend(waiting)
+        queued = [QueuedRequest(recommender, request, allow, loop.create_future()) for request, allow in requests]
+        self._queue.extend(queued)
         if self._worker is None:
             self._worker = loop.create_task(self._work())
-        return [await each.answer for each in waiting]
+        return [await entry.future for entry in queued]
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue:
-            batch = self._next()
+            batch = self._take_batch()
             try:
-                found = await loop.run_in_executor(self._thread, _answer, batch)
+                recommendations = await loop.run_in_executor(self._thread, _run_batch, batch)
             except Exception as error:
-                for each in batch:
-                    if not each.answer.done():
-                        each.answer.set_exception(error)
+                for entry in batch:
+                    if not entry.future.done():
+                        entry.future.set_exception(error)
                 continue
-            self.answered(len(batch))
-            for each, answer in zip(batch, found, strict=True):
-                if not each.answer.done():  # a client that has left cancels its question
-                    each.answer.set_result(answer)
+            self.on_batch(len(batch))
+            for entry, recommendation in zip(batch, recommendations, strict=True):
+                if not entry.future.done():  # a client that disconnects cancels its future
+                    entry.future.set_result(recommendation)
         self._worker = None
 
-    def _next(self) -> list[Waiting]:
-        """The oldest question and those that can go with it; the others keep their order."""
-        first, rest = self._queue[0], deque[Waiting]()
-        batch: list[Waiting] = []
+    def _take_batch(self) -> list[QueuedRequest]:
+        """Remove and return the oldest request and those that fit with it; the others keep their order."""
+        first, remaining = self._queue[0], deque[QueuedRequest]()
+        batch: list[QueuedRequest] = []
         while self._queue:
-            each = self._queue.popleft()
-            fits = each.recommender is first.recommender and each.allow == first.allow and len(batch) < self.largest
-            (batch if fits else rest).append(each)
-        self._queue = rest
+            entry = self._queue.popleft()
+            fits = entry.recommender is first.recommender and entry.allow == first.allow
+            (batch if fits and len(batch) < self.max_batch else remaining).append(entry)
+        self._queue = remaining
         return batch
 
 
-def _answer(batch: list[Waiting]) -> list[Recommendation]:
-    return batch[0].recommender.answer([each.question for each in batch], batch[0].allow)
+def _run_batch(batch: list[QueuedRequest]) -> list[Recommendation]:
+    return batch[0].recommender.answer([entry.request for entry in batch], batch[0].allow)

@@ -1,40 +1,40 @@
-"""Marks beside files that learned from somebody who was erased since: `model.onnx.stale`.
+"""Marks of model files that learned from a user who was erased later, kept in `model.onnx.stale`.
 
-A version is known by its SHA-256. Those that held the erased user's id are refused, also when they are put back from
-a copy; those that only learned are served until there is a newer one.
+A version of a file is identified by its SHA-256. Versions that hold the erased user's id are `refused`, even if they
+are restored from a copy. Versions that only `learned` from the user are served until there is a newer one.
 """
 
 import hashlib
 import json
 from pathlib import Path
 
-KINDS = ("refused", "learned")
+MARKS = ("refused", "learned")
 
 
-def mark_path(path: Path) -> Path:
-    """Where a file's mark is."""
+def locate_marks(path: Path) -> Path:
+    """Return the path of a model file's marks."""
     return path.with_name(f"{path.name}.stale")
 
 
-def marks(path: Path) -> dict[str, list[str]]:
-    """The marked versions of a file, by what they are: `refused` or `learned`."""
+def read_marks(path: Path) -> dict[str, list[str]]:
+    """Return the digests of a model file's marked versions, by mark: `refused` or `learned`."""
     try:
-        text = mark_path(path).read_text(encoding="utf-8")
+        text = locate_marks(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        return {kind: [] for kind in KINDS}
-    return {kind: list(json.loads(text).get(kind, ())) for kind in KINDS}
+        return {mark: [] for mark in MARKS}
+    return {mark: list(json.loads(text).get(mark, ())) for mark in MARKS}
 
 
-def verdict(path: Path) -> str | None:
-    """What the file at the path is marked as; None for a version that is not."""
-    marked = marks(path)
-    if not any(marked.values()):
+def find_mark(path: Path) -> str | None:
+    """Return the mark of the version at the path; None if it has none."""
+    marks = read_marks(path)
+    if not any(marks.values()):
         return None
-    own = digest(path)
-    return next((kind for kind in KINDS if own in marked[kind]), None)
+    digest = digest_file(path)
+    return next((mark for mark in MARKS if digest in marks[mark]), None)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

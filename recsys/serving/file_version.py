@@ -1,14 +1,15 @@
-"""What tells the file at a path from another that takes its place."""
+"""Detects that the file at a path was replaced."""
 
 from pathlib import Path
 
-Stamp = tuple[int, int, int]
+FileVersion = tuple[int, int, int]
+"""inode, modification time in nanoseconds, size in bytes"""
 
 
-def stamp(path: Path) -> Stamp | None:
-    """Of the file that is there now; None while there is none to be seen."""
+def read_file_version(path: Path) -> FileVersion | None:
+    """Return the version of the file at the path now; None if the file cannot be read."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,4 +1,4 @@
-"""What a shop knows of its items beside the model: a table by raw id, read again when its file changes."""
+"""A shop's table of items, by raw id, which is read again when its file changes."""
 
 import asyncio
 import logging
@@ -12,24 +12,22 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from recsys.errors import ConfigError
-from recsys.serving.file_version import stamp
+from recsys.serving.file_version import read_file_version
 
 log = logging.getLogger(__name__)
 
 
 class ItemTable:
-    """A Parquet or CSV file with a row an item. Raises ConfigError for one that cannot be read or has no such ids."""
+    """A Parquet or CSV file with one row per item. Raises ConfigError if it cannot be read or its ids are unusable."""
 
     def __init__(self, path: str | Path, item: str = "item") -> None:
         self.path, self.item = Path(path), item
-        self._known: dict[tuple[str, str], Any] = {}
+        self._cache: dict[tuple[str, str], Any] = {}
         self._load()
 
     async def refresh(self) -> None:
-        """Read the file again if another has taken its place; one that cannot be read is tried once, and leaves the old
-        table.
-        """
-        if stamp(self.path) == self._stamp:
+        """Read the file again if it was replaced. A file that cannot be read is tried once, and the old table stays."""
+        if read_file_version(self.path) == self._version:
             return
         try:
             await asyncio.to_thread(self._load)
@@ -37,71 +35,72 @@ class ItemTable:
             log.error("items not read again", extra={"path": str(self.path), "reason": str(error)})
 
     def rows(self, items: Sequence[str]) -> np.ndarray:
-        """(n,) the row of each raw id; the last one, which is all null, for those that the table lacks."""
+        """Return (n,) the row of each raw id; ids that the table lacks get the last row, which is all null."""
         return np.array([self._row.get(item, len(self._row)) for item in items], np.int64)
 
     def numbers(self, column: str) -> np.ndarray:
-        """(rows + 1,) a column as float64, NaN for null; ConfigError if it holds anything else. Times are seconds."""
-        return self._kept("numbers", column, self._numbers)
+        """Return (rows + 1,) a column as float64, times in seconds, null as NaN; raises ConfigError for text."""
+        return self._read_once("numbers", column, self._read_numbers)
 
     def codes(self, column: str) -> np.ndarray:
-        """(rows + 1,) a number for each distinct value of a column, −1 for null."""
-        return self._kept("codes", column, self._codes)
+        """Return (rows + 1,) an integer for each distinct value of a column, −1 for null."""
+        return self._read_once("codes", column, self._read_codes)
 
     def texts(self, column: str) -> list[Any]:
-        """(rows + 1) values of a column as text; None for null."""
-        return self._kept("texts", column, lambda name: _texts(self._column(name)))
+        """Return (rows + 1) the values of a column as text; None for null."""
+        return self._read_once("texts", column, lambda name: _convert_to_text(self._get_column(name)))
 
-    def _numbers(self, column: str) -> np.ndarray:
-        found = self._column(column)
-        if pa.types.is_timestamp(found.type) or pa.types.is_date(found.type):
-            found = found.cast(pa.timestamp("us")).cast(pa.int64())
-            return np.append(found.to_numpy(zero_copy_only=False).astype(float) / 1e6, np.nan)
+    def _read_numbers(self, name: str) -> np.ndarray:
+        column = self._get_column(name)
+        if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+            column = column.cast(pa.timestamp("us")).cast(pa.int64())
+            return np.append(column.to_numpy(zero_copy_only=False).astype(float) / 1e6, np.nan)
         try:
-            return np.append(found.cast(pa.float64()).to_numpy(zero_copy_only=False), np.nan)
+            return np.append(column.cast(pa.float64()).to_numpy(zero_copy_only=False), np.nan)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ConfigError(f"column '{column}' of '{self.path}' holds no numbers ({found.type})") from error
+            raise ConfigError(f"column '{name}' of '{self.path}' is not numeric ({column.type})") from error
 
-    def _codes(self, column: str) -> np.ndarray:
-        found = self._column(column).dictionary_encode()
-        return np.append(found.indices.fill_null(-1).to_numpy(zero_copy_only=False), -1)
+    def _read_codes(self, name: str) -> np.ndarray:
+        column = self._get_column(name).dictionary_encode()
+        return np.append(column.indices.fill_null(-1).to_numpy(zero_copy_only=False), -1)
 
-    def _kept(self, kind: str, column: str, read: Callable[[str], Any]) -> Any:
-        """A column as it was read the first time."""
-        if (kind, column) not in self._known:
-            self._known[kind, column] = read(column)
-        return self._known[kind, column]
+    def _read_once(self, form: str, column: str, read: Callable[[str], Any]) -> Any:
+        if (form, column) not in self._cache:
+            self._cache[form, column] = read(column)
+        return self._cache[form, column]
 
-    def _column(self, name: str) -> Any:
-        return self._column_of(self._table, name)
+    def _get_column(self, name: str) -> Any:
+        return self._select(self._table, name)
 
-    def _column_of(self, table: pa.Table, name: str) -> Any:
+    def _select(self, table: pa.Table, name: str) -> Any:
         if name not in table.column_names:
             raise ConfigError(f"'{self.path}' has no column '{name}'; it has: {', '.join(table.column_names)}")
         return table[name].combine_chunks()
 
     def _load(self) -> None:
-        self._stamp = stamp(self.path)
-        if self._stamp is None:
+        self._version = read_file_version(self.path)
+        if self._version is None:
             raise ConfigError(f"there is no file '{self.path}'; give a table of items")
         try:
-            table = read_items(self.path, self.item)
+            table = read_item_table(self.path, self.item)
         except pa.ArrowInvalid as error:
-            raise ConfigError(f"'{self.path}' is no table of items: {error}") from error
-        ids = _texts(self._column_of(table, self.item))[:-1]
+            raise ConfigError(f"'{self.path}' is not a table of items: {error}") from error
+        ids = _convert_to_text(self._select(table, self.item))[:-1]
         if None in ids or len(set(ids)) < len(ids):
-            raise ConfigError(f"column '{self.item}' of '{self.path}' has empty or repeated ids; an item has one row")
-        self._table, self._known = table, {}
+            raise ConfigError(
+                f"column '{self.item}' of '{self.path}' has empty or repeated ids; write one row per item, with its id"
+            )
+        self._table, self._cache = table, {}
         self._row = {item: row for row, item in enumerate(ids)}
 
 
-def read_items(path: Path, item: str) -> pa.Table:
-    """A CSV or Parquet file, raw ids of a CSV as text; raises what pyarrow raises."""
+def read_item_table(path: Path, item: str) -> pa.Table:
+    """Return the table of a CSV or Parquet file; raw ids of a CSV are read as text. Raises what pyarrow raises."""
     if path.suffix != ".csv":
         return pyarrow.parquet.read_table(path)
-    as_text = pyarrow.csv.ConvertOptions(column_types={item: pa.string()})  # 0007 is no number
+    as_text = pyarrow.csv.ConvertOptions(column_types={item: pa.string()})  # 0007 stays 0007
     return pyarrow.csv.read_csv(path, convert_options=as_text)
 
 
-def _texts(column: Any) -> list[Any]:
+def _convert_to_text(column: Any) -> list[Any]:
     return [None if value is None else str(value) for value in column.to_pylist()] + [None]

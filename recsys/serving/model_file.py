@@ -1,59 +1,59 @@
-"""The file being served: loaded, tested on its golden request, and swapped for a newer one of the same name."""
+"""The model file of a server: loaded, checked with its golden request, and reloaded when it is replaced."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from recsys.serving.erasure_marks import verdict
-from recsys.serving.file_version import Stamp, stamp
+from recsys.serving.erasure_marks import find_mark
+from recsys.serving.file_version import FileVersion, read_file_version
 from recsys.serving.recommender import Recommender, RequestError
 
 log = logging.getLogger(__name__)
 
 
-class Artefact:
-    """One path and what was loaded from it last."""
+class ModelFile:
+    """A path and the recommender loaded from it last. Raises RequestError and RuntimeError for an unusable file."""
 
     def __init__(self, path: Path, threads: int) -> None:
         self.path, self.threads = path, threads
-        self.reloaded: Callable[[], object] = lambda: None
-        """called whenever another file has taken over"""
-        self._stamp: Stamp | None = None
+        self.on_reload: Callable[[], object] = lambda: None
+        """called after each reload"""
+        self._version: FileVersion | None = None
         self.recommender = self._load()
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def reload(self) -> None:
-        """Load the path again; the old file answers until the new one has passed its test, and goes on where it
-        does not: then raises what loading raises.
+        """Load the path again. The current recommender answers until the new one has passed its golden request, and
+        stays if loading raises.
         """
-        async with self._turn:
+        async with self._lock:
             self.recommender = await asyncio.to_thread(self._load)
-        self.reloaded()
+        self.on_reload()
         log.info("reloaded", extra={"path": str(self.path)})
 
     async def watch(self, seconds: float) -> None:
-        """Reload whenever another file has taken the path, for ever; one that cannot be loaded is tried once."""
+        """Reload whenever the file was replaced; a file that cannot be loaded is tried once. Never returns."""
         while True:
             await asyncio.sleep(seconds)
-            if not self.is_stale():
+            if not self.has_changed():
                 continue
             try:
                 await self.reload()
             except Exception as error:
                 log.error("not reloaded", extra={"path": str(self.path), "reason": str(error)})
 
-    def is_stale(self) -> bool:
-        """Whether another file has taken the path since."""
-        return stamp(self.path) not in (None, self._stamp)
+    def has_changed(self) -> bool:
+        """Return whether the file was replaced since it was loaded; False while it is missing."""
+        return read_file_version(self.path) not in (None, self._version)
 
     def _load(self) -> Recommender:
-        self._stamp = stamp(self.path)
-        marked = verdict(self.path)
-        if marked == "refused":
-            raise RequestError(f"'{self.path}' holds the id of somebody who was erased; train and export again")
-        if marked == "learned":
-            log.warning("the file learned from somebody who was erased: train again", extra={"path": str(self.path)})
+        self._version = read_file_version(self.path)
+        mark = find_mark(self.path)
+        if mark == "refused":
+            raise RequestError(f"'{self.path}' holds the id of a user who was erased; train and export again")
+        if mark == "learned":
+            log.warning("the file learned from a user who was erased: train again", extra={"path": str(self.path)})
         recommender = Recommender(self.path, self.threads)
         recommender.self_test()
         return recommender

@@ -1,73 +1,76 @@
-"""What the server says of itself: a JSON line a request, and Prometheus metrics; never who asked or about what."""
+"""Logs one JSON line per request and keeps Prometheus metrics; neither says who asked, or about which items."""
 
 import json
 import logging
 import time
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import override
 
 log = logging.getLogger(__name__)
-PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+STANDARD_FIELDS = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class Metrics:
-    """Counters and histograms of one server."""
+class ServerMetrics:
+    """Prometheus counters and histograms of one server."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        each: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter("recsys_requests", "HTTP requests", ["path", "status"], **each)
-        self.seconds = Histogram("recsys_request_seconds", "time to answer", ["path"], buckets=SECONDS, **each)
-        self.batches = Histogram("recsys_batch_questions", "questions a call of the model", buckets=SIZES, **each)
-        self.newcomers = Counter("recsys_newcomers", "questions whose history holds no known item", **each)
-        self.unknown = Counter("recsys_unknown_items", "ids of histories that the model does not know", **each)
-        self.reloads = Counter("recsys_reloads", "files loaded after the first", **each)
+        self.requests = self._add_counter("recsys_requests", "HTTP requests", "path", "status")
+        self.seconds = self._add_histogram("recsys_request_seconds", "time to answer", SECONDS_BUCKETS, "path")
+        self.batches = self._add_histogram("recsys_batch_questions", "requests per call of the model", BATCH_BUCKETS)
+        self.newcomers = self._add_counter("recsys_newcomers", "requests whose history holds no known item")
+        self.unknown = self._add_counter("recsys_unknown_items", "ids in histories that the model does not know")
+        self.reloads = self._add_counter("recsys_reloads", "model files loaded after the first")
+
+    def _add_counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(name, description, labels, registry=self.registry)
+
+    def _add_histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, description, labels, registry=self.registry, buckets=buckets)
 
 
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
-SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+class TelemetryMiddleware:
+    """Counts, times and logs every HTTP request."""
 
-
-class Watch:
-    """Counts, times and logs every request."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServerMetrics) -> None:
         self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on, then record its status and the time it took."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         start, status = time.perf_counter(), 500
 
-        async def noted(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, send_and_note_status)
         finally:
-            self._note(scope, status, time.perf_counter() - start)
+            self._record(scope, status, time.perf_counter() - start)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        path = getattr(scope.get("route"), "path", "other")  # paths that do not exist are not counted apart
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        path = getattr(scope.get("route"), "path", "other")  # all paths that do not exist share one label
         self.metrics.requests.labels(path, status).inc()
         self.metrics.seconds.labels(path).observe(seconds)
-        said = {"method": scope["method"], "path": path, "status": status, "ms": round(seconds * 1000, 2)}
-        log.info("answered", extra=said)
+        fields = {"method": scope["method"], "path": path, "status": status, "ms": round(seconds * 1000, 2)}
+        log.info("answered", extra=fields)
 
 
-class JsonLines(logging.Formatter):
-    """A log record as one line of JSON."""
+class JsonFormatter(logging.Formatter):
+    """Formats a log record as one line of JSON."""
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        said = {name: value for name, value in vars(record).items() if name not in PLAIN}
-        line = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage(), **said}
+        extra = {name: value for name, value in vars(record).items() if name not in STANDARD_FIELDS}
+        line = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage(), **extra}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

@@ -1,4 +1,4 @@
-"""The page at `/`: its files, the runtime it loads, and the file itself for those who ask on their own device."""
+"""The web page at `/`: its files, onnxruntime-web, and the model file for browsers that recommend on the device."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,75 +7,75 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
-from recsys.serving.app import check_key, server_of
+from recsys.serving.app import check_api_key, get_server
 
 FOLDER = Path(__file__).parent / "page"
 POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; frame-ancestors 'none'"
 INSTALL = "npm install --no-save --ignore-scripts onnxruntime-web"
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 
-page = APIRouter(include_in_schema=False)
+page_routes = APIRouter(include_in_schema=False)
 
 
-def add_page(app: FastAPI, runtime: Path) -> None:
-    """Give an app the page, which loads onnxruntime-web from the folder `runtime`."""
+def add_web_page(app: FastAPI, runtime: Path) -> None:
+    """Add the page to an application; `runtime` is the folder of onnxruntime-web."""
     app.state.runtime = runtime
-    app.include_router(page)
+    app.include_router(page_routes)
 
 
-@page.get("/")
-async def index(request: Request) -> Response:
-    """The page."""
-    return _sent(request, FOLDER / "index.html")
+@page_routes.get("/")
+async def send_index(request: Request) -> Response:
+    """Return the page."""
+    return _send_file(request, FOLDER / "index.html")
 
 
-@page.get("/page/{name}")
-async def part(request: Request, name: str) -> Response:
-    """A file of the page."""
-    return _sent(request, _inside(FOLDER, name, "there is no such file"))
+@page_routes.get("/page/{name}")
+async def send_page_file(request: Request, name: str) -> Response:
+    """Return a file of the page: script, style or icon."""
+    return _send_file(request, _find_file(FOLDER, name, "there is no such file"))
 
 
-@page.get("/runtime/{name}")
-async def runtime(request: Request, name: str) -> Response:
-    """A file of onnxruntime-web."""
+@page_routes.get("/runtime/{name}")
+async def send_runtime_file(request: Request, name: str) -> Response:
+    """Return a file of onnxruntime-web; 404 says how to install it."""
     folder: Path = request.app.state.runtime
     missing = f"'{folder}' has no {name}: run `{INSTALL}` where the server runs, or set runtime="
-    return _sent(request, _inside(folder, name, missing))
+    return _send_file(request, _find_file(folder, name, missing))
 
 
-@page.get("/items", dependencies=[Depends(check_key)])
-async def items(request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 48) -> dict[str, list[str]]:
-    """What somebody without a history would be recommended."""
-    server = server_of(request)
-    recommender = server.artefact.recommender
-    found = await server.batcher.ask(recommender, [(recommender.question(k=limit), [])])
-    return {"items": found[0].items}
+@page_routes.get("/items", dependencies=[Depends(check_api_key)])
+async def list_popular_items(request: Request, limit: Annotated[int, Query(ge=1, le=500)] = 48) -> dict[str, list[str]]:
+    """Return the items recommended to users without a history."""
+    server = get_server(request)
+    recommender = server.model_file.recommender
+    recommendations = await server.batcher.answer(recommender, [(recommender.question(k=limit), [])])
+    return {"items": recommendations[0].items}
 
 
-@page.get("/model.onnx", dependencies=[Depends(check_key)])
-async def model(request: Request) -> Response:
-    """The file that answers, for browsers; never one that holds user ids."""
-    artefact = server_of(request).artefact
-    if artefact.is_stale():
-        await artefact.reload()
-    said = artefact.recommender.describe()
-    if said["users"]:
+@page_routes.get("/model.onnx", dependencies=[Depends(check_api_key)])
+async def send_model_file(request: Request) -> Response:
+    """Return the model file in use; 403 for a file with user ids or with tables in a second file."""
+    model_file = get_server(request).model_file
+    if model_file.has_changed():
+        await model_file.reload()
+    manifest = model_file.recommender.describe()
+    if manifest["users"]:
         raise HTTPException(403, "the file holds user ids and stays on the server; export it with users=false")
-    if said.get("beside"):
-        raise HTTPException(403, "the file has tables of gigabytes beside it and stays on the server")
-    return _sent(request, artefact.path)
+    if manifest.get("beside"):
+        raise HTTPException(403, "the tables of the file are in a second file of gigabytes, so it stays on the server")
+    return _send_file(request, model_file.path)
 
 
-def _sent(request: Request, path: Path) -> Response:
-    """A file, or 304 to a browser that has it already."""
+def _send_file(request: Request, path: Path) -> Response:
+    """Return a file, or status 304 if the browser has this version already."""
     response = StaticFiles().file_response(path, path.stat(), request.scope)
     response.headers.update(HEADERS)
     return response
 
 
-def _inside(folder: Path, name: str, missing: str) -> Path:
-    """A file of a folder; 404 for what is not one of its own files."""
-    known = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
-    if name not in known or not known[name].is_file():
+def _find_file(folder: Path, name: str, missing: str) -> Path:
+    """Return the path of a file directly in a folder; anything else is a 404 with the message `missing`."""
+    paths = {path.name: path for path in folder.iterdir()} if folder.is_dir() else {}
+    if name not in paths or not paths[name].is_file():
         raise HTTPException(404, missing)
-    return known[name]
+    return paths[name]

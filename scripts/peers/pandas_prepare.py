@@ -1,7 +1,8 @@
-"""Measure preparing a log with pandas alone: python scripts/peers/pandas_prepare.py log.parquet FOLDER
+"""What preparing a log costs with pandas alone: python scripts/peers/pandas_prepare.py log.parquet FOLDER
 
-The arrays of a prepared dataset from columns user, item and timestamp (seconds): rows without a value dropped, users'
-events by time, items numbered by how often training has them, the last two events of a user held out.
+Writes the arrays of a prepared dataset from columns user, item and timestamp (seconds): rows with a missing value are
+dropped, each user's events are ordered by time, items are numbered by their count in training, and the last two events
+of each user are held out.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measured import prepared
+from peer_tools import print_preparation
 
 log, folder = sys.argv[1], Path(sys.argv[2])
 folder.mkdir(parents=True, exist_ok=True)
@@ -42,4 +43,4 @@ pd.DataFrame({"user": raw_users, "n": np.diff(offsets)}).to_parquet(folder / "us
 pd.DataFrame({"item": raw_items[order], "n": arrays["item_counts"][1:]}).to_parquet(folder / "items.parquet")
 digests = {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
 (folder / "metadata.json").write_text(json.dumps(digests))
-prepared("pandas", len(events))
+print_preparation("pandas", len(events))

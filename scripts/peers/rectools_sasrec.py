@@ -1,8 +1,8 @@
 """SASRec of RecTools 0.19: python scripts/peers/rectools_sasrec.py events.parquet --steps 4"""
 
-from measured import QUIET, Clock, Enough, settings, tokens_a_step
+from peer_tools import QUIET, StepClock, StopTraining, count_tokens_per_step, parse_settings
 
-chosen = settings()
+settings = parse_settings()
 
 import warnings
 
@@ -14,35 +14,39 @@ from rectools import Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
 
-clock = Clock(chosen)
+clock = StepClock(settings)
 seed_everything(1)
-events = pd.read_parquet(chosen.events)
+events = pd.read_parquet(settings.events)
 
 
-def dataset(frame):
+def make_dataset(frame):
     columns = {Columns.User: frame.user, Columns.Item: frame.item, Columns.Weight: 1.0}
     return Dataset.construct(pd.DataFrame(columns | {Columns.Datetime: pd.to_datetime(frame.time, unit="s")}))
 
 
-loss = {"loss": "softmax"} if chosen.loss == "softmax" else {"loss": "sampled_softmax", "n_negatives": chosen.negatives}
+loss = (
+    {"loss": "softmax"}
+    if settings.loss == "softmax"
+    else {"loss": "sampled_softmax", "n_negatives": settings.negatives}
+)
 model = SASRecModel(
-    n_factors=chosen.dim, n_blocks=2, n_heads=2, dropout_rate=0.2, session_max_len=chosen.length, lr=1e-3,
-    batch_size=chosen.batch, recommend_batch_size=256, dataloader_num_workers=0,
+    n_factors=settings.dim, n_blocks=2, n_heads=2, dropout_rate=0.2, session_max_len=settings.length, lr=1e-3,
+    batch_size=settings.batch, recommend_batch_size=256, dataloader_num_workers=0,
     get_trainer_func=lambda: Trainer(max_epochs=100, **QUIET), **loss,
 )  # fmt: skip
-everybody, users = dataset(events), events.user.unique()
+full_dataset, users = make_dataset(events), events.user.unique()
 try:
-    model.fit(everybody)
-except Enough:
+    model.fit(full_dataset)
+except StopTraining:
     model.is_fitted = True
 new_user = events[events.user == users[0]].assign(user=10**9)
 
 
-def recommend(user_ids, data):
-    return model.recommend(users=user_ids, dataset=data, k=10, filter_viewed=True)
+def recommend(users, dataset):
+    return model.recommend(users=users, dataset=dataset, k=10, filter_viewed=True)
 
 
-clock.line(
-    "RecTools", tokens_a_step(events, chosen), lambda: recommend(users, everybody), len(users),
-    lambda: recommend([10**9], dataset(new_user)), chosen.answers,
+clock.print_figures(
+    "RecTools", count_tokens_per_step(events, settings), lambda: recommend(users, full_dataset), len(users),
+    lambda: recommend([10**9], make_dataset(new_user)), settings.answers,
 )  # fmt: skip

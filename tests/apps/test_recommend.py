@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.cli.main import run_command
-from recsys.export.export import export
+from recsys.export.export import export_run
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
 from recsys.training.train import train_run
@@ -36,7 +36,7 @@ def run(tmp_path_factory):
     )  # fmt: skip
     found = Run.create(folder / "run", config)
     train_run(found)
-    export(found, composed(f"run={found.folder}", name="export"))
+    export_run(found, composed(f"run={found.folder}", name="export"))
     return found
 
 
@@ -99,13 +99,13 @@ def test_what_cannot_be_read_leaves_no_file(run, tmp_path):
     users, out = tmp_path / "users.parquet", tmp_path / "out.parquet"
     assert "there is no file" in refused(run, users, out)
     users.write_text("user,item")
-    assert "is no Parquet file" in refused(run, users, out)
+    assert "is not a Parquet file" in refused(run, users, out)
     pd.DataFrame({"customer": ["a"]}).to_parquet(users)
     assert "neither a column 'history'" in refused(run, users, out)
     pd.DataFrame({"history": [["i03"], ["i03", "i05"]], "history_timestamp": [[NOW], [NOW]]}).to_parquet(users)
     assert "row 2 of users: history_timestamp must be a list as long" in refused(run, users, out)
     pd.DataFrame({"history": [["i03"]]}).to_parquet(users)
-    assert "k=0 is no whole number from 1" in refused(run, users, out, "k=0")
+    assert "k=0 is invalid: expected a whole number ≥ 1" in refused(run, users, out, "k=0")
 
 
 def test_a_run_without_its_file_says_how_to_write_it(run, tmp_path):

@@ -16,7 +16,7 @@ from recsys.data.schema import Columns
 from recsys.data.sources.files import FrameSource
 from recsys.data.text import TextEncoder, fit_text_encoder, join_texts
 from recsys.errors import DataError
-from recsys.export.export import export
+from recsys.export.export import export_run
 from recsys.models.build import make_model, restore
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
@@ -82,7 +82,7 @@ def run(films):
 
 
 def answers(run, *more):
-    export(run, composed(f"run={run.folder}", *more, name="export"))
+    export_run(run, composed(f"run={run.folder}", *more, name="export"))
     return Recommender(run.folder / "model.onnx")
 
 

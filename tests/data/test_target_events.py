@@ -55,7 +55,7 @@ def test_only_bought_items_count_as_seen(tmp_path):
     data = prepared(tmp_path, planted_mixed(), columns=Columns(event="event"), target_events=["purchase"])
     batches = RankingBatches(data, "test", 8)
     batch = next(iter(batches))
-    lengths = (batches.start - data.offsets[:-1])[batches.rows]
+    lengths = (batches.history_end - data.offsets[:-1])[batches.rows]
     for row, user in enumerate(batches.rows[np.argsort(lengths, kind="stable")][:8]):
         own = slice(int(data.offsets[user]), int(data.bounds[user, 1]))
         seen = batch.seen[1][batch.seen[0] == row].tolist()

@@ -1,4 +1,4 @@
-"""The exported file, against plain torch and Python; what it refuses and what it leaves."""
+"""The exported file compared with torch and Python; what export refuses, and what it leaves behind."""
 
 import json
 import subprocess
@@ -24,12 +24,12 @@ from recsys.data.load import load_dataset
 from recsys.data.schema import Clock
 from recsys.errors import ConfigError
 from recsys.export import scoring
-from recsys.export.check import Asker, CheckError, _compare
-from recsys.export.export import export, exported, words_of
-from recsys.export.graph import Words, compose
-from recsys.export.inputs import Clock as GraphClock
-from recsys.export.reference import Drawn, Reference, Request
-from recsys.export.tables import as_stored, without_users
+from recsys.export.check import CheckError, RequestSender, _compare
+from recsys.export.export import build_model_file, export_run, read_raw_ids
+from recsys.export.graph import RawIds, compose_graph
+from recsys.export.inputs import CalendarEncoder
+from recsys.export.precision import drop_users, round_tables
+from recsys.export.reference import CheckRequest, RandomRequests, TorchReference
 from recsys.run import Run
 from recsys.serving.recommender import Recommendation, Recommender, RequestError
 from recsys.training.train import train_run
@@ -39,7 +39,7 @@ from tests.planted import planted_log, prepared
 
 HISTORY = 20
 KINDS = ("ease", "ncf", "sasrec")
-"""sums of rows, a network, a product: the others take these ways too"""
+"""sums of rows, a network, a dot product: the other models are scored in one of these ways too"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -51,7 +51,7 @@ def file_of(name, data, precision="float16", users=False):
 
 def written(model, data, precision="float16", users=False):
     """The checked file of a fitted model, and its manifest."""
-    proto, manifest = exported(model, data, precision, users, None, {"model": "any"})
+    proto, manifest = build_model_file(model, data, precision, users, None, {"model": "any"})
     return proto.SerializeToString(), manifest
 
 
@@ -64,7 +64,7 @@ def sasrec_file(shop):
     "name", [name if name in KINDS else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
 )
 def test_every_model_holds_the_check(name, shop):
-    """The check compares scores and lists with torch for requests of every kind, and metrics on all test users."""
+    """The check compares scores and lists with torch for many requests, and metrics on all test users."""
     content, manifest = file_of(name, shop)
     assert manifest["precision"]["overlap@10"] > 0.99
     assert manifest["precision"]["n_users"] > 10
@@ -147,21 +147,20 @@ def test_unseen_views_may_be_recommended_and_purchases_not(mixed):
     found = file.recommend(["i01", "i02", "i03"], context=types, k=30, exclude_seen=True)
     assert "i02" not in found.items
     assert {"i01", "i03"} <= set(found.items)
-    assert (
-        file.recommend(["i01"], exclude_seen=True).items == file.recommend([], deny=["i01"]).items
-    )  # by default bought
+    # events without a type count as purchases
+    assert file.recommend(["i01"], exclude_seen=True).items == file.recommend([], deny=["i01"]).items
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_mixed_requests_are_answered_as_by_torch(seed, shop, sasrec_file):
-    words = words_of(shop, False)
-    stored = as_stored(without_users(made("sasrec", shop)), shop.n_items, "float16")
-    reference, drawn = Reference(stored, shop, words, HISTORY), Drawn(shop, words, HISTORY, seed)
-    asker, allow = Asker(Recommender(sasrec_file)), drawn.allowed()
-    requests = [drawn.request() for _ in range(int(drawn.rng.integers(1, 9)))]
-    for request, found in zip(requests, asker.ask(requests, 7, allow), strict=True):
-        _compare(found, reference.scores(request, allow), reference.number, 7, exact=True)
+    raw_ids = read_raw_ids(shop, False)
+    stored = round_tables(drop_users(made("sasrec", shop)), shop.n_items, "float16")
+    reference, drawn = TorchReference(stored, shop, raw_ids, HISTORY), RandomRequests(shop, raw_ids, HISTORY, seed)
+    sender, allow = RequestSender(Recommender(sasrec_file)), drawn.draw_allowed()
+    requests = [drawn.draw() for _ in range(int(drawn.rng.integers(1, 9)))]
+    for request, found in zip(requests, sender.send(requests, 7, allow), strict=True):
+        _compare(found, reference.scores(request, allow), reference.item_numbers, 7, exact=True)
         assert not set(found.items) & set(request.deny)
         assert allow is None or set(found.items) <= set(allow)
         assert not request.exclude_seen or not set(found.items) & set(request.history)
@@ -199,7 +198,7 @@ def test_the_bare_file_pads_anywhere_and_answers_nothing_at_all(sasrec_file, sho
 
 @pytest.fixture
 def run(tmp_path):
-    """A trained run of a closed form, without its file."""
+    """A trained run of a closed form, without model.onnx."""
     planted_log().to_csv(tmp_path / "events.csv", index=False)
     config = composed(
         "data=csv", f"data.path={tmp_path}/events.csv", f"data.folder={tmp_path}/data", "model=item_knn", "ks=[10]",
@@ -211,7 +210,7 @@ def run(tmp_path):
 
 
 def test_the_command_writes_the_file_into_the_run(run, capsys):
-    export(run, composed(f"run={run.folder}", "licence=CC0", name="export"))
+    export_run(run, composed(f"run={run.folder}", "licence=CC0", name="export"))
     said = Recommender(run.folder / "model.onnx").describe()
     assert (said["model"], said["licence"], said["precision"]["n_users"]) == ("item_knn", "CC0", 60)
     assert said["metrics"]["ndcg@10"] == pytest.approx(said["precision"]["ndcg@10"])
@@ -224,20 +223,20 @@ def test_the_command_writes_the_file_into_the_run(run, capsys):
 def test_what_fails_leaves_no_file(run, monkeypatch, fault):
     monkeypatch.setattr("recsys.export.export.check_ranking", mock.Mock(side_effect=fault))
     with pytest.raises((ConfigError, KeyboardInterrupt)):
-        export(run, composed(f"run={run.folder}", name="export"))
+        export_run(run, composed(f"run={run.folder}", name="export"))
     assert not list(run.folder.glob("*model.onnx*"))
 
 
 def test_a_failed_check_is_one_line_and_status_1(run, monkeypatch, capsys):
     monkeypatch.setattr("recsys.export.export.check_answers", mock.Mock(side_effect=CheckError("it is wrong")))
     monkeypatch.setattr(sys, "argv", ["recsys export", f"run={run.folder}"])
-    with pytest.raises(SystemExit, match=r"gives no model.onnx: it is wrong; try precision=float32"):
+    with pytest.raises(SystemExit, match=r"cannot be exported to model.onnx: it is wrong; try precision=float32"):
         run_command("export")
 
 
 def test_an_unknown_precision_is_refused_before_anything_is_read(run):
     with pytest.raises(ConfigError, match="precision=int4 is unknown; use float16, float32, int8"):
-        export(run, composed(f"run={run.folder}", "precision=int4", name="export"))
+        export_run(run, composed(f"run={run.folder}", "precision=int4", name="export"))
 
 
 def test_opsets_are_those_that_were_promised(sasrec_file):
@@ -252,7 +251,7 @@ def test_the_clock_in_the_graph_tells_what_pandas_tells(zone):
     seconds = np.random.default_rng(0).integers(0, 4 * 10**9, 5000)
     turns = [int(pd.Timestamp(f"2024-{day}", tz="UTC").timestamp()) for day in ("02-29", "03-31 01:00", "10-27 01:00")]
     seconds = np.concatenate([seconds, turns, np.array(turns) - 1])
-    clock = GraphClock(zone)
+    clock = CalendarEncoder(zone)
     for name in ("hour", "weekday", "month", "season"):
         found = clock(name, torch.from_numpy(seconds))[:, 0].numpy()
         assert (found == derive_time_feature(name, seconds, str(ZoneInfo(zone)))).all()
@@ -300,33 +299,33 @@ def test_a_model_that_fixes_the_batch_is_refused(dataset):
 
 def test_ids_that_read_alike_are_refused():
     with pytest.raises(ConfigError, match="occur twice"):
-        compose(None, None, Words(["1", "1"]), None, False)
+        compose_graph(None, None, RawIds(["1", "1"]), None, False)
 
 
 def test_a_file_over_the_limit_of_the_format_is_refused(dataset, monkeypatch):
-    monkeypatch.setattr("recsys.export.external_data.LARGEST", 1000)
+    monkeypatch.setattr("recsys.export.external_data.MAX_FILE_BYTES", 1000)
     with pytest.raises(ConfigError, match="over the 2 GiB of one"):
         written(made("popularity", dataset), dataset)
 
 
 def too_large_for_one(monkeypatch):
-    """As if one file could hold little more than nodes and ids."""
-    monkeypatch.setattr("recsys.export.external_data.LARGEST", 30_000)
-    monkeypatch.setattr("recsys.export.external_data.BULKY", 1_000)
+    """Lower the limits, so that one file holds little more than nodes and ids."""
+    monkeypatch.setattr("recsys.export.external_data.MAX_FILE_BYTES", 30_000)
+    monkeypatch.setattr("recsys.export.external_data.MIN_TABLE_BYTES", 1_000)
 
 
 @pytest.mark.slow
 def test_what_one_file_cannot_hold_lies_beside_it(run, monkeypatch, capsys):
-    export(run, composed(f"run={run.folder}", name="export"))
+    export_run(run, composed(f"run={run.folder}", name="export"))
     one = Recommender(run.folder / "model.onnx").recommend(["i03"])
     too_large_for_one(monkeypatch)
-    export(run, composed(f"run={run.folder}", name="export"))
+    export_run(run, composed(f"run={run.folder}", name="export"))
     (first,) = run.folder.glob("model-*")
-    assert f"{first}, which has to lie beside it" in capsys.readouterr().out
+    assert f"{first}, which must lie next to model.onnx" in capsys.readouterr().out
     served = Recommender(run.folder / "model.onnx")
     assert served.recommend(["i03"]) == one
     assert served.describe()["beside"] == first.name
-    export(run, composed(f"run={run.folder}", name="export"))
+    export_run(run, composed(f"run={run.folder}", name="export"))
     (second,) = run.folder.glob("model-*")
     assert second != first
     assert served.recommend(["i03"]) == one
@@ -338,11 +337,11 @@ def test_what_one_file_cannot_hold_lies_beside_it(run, monkeypatch, capsys):
 @pytest.mark.slow
 def test_an_export_that_fails_leaves_the_tables_of_the_last_one(run, monkeypatch):
     too_large_for_one(monkeypatch)
-    export(run, composed(f"run={run.folder}", name="export"))
+    export_run(run, composed(f"run={run.folder}", name="export"))
     before = sorted(run.folder.glob("model*"))
     monkeypatch.setattr("recsys.export.export.check_ranking", mock.Mock(side_effect=CheckError("it is wrong")))
     with pytest.raises(ConfigError, match="it is wrong"):
-        export(run, composed(f"run={run.folder}", name="export"))
+        export_run(run, composed(f"run={run.folder}", name="export"))
     assert sorted(run.folder.glob("model*")) == before
 
 
@@ -383,7 +382,7 @@ def test_numbers_too_large_for_half_precision_are_refused(dataset):
     with torch.no_grad():
         model.item.weight[3] = 1e6
     with pytest.raises(ConfigError, match="precision=float32"):
-        as_stored(model, dataset.n_items, "float16")
+        round_tables(model, dataset.n_items, "float16")
 
 
 @pytest.mark.parametrize(
@@ -391,13 +390,13 @@ def test_numbers_too_large_for_half_precision_are_refused(dataset):
 )
 def test_a_file_that_answers_otherwise_is_refused(spoilt, dataset, monkeypatch):
     model = made("sasrec", dataset)
-    plain = Reference.scores
+    plain = TorchReference.scores
 
     def other(self, request, allow):
         scores = plain(self, request, allow)
         return {"scores": scores * 1.01, "vectors": np.roll(scores, 1), "nan": scores * np.nan}[spoilt]
 
-    monkeypatch.setattr(Reference, "scores", other)
+    monkeypatch.setattr(TorchReference, "scores", other)
     with pytest.raises(CheckError):
         written(model, dataset)
 
@@ -416,7 +415,7 @@ def test_a_wrong_order_is_noticed():
 
 
 def test_request_defaults_are_plain():
-    assert Request(["a"]).deny == []
+    assert CheckRequest(["a"]).deny == []
 
 
 def test_trainable_models_are_those_with_a_fold(dataset):

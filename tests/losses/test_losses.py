@@ -161,7 +161,7 @@ def test_where_nothing_is_known_binary_losses_do_not_move_all_scores_together(lo
 
 
 def test_a_calibration_that_is_no_share_is_refused():
-    with pytest.raises(ValueError, match=r"loss.calibration=1.5 is a share"):
+    with pytest.raises(ValueError, match=r"loss\.calibration=1\.5 is invalid: expected a number from 0 to 1"):
         GBCE(calibration=1.5)
 
 

@@ -20,10 +20,10 @@ from recsys.models.baselines.item_knn import ItemKNN
 from recsys.models.baselines.personal_frequency import PersonalFrequency
 from recsys.models.baselines.training_events import EventArrays, count_interactions, read_events_before
 from recsys.models.build import resolve_model_settings
-from recsys.models.layers.attention_bias import pause_buckets, time_buckets
+from recsys.models.layers.attention_bias import compute_pause_buckets, compute_time_buckets
 from recsys.models.layers.blocks import LigrBlock, VanillaBlock
-from recsys.models.ncf import BUDGET, NCF
-from recsys.models.sasrec import SASRec, positions_from_end
+from recsys.models.ncf import MAX_HIDDEN_UNITS, NCF
+from recsys.models.sasrec import SASRec, count_positions_from_end
 from recsys.training.module import TrainingModule
 from tests.composed import composed
 from tests.planted import prepared, successor
@@ -89,7 +89,7 @@ def test_personal_frequency_halves_with_age_and_tops_up_by_popularity():
 
 
 def test_positions_count_back_from_the_newest_event():
-    assert positions_from_end(torch.tensor([[5, 6, 7, 0], [5, 0, 0, 0]])).tolist() == [
+    assert count_positions_from_end(torch.tensor([[5, 6, 7, 0], [5, 0, 0, 0]])).tolist() == [
         [3, 2, 1, 0, 0],
         [1, 0, 0, 0, 0],
     ]
@@ -97,12 +97,12 @@ def test_positions_count_back_from_the_newest_event():
 
 def test_elapsed_time_falls_into_buckets_that_double():
     now, then = torch.tensor([[100, 1000]]), torch.tensor([[0, 100, 97, 1000]])
-    assert time_buckets(now, then).tolist() == [[[0, 0, 2, 0], [0, 9, 9, 0]]]
+    assert compute_time_buckets(now, then).tolist() == [[[0, 0, 2, 0], [0, 9, 9, 0]]]
 
 
 def test_pauses_end_with_the_next_event_or_with_the_request_asked_there():
     times, now = torch.tensor([[0, 100, 100, 400, 0]]), torch.tensor([[150, 4_496]])
-    assert pause_buckets(times, now, torch.tensor([[1, 3]])).tolist() == [[0, 5, 8, 12, 0]]
+    assert compute_pause_buckets(times, now, torch.tensor([[1, 3]])).tolist() == [[0, 5, 8, 12, 0]]
 
 
 @pytest.mark.parametrize(("time_bias", "least"), [(True, 0.9), (False, None)])
@@ -161,6 +161,6 @@ def test_ncf_ranks_in_tiles_what_its_network_says_of_whole_pairs(n_queries, monk
         expected = queries[:, :9] @ items[:, :9].T + model.network(pairs @ joined.T + model.user_side.bias)[..., 0]
         torch.testing.assert_close(model.score(queries, items), expected, rtol=1e-5, atol=1e-5)
     assert sum(sizes) == n_queries * 700
-    assert max(sizes) * model.width <= BUDGET // 4
+    assert max(sizes) * model.n_hidden_units <= MAX_HIDDEN_UNITS // 4
     whole = model.score(queries, items)
     torch.testing.assert_close(whole, expected, rtol=1e-5, atol=1e-5)

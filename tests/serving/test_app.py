@@ -1,4 +1,4 @@
-"""One file over HTTP: answers as the Recommender gives them, alone or together, and a reason for every refusal."""
+"""The HTTP application: the same lists as the Recommender, alone or in batches, and a reason for every rejection."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from recsys.serving.app import create_app
-from recsys.serving.batching import Batcher, FullError
-from recsys.serving.model_file import Artefact
-from recsys.serving.recommender import Recommender, allowed
-from recsys.serving.schemas import Limits
-from recsys.serving.telemetry import JsonLines
-from recsys.serving.web_page import add_page
+from recsys.serving.batching import Batcher, QueueFullError
+from recsys.serving.model_file import ModelFile
+from recsys.serving.recommender import Recommender, check_allow
+from recsys.serving.schemas import ServerLimits
+from recsys.serving.telemetry import JsonFormatter
+from recsys.serving.web_page import add_web_page
 
 NOW = {"timestamp": 1_700_000_000}
 
@@ -28,9 +28,9 @@ def path(artefact, tmp_path):
 
 
 def client_of(path, runtime=None, **settings):
-    limits = Limits(**settings.pop("limits", {}))
-    app = create_app(Artefact(path, 1), limits, **settings)
-    add_page(app, runtime or path.parent)
+    limits = ServerLimits(**settings.pop("limits", {}))
+    app = create_app(ModelFile(path, 1), limits, **settings)
+    add_web_page(app, runtime or path.parent)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -40,7 +40,7 @@ def client(path):
         yield client
 
 
-def asked(rng, items):
+def random_request(rng, items):
     return {
         "history": rng.choice([*items, "nothing"], int(rng.integers(0, 30))).tolist(),
         "k": int(rng.integers(1, 12)),
@@ -53,7 +53,7 @@ def asked(rng, items):
 
 def requests(n, items):
     rng = np.random.default_rng(0)
-    return [asked(rng, items) for _ in range(n)]
+    return [random_request(rng, items) for _ in range(n)]
 
 
 def test_answers_are_those_of_the_recommender(client, path):
@@ -69,20 +69,22 @@ def test_answers_are_those_of_the_recommender(client, path):
 
 
 class Bans:
-    """A part that leaves out an item and says so."""
+    """Middleware that leaves out an item and reports it."""
 
     def __init__(self, item):
         self.item = item
 
-    async def __call__(self, asked, then):
-        answers = await then([one.model_copy(update={"deny": [*(one.deny or ()), self.item]}) for one in asked])
-        for answer in answers:
-            answer.about["banned"] = [*answer.about.get("banned", ()), self.item]
-        return answers
+    async def __call__(self, requests, call_next):
+        responses = await call_next(
+            [request.model_copy(update={"deny": [*(request.deny or ()), self.item]}) for request in requests]
+        )
+        for response in responses:
+            response.about["banned"] = [*response.about.get("banned", ()), self.item]
+        return responses
 
 
-def test_parts_change_questions_and_answers_the_outermost_first(path):
-    with client_of(path, parts=[Bans("i03"), Bans("i04")]) as client:
+def test_middleware_changes_requests_and_responses_outermost_first(path):
+    with client_of(path, middleware=[Bans("i03"), Bans("i04")]) as client:
         answer = client.post("/recommend", json={"k": 40, "customer": "ada"}).json()
         again = client.post("/recommend", json={"k": 40}).json()
     assert not {"i03", "i04"} & set(answer["items"])
@@ -115,9 +117,9 @@ def test_concurrent_answers_are_those_given_alone(path):
     batcher = Batcher(16, 200, sizes.append)
 
     async def ask(request):
-        allow = allowed(request["allow"])
+        allow = check_allow(request["allow"])
         question = file.question(**{name: value for name, value in request.items() if name != "allow"})
-        return (await batcher.ask(file, [(question, allow)]))[0]
+        return (await batcher.answer(file, [(question, allow)]))[0]
 
     async def ask_all():
         return await asyncio.gather(*map(ask, wanted))
@@ -138,18 +140,18 @@ def test_concurrent_answers_are_those_given_alone(path):
         ({"history": [["i03"]]}, "body.history.0"),
         ({"history": [1.5]}, "body.history.0"),
         ({"history": "i03"}, "body.history: Input should be a valid list"),
-        ({"history": ["i03"] * 21}, "history is 21; at most 20"),
+        ({"history": ["i03"] * 21}, "history has 21 entries; at most 20 are allowed"),
         ({"history": [], "k": 0}, "body.k"),
         ({"history": [], "k": "5"}, "body.k"),
-        ({"k": 31}, "k is 31; at most 30"),
-        ({"deny": ["i03"] * 11}, "deny is 11"),
+        ({"k": 31}, "k=31 is too large: at most 30"),
+        ({"deny": ["i03"] * 11}, "deny has 11 entries; at most 10"),
         ({"allow": []}, "allow is empty"),
         ({"histroy": []}, "body.histroy: Extra inputs"),
-        ({"context": {"wether": "rain"}}, "'wether' is no input of the file"),
+        ({"context": {"wether": "rain"}}, "'wether' is not an input of the file"),
         ({"context": {"timestamp": "noon"}}, "timestamp holds 'noon'"),
         ({"user": 7}, "the file holds no user ids"),
-        ([], "0 questions were asked"),
-        ([{}] * 5, "5 questions were asked; ask 1 to 4"),
+        ([], "the body has 0 requests"),
+        ([{}] * 5, "the body has 5 requests; send 1 to 4"),
         ([{}, {"k": -1}], "body.1.k"),
         (7, "body: Input should be"),
         (None, "body: "),
@@ -212,8 +214,8 @@ def test_a_question_that_fails_leaves_the_others_and_the_queue(path):
     bad = good._replace(columns={})
 
     async def ask():
-        first = await asyncio.gather(batcher.ask(file, [(bad, [])]), return_exceptions=True)
-        return first[0], await batcher.ask(file, [(good, [])])
+        first = await asyncio.gather(batcher.answer(file, [(bad, [])]), return_exceptions=True)
+        return first[0], await batcher.answer(file, [(good, [])])
 
     failed, found = asyncio.run(ask())
     assert isinstance(failed, KeyError)
@@ -226,11 +228,11 @@ def test_a_full_queue_takes_nothing_of_a_request(path):
     question = file.question(["i03"]), []
 
     async def ask():
-        return await asyncio.gather(*(batcher.ask(file, [question] * 2) for _ in range(2)), return_exceptions=True)
+        return await asyncio.gather(*(batcher.answer(file, [question] * 2) for _ in range(2)), return_exceptions=True)
 
     first, second = asyncio.run(ask())
     assert len(first) == 2
-    assert isinstance(second, FullError)
+    assert isinstance(second, QueueFullError)
 
 
 def test_another_file_takes_over(path, artefact, client):
@@ -246,7 +248,7 @@ def test_a_broken_file_changes_nothing(path, client):
     swap(path.parent / "broken", path)
     answer = client.post("/reload")
     assert answer.status_code == 409
-    assert "the old file goes on" in answer.json()["detail"]
+    assert "the current file stays in use" in answer.json()["detail"]
     assert client.post("/recommend", json={}).status_code == 200
 
 
@@ -289,7 +291,9 @@ def test_metrics_count_requests_batches_and_newcomers(client):
 def test_logs_are_json_without_ids(client, caplog):
     caplog.set_level(logging.INFO, "recsys.serving.telemetry")
     client.post("/recommend", json={"history": ["i03", "very-private"]}, headers={"X-API-Key": "private"})
-    lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.name.startswith("recsys")]
+    lines = [
+        json.loads(JsonFormatter().format(record)) for record in caplog.records if record.name.startswith("recsys")
+    ]
     assert lines[0]["path"] == "/recommend"
     assert lines[0]["status"] == 200
     assert "private" not in json.dumps(lines)
@@ -297,7 +301,7 @@ def test_logs_are_json_without_ids(client, caplog):
 
 
 def swap(new, path):
-    """Another file takes a path at once."""
+    """Replace the file at a path atomically."""
     Path(shutil.copy(new, path.parent / "next")).replace(path)
 
 

@@ -1,4 +1,4 @@
-"""Answers from one file: forms of a question, errors that say what to do, many threads at once."""
+"""The Recommender: forms of a request, errors with a remedy, many threads at once."""
 
 import shutil
 import subprocess
@@ -82,33 +82,33 @@ def test_columns_change_the_answer_and_have_defaults(file):
 
 
 WRONG = [
-    ({"history": "i03"}, "history='i03' is no list"),
-    ({"history": {"i03"}}, "is no list"),
+    ({"history": "i03"}, "history='i03' is not a list of raw ids"),
+    ({"history": {"i03"}}, "is not a list of raw ids"),
     ({"history": ["i03", None]}, "history holds None, a NoneType"),
     ({"history": ["i03", 1.5]}, "history holds 1.5, a float"),
     ({"history": [True]}, "history holds True, a bool"),
     ({"history": [b"i03"]}, "history holds b'i03', a bytes"),
     ({"history": ["i03", ["i05"]]}, "a list; raw ids are text"),
     ({"history": [[["i03"]]]}, "a list; raw ids are text"),
-    ({"history": ["\ud800"]}, "no valid Unicode"),
-    ({"k": 0}, "k=0 is no whole number from 1"),
+    ({"history": ["\ud800"]}, "is not valid Unicode"),
+    ({"k": 0}, "k=0 is invalid: expected a whole number ≥ 1"),
     ({"k": 2.5}, "k=2.5"),
     ({"k": True}, "k=True"),
     ({"exclude_seen": "yes"}, "exclude_seen='yes'"),
     ({"history": [["i03"], ["i05"]], "exclude_seen": [True]}, "a list of 2"),
     ({"allow": []}, "allow is empty"),
-    ({"allow": "i03"}, "allow='i03' is no list"),
+    ({"allow": "i03"}, "allow='i03' is not a list of raw ids"),
     ({"deny": [None]}, "deny holds None"),
     ({"history": [["i03"], ["i05"]], "deny": ["i01"]}, "deny must be a list of 2"),
     ({"history": [["i03"], ["i05"]], "context": {"timestamp": NOW}}, "context must be a list of 2"),
     ({"user": "u01"}, "holds no user ids"),
-    ({"user": {"agee": 3}}, "'agee' is no input of the file; it takes: age, "),
-    ({"context": {"weather": "rain"}}, "'weather' is no input"),
-    ({"context": 5}, "context=5 is no mapping"),
+    ({"user": {"agee": 3}}, "'agee' is not an input of the file; it takes: age, "),
+    ({"context": {"weather": "rain"}}, "'weather' is not an input"),
+    ({"context": 5}, "context=5 is not a mapping"),
     ({"user": {"age": "old"}}, "age holds 'old', a str; give a number"),
     ({"context": {"timestamp": "today"}}, "timestamp holds 'today'"),
     ({"context": {"timestamp": float("nan")}}, "timestamp holds nan"),
-    ({"history": ["i03"], "context": {"history_timestamp": [1, 2]}}, "as long as the history, 1"),
+    ({"history": ["i03"], "context": {"history_timestamp": [1, 2]}}, "as long as the history (1)"),
 ]  # fmt: skip
 
 
@@ -164,7 +164,7 @@ def test_the_golden_request_guards_against_another_runtime(path):
 
 @pytest.mark.slow
 def test_onnxruntime_and_numpy_alone_serve_the_file(artefact, tmp_path):
-    """In a new environment, with the module copied beside the file, and by the script of the docs without it."""
+    """In a new environment: with the module copied next to the file, and with the script of the docs without it."""
     path = shutil.copy(artefact("sasrec"), tmp_path / "model.onnx")
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"

@@ -1,4 +1,4 @@
-"""The command: a real server in a process of its own, and whatever its schema allows anybody to send."""
+"""`recsys serve` as a process, and generated requests, valid and invalid, against its OpenAPI schema."""
 
 import json
 import os
@@ -19,15 +19,15 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from recsys.serving.app import create_app
 from recsys.serving.middleware.sessions import in_memory
-from recsys.serving.model_file import Artefact
-from recsys.serving.schemas import Limits
+from recsys.serving.model_file import ModelFile
+from recsys.serving.schemas import ServerLimits
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_whatever_anybody_sends_is_answered_as_the_schema_says(mode, artefact):
-    app = create_app(Artefact(artefact("two_tower"), 1), Limits(), parts=[in_memory()])
+    app = create_app(ModelFile(artefact("two_tower"), 1), ServerLimits(), middleware=[in_memory()])
     for found in schemathesis.openapi.from_asgi("/openapi.json", app).get_all_operations():
         if mode is GenerationMode.NEGATIVE and not found.ok().body:
             continue  # takes nothing that could be wrong
@@ -35,7 +35,7 @@ def test_whatever_anybody_sends_is_answered_as_the_schema_says(mode, artefact):
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         @given(found.ok().as_strategy(generation_mode=mode))
         def check(case):
-            # which columns there are is the file's to say, not the schema's
+            # valid by the schema may still be rejected: only the file knows which columns exist
             case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
         check()
@@ -100,7 +100,7 @@ def test_the_command_answers_and_ends_when_told_to(server):
     [
         ([], "artefact is not set; write artefact=VALUE"),
         (["artefact=nothing.onnx"], "there is no file 'nothing.onnx'"),
-        (["artefact=README.md"], "'README.md' is no model that this runtime can read"),
+        (["artefact=README.md"], "'README.md' is not a model that this runtime can read"),
         (["artefact=model.onnx", "prot=80"], "prot"),
     ],
 )

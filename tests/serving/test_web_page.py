@@ -1,6 +1,6 @@
-"""The page in a real browser: who answers, what leaves the browser, and whether everybody can use it.
+"""The page in a real browser: server and device, what leaves the browser, and accessibility.
 
-Skips, saying so, where Chromium, Selenium or what `npm install` brings is missing.
+Skipped with a reason if Chromium, Selenium or the packages of `npm install` are missing.
 """
 
 import base64
@@ -12,12 +12,12 @@ import pytest
 from fastapi import APIRouter, HTTPException
 
 from recsys.serving import explain
-from recsys.serving.middleware.session_stores import Memory, UnavailableError
-from recsys.serving.middleware.sessions import Sessions, in_memory
+from recsys.serving.middleware.session_stores import MemoryStore, StoreUnavailableError
+from recsys.serving.middleware.sessions import SessionMiddleware, in_memory
 from recsys.serving.recommender import Recommender
 from tests.runtimes import Serving, planted_file
 
-pytestmark = pytest.mark.xdist_group("page")  # one process makes what they share
+pytestmark = pytest.mark.xdist_group("page")  # one process builds the shared fixtures
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the page is driven with selenium: pip install selenium")
 Keys, Wait = webdriver.Keys, pytest.importorskip("selenium.webdriver.support.wait").WebDriverWait
@@ -50,7 +50,7 @@ def shop_page(browser, served):
 
 
 def opened(driver, served, first=True):
-    """The page in a browser that was here before, or not."""
+    """Open the page, with an empty store on the first visit."""
     if first:
         asked = {"origin": served.url, "storageTypes": "local_storage"}
         driver.execute_cdp_cmd("Storage.clearDataForOrigin", asked)
@@ -59,7 +59,7 @@ def opened(driver, served, first=True):
 
 
 class Assistant:
-    """A part that speaks as the assistant does: it titles the items, and finds what the history leads to."""
+    """Middleware with the endpoints of the assistant: titles, and recommendations for the history."""
 
     software = "<b>You talk to software.</b>"
 
@@ -70,8 +70,8 @@ class Assistant:
         self.router.add_api_route("/ask", self.ask, methods=["POST"])
         self.router.add_api_route("/catalogue", self.catalogue, methods=["POST"])
 
-    async def __call__(self, asked, then):
-        return await then(asked)
+    async def __call__(self, requests, call_next):
+        return await call_next(requests)
 
     async def about(self):
         return {"software": self.software, "examples": ["something red", "cheaper"]}
@@ -95,14 +95,14 @@ class Assistant:
         return {"items": {item: {"title": f"<u>Thing</u> {item}"} for item in body["items"] if item.startswith("i")}}
 
 
-class Flaky(Memory):
-    """A store that is away while told so."""
+class Flaky(MemoryStore):
+    """A store that is unavailable while `away` is set."""
 
     away = False
 
     async def read(self, customers):
         if self.away:
-            raise UnavailableError("away")
+            raise StoreUnavailableError("away")
         return await super().read(customers)
 
 
@@ -121,7 +121,7 @@ def texts(driver, selector):
 
 
 def pick(driver, place):
-    """Press a tile and wait for the list that follows."""
+    """Press a tile and wait for the new list."""
     before = texts(driver, ".answer .score")
     driver.find_elements("css selector", ".tile")[place].click()
     wait(driver, lambda: texts(driver, ".answer .score") != before)
@@ -129,7 +129,7 @@ def pick(driver, place):
 
 def choose_device(driver):
     part(driver, "[value=device]").click()
-    wait(driver, lambda: "answers here" in part(driver, "#where").text)
+    wait(driver, lambda: "the model runs here" in part(driver, "#where").text)
     wait(driver, lambda: "on this device" in part(driver, "#took").text)
 
 
@@ -198,7 +198,7 @@ def test_a_file_that_holds_user_ids_is_refused_by_server_page_and_engine(browser
             assert response.code == 403
             assert b"user ids" in response.read()
         opened(browser, served)
-        wait(browser, lambda: "knows user ids" in part(browser, "#reason").text)
+        wait(browser, lambda: "holds user ids" in part(browser, "#reason").text)
         assert not part(browser, "[value=device]").is_enabled()
         pick(browser, 0)
         said = browser.execute_async_script(OPEN_BYTES, base64.b64encode(path.read_bytes()).decode())
@@ -310,11 +310,11 @@ def test_what_was_picked_is_the_history_of_the_next_visit_until_cleared(shop_pag
 
 def test_a_server_with_a_store_is_told_of_each_pick_once(browser, path):
     store = Flaky(100, 60, 10)
-    with Serving(path, parts=[Sessions(store)]) as served:
+    with Serving(path, middleware=[SessionMiddleware(store)]) as served:
         opened(browser, served)
         for place in (3, 7):
             pick(browser, place)
-        wait(browser, lambda: "it keeps this visit" in part(browser, "#where").text)
+        wait(browser, lambda: "The server keeps this visit" in part(browser, "#where").text)
         items = texts(browser, "#session .name")
         told = [json.loads(body)["events"] for way, body in served.asked if way == "/events" and body]
         assert [[event["item"] for event in events] for events in told] == [[items[0]], [items[1]]]
@@ -324,31 +324,31 @@ def test_a_server_with_a_store_is_told_of_each_pick_once(browser, path):
         wait(browser, lambda: "after 1 known event," in part(browser, "#said").text)
         store.away = True
         pick(browser, 9)
-        assert "is away" in part(browser, "#where").text
+        assert "is unavailable" in part(browser, "#where").text
         assert "after 2 known events" in part(browser, "#said").text
         store.away = False
         pick(browser, 11)
-        assert "it keeps this visit" in part(browser, "#where").text
-        assert [len(events) for _, events in store._kept.values()] == [3]
+        assert "The server keeps this visit" in part(browser, "#where").text
+        assert [len(events) for _, events in store._sessions.values()] == [3]
         part(browser, "#clear").click()
-        wait(browser, lambda: not store._kept)
+        wait(browser, lambda: not store._sessions)
 
 
 def test_on_device_a_visit_that_was_kept_is_forgotten(browser, path):
     part_of = in_memory()
-    with Serving(path, parts=[part_of]) as served:
+    with Serving(path, middleware=[part_of]) as served:
         opened(browser, served)
         pick(browser, 3)
-        assert len(part_of.store._kept) == 1
+        assert len(part_of.store._sessions) == 1
         wait(browser, lambda: part(browser, "[value=device]").is_enabled())
         choose_device(browser)
-        wait(browser, lambda: not part_of.store._kept)
+        wait(browser, lambda: not part_of.store._sessions)
 
 
 def test_a_dialogue_beside_the_list(browser, path):
     assistant = Assistant(path)
     browser.get_log("browser")  # what other tests left there
-    with Serving(path, parts=[assistant]) as served:
+    with Serving(path, middleware=[assistant]) as served:
         opened(browser, served)
         wait(browser, lambda: texts(browser, "#examples .name") == ["something red", "cheaper"])
         assert part(browser, "#software").text == assistant.software
@@ -381,4 +381,4 @@ def test_a_dialogue_beside_the_list(browser, path):
 
 def test_what_the_server_does_not_have_is_not_shown(shop_page):
     assert not part(shop_page, "#dialogue").is_displayed()
-    assert "it keeps this visit" not in part(shop_page, "#where").text
+    assert "The server keeps this visit" not in part(shop_page, "#where").text

@@ -34,12 +34,12 @@ def _read_table(path: Path, item_column: str) -> dict[str, list[Any]]:
     """The file's values by column, ids as text."""
     import pyarrow as pa
 
-    from recsys.serving.item_table import read_items
+    from recsys.serving.item_table import read_item_table
 
     if not path.is_file():
         raise ConfigError(f"there is no file '{path}'; catalogue= takes a Parquet or CSV file with one row per product")
     try:
-        table = read_items(path, item_column)
+        table = read_item_table(path, item_column)
     except (pa.ArrowInvalid, OSError) as error:
         raise ConfigError(f"'{path}' is not a Parquet or CSV file: {str(error).splitlines()[0]}") from error
     columns: dict[str, list[Any]] = table.to_pydict()

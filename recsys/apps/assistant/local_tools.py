@@ -16,7 +16,7 @@ from recsys.config.build import build
 from recsys.errors import ConfigError
 from recsys.serving.explain import explain
 from recsys.serving.recommender import Recommender, RequestError
-from recsys.serving.schemas import Answer, Ask, Asked, answered, checked
+from recsys.serving.schemas import RecommendRequest, RecommendResponse, chain_middleware, check_request, make_response
 
 
 def load_tools(
@@ -36,21 +36,20 @@ def load_tools(
     return ShopTools(products, ProductIndex(products), answer_request, partial(explain, recommender))
 
 
-def wrap_recommender(recommender: Recommender, middleware: Sequence[Any] = ()) -> Callable[[Asked], Answer]:
+def wrap_recommender(
+    recommender: Recommender, middleware: Sequence[Any] = ()
+) -> Callable[[RecommendRequest], RecommendResponse]:
     """A function that answers one request through the middleware, outermost first, which runs in one event loop."""
 
-    async def answer_all(requests: list[Asked]) -> list[Answer]:
-        questions = [checked(recommender, request) for request in requests]
-        return [answered(recommender.answer([question], allow)[0]) for question, allow in questions]
+    async def answer_all(requests: list[RecommendRequest]) -> list[RecommendResponse]:
+        questions = [check_request(recommender, request) for request in requests]
+        return [make_response(recommender.answer([question], allow)[0]) for question, allow in questions]
 
-    answer: Ask = answer_all
-    for layer in reversed(middleware):
-        answer = partial(layer, then=answer)
-    outermost = answer
+    outermost = chain_middleware(middleware, answer_all)
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
 
-    async def answer_one(request: Asked) -> Answer:
+    async def answer_one(request: RecommendRequest) -> RecommendResponse:
         return (await outermost([request]))[0]
 
     return lambda request: asyncio.run_coroutine_threadsafe(answer_one(request), loop).result()

@@ -14,9 +14,9 @@ from recsys.apps.assistant.language_model import create_language_model, reply_wi
 from recsys.apps.assistant.search import ProductIndex
 from recsys.apps.assistant.sentences import DialogueState
 from recsys.apps.assistant.tools import ShopTools
-from recsys.serving.app import PROBLEMS, server_of
+from recsys.serving.app import ERROR_RESPONSES, get_server
 from recsys.serving.explain import explain
-from recsys.serving.schemas import Answer, Ask, Asked, Id
+from recsys.serving.schemas import CallNext, RawId, RecommendRequest, RecommendResponse
 
 
 class AskRequest(BaseModel):
@@ -25,8 +25,10 @@ class AskRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     text: str = Field(min_length=1, max_length=1000, examples=["a blue jacket under 50"])
-    history: list[Id] = Field(default=[], max_length=10_000, description="raw ids, oldest first")
-    customer: Id | None = Field(default=None, description="the customer; leave it out if a proxy sends it in a header")
+    history: list[RawId] = Field(default=[], max_length=10_000, description="raw ids, oldest first")
+    customer: RawId | None = Field(
+        default=None, description="the customer; leave it out if a proxy sends it in a header"
+    )
     state: DialogueState | None = Field(default=None, description="state of the last answer; null starts a dialogue")
     k: StrictInt = Field(default=5, ge=1, le=50)
 
@@ -59,14 +61,14 @@ class Assistant:
         self.index = ProductIndex(self.catalogue)
         self.language_model = create_language_model(base_url, model, api_key, seconds)
         self.customer_header = customer_header
-        self.router = APIRouter(responses=PROBLEMS)
+        self.router = APIRouter(responses=ERROR_RESPONSES)
         self.router.get("/ask")(self.about)
         self.router.post("/ask")(self.ask)
         self.router.post("/catalogue")(self.describe)
 
-    async def __call__(self, requests: list[Asked], then: Ask) -> list[Answer]:
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
         """The answers, unchanged."""
-        return await then(requests)
+        return await call_next(requests)
 
     async def about(self) -> dict[str, Any]:
         """The disclosure that one talks to software, and examples of sentences."""
@@ -92,20 +94,20 @@ class Assistant:
 
     def _build_tools(self, request: Request, question: AskRequest) -> ShopTools:
         """The functions for this question; they call the model through all middleware, as /recommend does."""
-        server = server_of(request)
+        server = get_server(request)
 
-        async def answer_async(model_request: Asked) -> Answer:
-            return (await server.ask([model_request]))[0]
+        async def answer_async(model_request: RecommendRequest) -> RecommendResponse:
+            return (await server.recommend([model_request]))[0]
 
-        def answer_request(model_request: Asked) -> Answer:
+        def answer_request(model_request: RecommendRequest) -> RecommendResponse:
             return anyio.from_thread.run(answer_async, model_request)
 
         history = tuple(map(str, question.history))
-        explain_items = partial(explain, server.artefact.recommender)
+        explain_items = partial(explain, server.model_file.recommender)
         customer = self._identify_customer(request, question)
         return ShopTools(self.catalogue, self.index, answer_request, explain_items, history, customer, server.limits)
 
-    def _identify_customer(self, request: Request, question: AskRequest) -> Id | None:
+    def _identify_customer(self, request: Request, question: AskRequest) -> RawId | None:
         """The customer in the proxy's header; the one in the question if no header is configured, as for /recommend."""
         if self.customer_header is None:
             return question.customer

@@ -16,7 +16,7 @@ from recsys.apps.assistant.catalogue import Catalogue, CatalogueProduct, Wishes
 from recsys.apps.assistant.results import ListedProduct, ProductComparison, ProductExplanation, ProductList
 from recsys.apps.assistant.search import DEPTH, ProductIndex, sort_by_score
 from recsys.serving.recommender import RequestError
-from recsys.serving.schemas import Answer, Asked, Limits
+from recsys.serving.schemas import RecommendRequest, RecommendResponse, ServerLimits
 
 if TYPE_CHECKING:
     from recsys.serving.explain import Reason
@@ -48,14 +48,14 @@ class ShopTools:
 
     catalogue: Catalogue
     index: ProductIndex
-    answer_request: Callable[[Asked], Answer]
+    answer_request: Callable[[RecommendRequest], RecommendResponse]
     """the model, with the server's middleware around it if there is a server"""
     explain_items: "Callable[[Sequence[str], Sequence[str]], list[Reason]]"
     """reasons for items, one each, from items and history"""
     history: tuple[str, ...] = ()
     """raw ids, oldest first"""
     customer: str | int | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: ServerLimits = field(default_factory=ServerLimits)
 
     @validate_call
     def search(self, text: SearchText, k: ListLength = 5, wishes: OptionalWishes = None) -> ProductList:
@@ -138,13 +138,15 @@ class ShopTools:
             raise RequestError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         return result
 
-    def _rank(self, history: Sequence[str], items: Sequence[str], k: int, exclude_seen: bool | None = None) -> Answer:
+    def _rank(
+        self, history: Sequence[str], items: Sequence[str], k: int, exclude_seen: bool | None = None
+    ) -> RecommendResponse:
         """The model's ranking of these items.
 
         A request may name only so many items: if there are more, the model ranks all items and the others are dropped.
         """
         fits = len(items) <= self.limits.ids
-        request = Asked(
+        request = RecommendRequest(
             history=[*[*history][-self.limits.history :]],
             k=min(k if fits else self.limits.k, self.limits.k),
             exclude_seen=exclude_seen,

@@ -1,7 +1,7 @@
-"""How well items that nobody has had are ranked by their content.
+"""How well items without a purchase are ranked by their content.
 
-A share of the items is hidden (`split=cold_items`), the model learns from the rest, and ranks the hidden items alone
-for every user who has any of them in the test. B users, I items with padding, the hidden ones last.
+Some of the items are hidden (`split=cold_items`); the model learns from the others and ranks the hidden items alone for
+every user who has any of them in the test. B users, I items with padding, the hidden ones last.
 """
 
 import warnings
@@ -34,6 +34,8 @@ from recsys.models.build import make_model
 from recsys.training.module import TrainingModule, silence_warnings
 
 K = 10
+CATEGORIES = "categories"
+"""name of the model that sees categories only"""
 
 
 def measure(
@@ -43,47 +45,48 @@ def measure(
     encoders: Sequence[str],
     hide: Sequence[int],
 ) -> list[str]:
-    """Lines with N@10 of chance, of the hidden items' own popularity, of categories alone, and of these and text by
-    each encoder, for each hidden share; `settings` are words of `recsys train`.
+    """Returns lines with NDCG@10 for each hidden share: of chance, of the hidden items' own popularity, of a model that
+    sees categories, and of one that also sees text, for each encoder. `settings` are overrides of `recsys train`.
     """
-    items = f"data.features.item=[{','.join(categories)}]"
-    ways = {"categories": [items]}
-    for encoder in encoders:
-        ways[f"and {Path(encoder).name}"] = [
-            items,
-            f"data.features.text=[{','.join(text)}]",
-            f"data.features.text_encoder={encoder}",
-        ]
-    said: list[str] = []
+    lines: list[str] = []
     figures: dict[str, list[float]] = {}
-    for share in hide:
-        for name, words in ways.items():
-            config = _composed([*settings, *words, f"split.hide={share}"])
-            dataset = with_later(load_dataset(config))
-            if name == "categories":
-                said.append(f"share {share}: {len(dataset.new_ids)} hidden items")
-                simple = {"random": chance(dataset), "popularity oracle": oracle(dataset)}
-                said += [_line(each, ranked(way, dataset, None), figures) for each, way in simple.items()]
-            model = learned(config, dataset)
-            said.append(_line(name, ranked(partial(score_batch, model), dataset, config.batches.max_history), figures))
+    for hidden_share in hide:
+        for name, words in _list_variants(categories, text, encoders).items():
+            config = _compose([*settings, *words, f"split.hide={hidden_share}"])
+            dataset = add_hidden_items(load_dataset(config))
+            if name == CATEGORIES:
+                lines.append(f"share {hidden_share}: {len(dataset.new_ids)} hidden items")
+                scorers = {"random": make_random_scorer(dataset), "popularity oracle": make_oracle_scorer(dataset)}
+                for scorer_name, scorer in scorers.items():
+                    lines.append(_format_line(scorer_name, rank_hidden_items(scorer, dataset, None), figures))
+            model = train_cold_model(config, dataset)
+            ranking = rank_hidden_items(partial(score_batch, model), dataset, config.batches.max_history)
+            lines.append(_format_line(name, ranking, figures))
     if len(hide) > 1:
-        said += [
-            f"mean of {len(hide)} shares:",
-            *(f"  {name:<20} {np.mean(all_):.4f}" for name, all_ in figures.items()),
-        ]
-    return said
+        lines.append(f"mean of {len(hide)} shares:")
+        lines += [f"  {name:<20} {np.mean(values):.4f}" for name, values in figures.items()]
+    return lines
 
 
-def with_later(dataset: Dataset) -> DatasetWithNewItems:
-    """The dataset with those items in its catalogue that were first seen after training."""
-    later = [str(raw) for raw in dataset.raw_items().to_pylist()[dataset.n_items :]]
-    return DatasetWithNewItems(
-        dataset, later, {name: np.array(a[dataset.n_items + 1 :]) for name, a in dataset.features("item").items()}
-    )
+def _list_variants(categories: Sequence[str], text: Sequence[str], encoders: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the overrides of each model by its name."""
+    items = f"data.features.item=[{','.join(categories)}]"
+    variants = {CATEGORIES: [items]}
+    for encoder in encoders:
+        text_words = [f"data.features.text=[{','.join(text)}]", f"data.features.text_encoder={encoder}"]
+        variants[f"and {Path(encoder).name}"] = [items, *text_words]
+    return variants
 
 
-def learned(config: DictConfig, dataset: DatasetWithNewItems) -> Trainable:
-    """The model after all epochs on the known items, which then takes the others."""
+def add_hidden_items(dataset: Dataset) -> DatasetWithNewItems:
+    """Returns the dataset with the items in its catalogue that occur only after training."""
+    hidden = [str(raw) for raw in dataset.raw_items().to_pylist()[dataset.n_items :]]
+    features = {name: np.array(rows[dataset.n_items + 1 :]) for name, rows in dataset.features("item").items()}
+    return DatasetWithNewItems(dataset, hidden, features)
+
+
+def train_cold_model(config: DictConfig, dataset: DatasetWithNewItems) -> Trainable:
+    """Returns the model after all epochs on the known items, with the hidden items appended."""
     pl.seed_everything(config.seed, verbose=False)
     model = cast(Trainable, make_model(config.model, dataset.base, config.batches.max_history))
     model.prepare(dataset.base)
@@ -98,51 +101,51 @@ def learned(config: DictConfig, dataset: DatasetWithNewItems) -> Trainable:
     return model.eval()
 
 
-def ranked(scorer: Scorer, dataset: DatasetWithNewItems, max_history: int | None) -> Ranking:
-    """The hidden items alone, by a scorer of all. Those that score the same, as items of the same categories do, are in
-    an order drawn once.
+def rank_hidden_items(scorer: Scorer, dataset: DatasetWithNewItems, max_history: int | None) -> Ranking:
+    """Returns the ranking of the hidden items alone. Items with equal scores, such as those of the same categories, are
+    in a random order that is drawn once.
     """
     hidden = dataset.base.n_items + 1 + torch.randperm(len(dataset.new_ids), generator=torch.Generator().manual_seed(0))
 
-    def only_hidden(batch: Batch) -> Tensor:
+    def score_hidden(batch: Batch) -> Tensor:
         scores = scorer(batch)
-        found = torch.full_like(scores, -torch.inf)
-        found[:, hidden] = scores[:, hidden].argsort(dim=1, stable=True).argsort(dim=1).to(scores.dtype)
-        return found
+        ranks = torch.full_like(scores, -torch.inf)
+        ranks[:, hidden] = scores[:, hidden].argsort(dim=1, stable=True).argsort(dim=1).to(scores.dtype)
+        return ranks
 
-    return evaluate_scorer(only_hidden, dataset, cold_batches(dataset, max_history), (K,))
-
-
-def chance(dataset: DatasetWithNewItems, seed: int = 0) -> Scorer:
-    """Scores that mean nothing."""
-    draw = torch.Generator().manual_seed(seed)
-    return lambda batch: torch.rand(len(batch.history), dataset.n_items + 1, generator=draw)
+    return evaluate_scorer(score_hidden, dataset, select_hidden_targets(dataset, max_history), (K,))
 
 
-def oracle(dataset: DatasetWithNewItems) -> Scorer:
-    """How often each item is had in the test, which nobody knows beforehand."""
+def make_random_scorer(dataset: DatasetWithNewItems, seed: int = 0) -> Scorer:
+    """Returns a scorer with random scores."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda batch: torch.rand(len(batch.history), dataset.n_items + 1, generator=generator)
+
+
+def make_oracle_scorer(dataset: DatasetWithNewItems) -> Scorer:
+    """Returns a scorer by how often each item occurs in the whole log, which nobody knows beforehand."""
     counts = torch.from_numpy(np.bincount(dataset.items, minlength=dataset.n_items + 1)[: dataset.n_items + 1])
     return lambda batch: counts.float().expand(len(batch.history), -1)
 
 
-def cold_batches(dataset: DatasetWithNewItems, max_history: int | None) -> Iterator[Batch]:
-    """The test users who have a hidden item there, with these targets only."""
+def select_hidden_targets(dataset: DatasetWithNewItems, max_history: int | None) -> Iterator[Batch]:
+    """Yields batches of the test users who have a hidden item there, with only hidden items as targets."""
     hidden = dataset.items > dataset.base.n_items
     before = np.concatenate([[0], np.cumsum(hidden)])
     rows = make_ranking_batches(dataset, "test", max_history).rows
-    of_test = before[dataset.offsets[1:]] - before[dataset.bounds[:, 1]]
-    for batch in make_ranking_batches(dataset, "test", max_history, rows=rows[of_test[rows] > 0]):
-        cold = batch.targets > dataset.base.n_items
-        yield replace(batch, targets=batch.targets[cold], target_query=batch.target_query[cold])
+    n_hidden = before[dataset.offsets[1:]] - before[dataset.bounds[:, 1]]
+    for batch in make_ranking_batches(dataset, "test", max_history, rows=rows[n_hidden[rows] > 0]):
+        mask = batch.targets > dataset.base.n_items
+        yield replace(batch, targets=batch.targets[mask], target_query=batch.target_query[mask])
 
 
-def _composed(words: Sequence[str]) -> DictConfig:
-    inside = GlobalHydra.instance().is_initialized()  # as in a command
-    with nullcontext() if inside else initialize_config_dir(str(config_dir()), version_base="1.3"):
+def _compose(words: Sequence[str]) -> DictConfig:
+    initialized = GlobalHydra.instance().is_initialized()  # as in a command
+    with nullcontext() if initialized else initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose("train", [*words])
 
 
-def _line(name: str, ranking: Ranking, figures: dict[str, list[float]]) -> str:
+def _format_line(name: str, ranking: Ranking, figures: dict[str, list[float]]) -> str:
     value, (low, high) = ranking.metrics[f"ndcg@{K}"], ranking.intervals[f"ndcg@{K}"]
     figures.setdefault(name, []).append(value)
     return f"  {name:<20} {value:.4f}  [{low:.4f}, {high:.4f}]  {ranking.n_users:,} users"

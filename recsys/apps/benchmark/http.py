@@ -1,5 +1,6 @@
-"""Requests a second over HTTP beside the same server's endpoint that does nothing, in alternation, the load from a
-second process on this machine.
+"""Requests per second over HTTP, in alternation with the same server's endpoint that computes nothing.
+
+The load comes from a second process on the same machine.
 """
 
 import json
@@ -16,38 +17,38 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from recsys.apps.benchmark.timing import load
+from recsys.apps.benchmark.timing import describe_load
 from recsys.serving.recommender import Recommender
 
 ROOT = Path(__file__).parents[3]
 
 
 def measure(artefact: str, connections: int, seconds: float, rounds: int) -> list[str]:
-    """Lines with both rates, their ratio, times to answer and failures."""
+    """Returns lines with both rates, their ratio, response times and failures."""
     rng = np.random.default_rng(0)
     items = Recommender(artefact).recommend(k=1000).items
-    asked = [["POST", "/recommend", {"history": rng.choice(items, 50).tolist(), "k": 10}] for _ in range(256)]
-    nothing = [["GET", "/health", None]]
-    said, ratios = [], []
-    with server(artefact) as (port, process):
+    requests = [["POST", "/recommend", {"history": rng.choice(items, 50).tolist(), "k": 10}] for _ in range(256)]
+    health = [["GET", "/health", None]]
+    lines, ratios = [], []
+    with run_server(artefact) as (port, process):
         for _ in range(rounds):
-            before = _cpu(process)
-            idle = _asked(port, connections, seconds, nothing)
-            between = _cpu(process)
-            real = _asked(port, connections, seconds, asked)
-            spent = [(b - a) * 1e3 / (seconds * found["per_second"])
-                     for a, b, found in ((before, between, idle), (between, _cpu(process), real))]  # fmt: skip
-            ratios.append(real["per_second"] / idle["per_second"])
-            said.append(
-                f"/health {idle['per_second']:,.0f}/s ({spent[0]:.3f} CPU-ms), /recommend {real['per_second']:,.0f}/s "
-                f"({spent[1]:.3f} CPU-ms, median {real['median_ms']:.1f} ms, 99 % {real['p99_ms']:.1f} ms), "
-                f"ratio {ratios[-1]:.2f}, failed {idle['failed'] + real['failed']}"
+            cpu = [_read_cpu_seconds(process)]
+            idle = run_load_client(port, connections, seconds, health)
+            cpu.append(_read_cpu_seconds(process))
+            busy = run_load_client(port, connections, seconds, requests)
+            cpu.append(_read_cpu_seconds(process))
+            idle_ms, busy_ms = np.diff(cpu) * 1e3 / (seconds * np.array([idle["per_second"], busy["per_second"]]))
+            ratios.append(busy["per_second"] / idle["per_second"])
+            lines.append(
+                f"/health {idle['per_second']:,.0f}/s ({idle_ms:.3f} CPU-ms), /recommend {busy['per_second']:,.0f}/s "
+                f"({busy_ms:.3f} CPU-ms, median {busy['median_ms']:.1f} ms, 99% {busy['p99_ms']:.1f} ms), "
+                f"ratio {ratios[-1]:.2f}, failed {idle['failed'] + busy['failed']}"
             )
-    return [*said, f"median ratio {np.median(ratios):.2f} with {connections} connections", load()]
+    return [*lines, f"median ratio {np.median(ratios):.2f} with {connections} connections", describe_load()]
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens at."""
+def find_free_port() -> int:
+    """Returns a port of this machine that no process listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
@@ -55,9 +56,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(artefact: str | Path, *settings: str) -> Iterator[tuple[int, int]]:
-    """A server's port and process."""
-    port = free_port()
+def run_server(artefact: str | Path, *settings: str) -> Iterator[tuple[int, int]]:
+    """A context with a running server; gives its port and process id."""
+    port = find_free_port()
     words = [f"artefact={Path(artefact).absolute()}", f"port={port}", *settings]
     command = [sys.executable, "-W", "ignore", "-m", "recsys.cli.main", "serve", *words]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -74,14 +75,15 @@ def server(artefact: str | Path, *settings: str) -> Iterator[tuple[int, int]]:
         process.wait()
 
 
-def _asked(port: int, connections: int, seconds: float, requests: list[Any]) -> dict[str, float]:
+def run_load_client(port: int, connections: int, seconds: float, requests: list[Any]) -> dict[str, float]:
+    """Returns the figures that `load_client` prints for [method, path, body] requests."""
     command = [sys.executable, "-m", "recsys.apps.benchmark.load_client", str(port), str(seconds), str(connections)]
-    done = subprocess.run(command, cwd=ROOT, input=json.dumps(requests), capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    client = subprocess.run(command, cwd=ROOT, input=json.dumps(requests), capture_output=True, text=True, check=True)
+    figures: dict[str, float] = json.loads(client.stdout)
+    return figures
 
 
-def _cpu(process: int) -> float:
-    """CPU seconds that a process has used."""
-    words = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / 100
+def _read_cpu_seconds(process: int) -> float:
+    """Returns the CPU seconds that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100

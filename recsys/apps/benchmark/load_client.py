@@ -1,8 +1,8 @@
-"""A process that asks a server as fast as it answers, for bounded seconds, on connections that stay open.
+"""A process that sends requests to a server as fast as it answers, for some seconds, on connections that stay open.
 
 `python -m recsys.apps.benchmark.load_client PORT SECONDS CONNECTIONS` reads requests from stdin as a JSON list of
-[method, path, body] and prints how many were answered, how many not with 200,
-and the median and 99th percentile of milliseconds.
+[method, path, body]. It prints the answers per second, how many did not have status 200, and the median and 99th
+percentile of the response time in milliseconds.
 """
 
 import asyncio
@@ -14,64 +14,65 @@ from itertools import cycle
 from typing import cast
 
 import numpy as np
+from typing_extensions import override
 
 
-class Asking(asyncio.Protocol):
-    """One connection: the next request goes out when the last answer is complete."""
+class LoadConnection(asyncio.Protocol):
+    """One connection, which sends the next request when the last answer is complete."""
 
     def __init__(self, requests: Iterator[bytes], end: float, ms: list[float], failed: list[bytes]) -> None:
         self.requests, self.end, self.ms, self.failed = requests, end, ms, failed
         self.closed = asyncio.get_running_loop().create_future()
         self.answer = b""
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask the first."""
         self.transport = cast(asyncio.Transport, transport)
-        self._ask()
+        self._send()
 
+    @override
     def data_received(self, data: bytes) -> None:
-        """Count a complete answer and ask the next."""
         self.answer += data
-        head, found, body = self.answer.partition(b"\r\n\r\n")
-        if not found or len(body) < int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]):
+        head, separator, body = self.answer.partition(b"\r\n\r\n")
+        if not separator or len(body) < int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]):
             return
         self.ms.append((time.perf_counter() - self.start) * 1e3)
         if b" 200 " not in head.split(b"\r\n")[0]:
             self.failed.append(self.answer)
         if time.perf_counter() < self.end:
-            self._ask()
+            self._send()
         else:
             self.transport.close()
 
-    def connection_lost(self, error: Exception | None) -> None:
-        """Tell that it is over; an answer that did not come is a failure."""
-        if error or time.perf_counter() < self.end:
-            self.failed.append(str(error).encode())
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc or time.perf_counter() < self.end:  # an answer that did not come is a failure
+            self.failed.append(str(exc).encode())
         self.closed.set_result(None)
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         self.answer, self.start = b"", time.perf_counter()
         self.transport.write(next(self.requests))
 
 
-def encoded(method: str, path: str, body: object) -> bytes:
-    """The bytes of a request."""
+def encode_request(method: str, path: str, body: object) -> bytes:
+    """Returns the bytes of a request."""
     content = b"" if body is None else json.dumps(body).encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
 
 
-async def ask(port: int, seconds: float, connections: int, requests: list[bytes]) -> dict[str, float]:
-    """What came of it."""
+async def send_requests(port: int, seconds: float, connections: int, requests: list[bytes]) -> dict[str, float]:
+    """Returns the figures that this module prints."""
     ms: list[float] = []
     failed: list[bytes] = []
     endless, end = cycle(requests), time.perf_counter() + seconds
     loop = asyncio.get_running_loop()
-    made = [
-        await loop.create_connection(lambda: Asking(endless, end, ms, failed), "127.0.0.1", port)
+    pairs = [
+        await loop.create_connection(lambda: LoadConnection(endless, end, ms, failed), "127.0.0.1", port)
         for _ in range(connections)
     ]
-    await asyncio.wait_for(asyncio.gather(*(asking.closed for _, asking in made)), seconds + 30)
+    await asyncio.wait_for(asyncio.gather(*(connection.closed for _, connection in pairs)), seconds + 30)
     median, slow = np.percentile(ms, [50, 99])
     return {"per_second": len(ms) / seconds, "failed": len(failed), "median_ms": median, "p99_ms": slow}
 
@@ -81,5 +82,5 @@ if __name__ == "__main__":
 
     uvloop.install()
     port, seconds, connections = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
-    requests = [encoded(*request) for request in json.load(sys.stdin)]
-    print(json.dumps(asyncio.run(ask(port, seconds, connections, requests))))  # noqa: T201
+    requests = [encode_request(*request) for request in json.load(sys.stdin)]
+    print(json.dumps(asyncio.run(send_requests(port, seconds, connections, requests))))  # noqa: T201

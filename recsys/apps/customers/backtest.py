@@ -1,6 +1,6 @@
-"""Which way to forecast is better: both forecast from days in the past, and what happened since tells.
+"""Compare the forecast methods: each forecasts from days in the past, and is scored on the orders that followed.
 
-C customers, F folds.
+C customers, B bins.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from recsys.apps.customers.forecast_methods import RUNGS, Expected
-from recsys.apps.customers.purchases import Ledger
+from recsys.apps.customers.forecast_methods import FORECAST_METHODS, CustomerForecast
+from recsys.apps.customers.purchases import Purchases
 from recsys.errors import ConfigError
 from recsys.extras import require_extra
 
@@ -20,61 +20,71 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Fold:
-    """What was expected of each customer (C,) at a cut, and what came."""
+    """The forecast of each customer (C,) on day `cut`, and the orders (C,) that followed."""
 
     cut: int
-    expected: Expected
+    forecast: CustomerForecast
     orders: Array
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """By name: auc (NaN where all or nobody bought), ece, log_loss of the probability of an order; mae and total of
-        the number of orders, the latter expected ÷ real.
+        """Scores by name: auc (NaN where all or no customers bought), ece and log_loss of the probability of an order;
+        mae and total of the number of orders, where total is forecast ÷ real.
         """
         with require_extra("insights"):
             from sklearn.metrics import log_loss, roc_auc_score
-        bought, p = self.orders > 0, self.expected.p_buys
-        both = 0 < bought.sum() < len(bought)
+        bought, p_buys = self.orders > 0, self.forecast.p_buys
+        both_classes = 0 < bought.sum() < len(bought)
         return {
-            "auc": float(roc_auc_score(bought, p)) if both else float("nan"),
-            "ece": calibration_error(p, bought),
-            "log_loss": float(log_loss(bought, np.clip(p, 1e-9, 1 - 1e-9), labels=[False, True])),
-            "mae": float(np.abs(self.expected.orders - self.orders).mean()),
-            "total": float(self.expected.orders.sum() / max(self.orders.sum(), 1)),
+            "auc": float(roc_auc_score(bought, p_buys)) if both_classes else float("nan"),
+            "ece": compute_calibration_error(p_buys, bought),
+            "log_loss": float(log_loss(bought, np.clip(p_buys, 1e-9, 1 - 1e-9), labels=[False, True])),
+            "mae": float(np.abs(self.forecast.orders - self.orders).mean()),
+            "total": float(self.forecast.orders.sum() / max(self.orders.sum(), 1)),
         }
 
 
-def calibration(p: Array, happened: Array) -> tuple[Array, Array, Array]:
-    """(B,) of tenths of the customers by probability: their number, mean probability and share for whom it happened."""
-    bins = [part for part in np.array_split(np.argsort(p, kind="stable"), BINS) if len(part)]
-    sizes, means, shares = zip(*((len(b), p[b].mean(), happened[b].mean()) for b in bins), strict=True)
-    return np.array(sizes), np.array(means), np.array(shares)
+def compute_calibration(probabilities: Array, outcomes: Array) -> tuple[Array, Array, Array]:
+    """(B,) number of customers, mean probability and share of true outcomes in each tenth of the customers, lowest
+    probabilities first.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    bins = [members for members in np.array_split(order, BINS) if len(members)]
+    sizes = np.array([len(members) for members in bins])
+    means = np.array([probabilities[members].mean() for members in bins])
+    shares = np.array([outcomes[members].mean() for members in bins])
+    return sizes, means, shares
 
 
-def calibration_error(p: Array, happened: Array) -> float:
-    """The mean distance over those tenths between probability and share."""
-    sizes, means, shares = calibration(p, happened)
+def compute_calibration_error(probabilities: Array, outcomes: Array) -> float:
+    """ECE: the mean difference between probability and share of true outcomes over tenths of the customers."""
+    sizes, means, shares = compute_calibration(probabilities, outcomes)
     return float((sizes * np.abs(means - shares)).sum() / sizes.sum())
 
 
-def backtest(ledger: Ledger, horizon: int, folds: int) -> dict[str, list[Fold]]:
-    """By rung, the folds for which all rungs had enough to learn from, latest first: cuts one horizon apart, the last
-    a horizon before the end. A rung that never had is left out; ConfigError where that is all of them.
+def run_backtest(purchases: Purchases, horizon: int, folds: int) -> dict[str, list[Fold]]:
+    """The folds of each method, latest first, on the cut-offs where all methods had enough to learn from. Cut-offs are
+    one `horizon` of days apart, the last of them a horizon before the end of the log. A method that never had enough
+    is left out; raises ConfigError where that is all of them.
     """
-    found: dict[str, list[Fold]] = {}
-    for cut in range(ledger.end - horizon, max(ledger.end - folds * horizon, ledger.start + horizon) - 1, -horizon):
-        standing = ledger.before(cut)
-        orders, _ = ledger.between(cut, cut + horizon, standing.customers)
-        for name, rung in ((name, kind()) for name, kind in RUNGS.items()):
-            if rung.fit(ledger, cut, horizon):
-                found.setdefault(name, []).append(Fold(cut, rung.expect(standing, horizon), orders))
-    if not found:
-        length = ledger.end - ledger.start
-        raise ConfigError(f"horizon={horizon}d needs a log of at least {2 * horizon} days, it has {length}; lower it")
-    fewest = min(len(each) for each in found.values())
-    return {name: each[:fewest] for name, each in found.items()}
+    results: dict[str, list[Fold]] = {}
+    earliest = max(purchases.end - folds * horizon, purchases.start + horizon)
+    for cut in range(purchases.end - horizon, earliest - 1, -horizon):
+        customers = purchases.summarize_before(cut)
+        orders, _ = purchases.sum_between(cut, cut + horizon, customers.numbers)
+        for name, method_class in FORECAST_METHODS.items():
+            method = method_class()
+            if method.fit(purchases, cut, horizon):
+                results.setdefault(name, []).append(Fold(cut, method.predict(customers, horizon), orders))
+    if not results:
+        length = purchases.end - purchases.start
+        raise ConfigError(
+            f"horizon={horizon}d needs a log of at least {2 * horizon} days, this one has {length}; lower horizon"
+        )
+    n_common = min(map(len, results.values()))
+    return {name: method_folds[:n_common] for name, method_folds in results.items()}
 
 
-def better(found: Mapping[str, Sequence[Fold]], figure: str) -> str:
-    """The rung with the lowest figure, averaged over the folds."""
-    return min(found, key=lambda name: np.mean([fold.figures[figure] for fold in found[name]]))
+def choose_better_method(results: Mapping[str, Sequence[Fold]], figure: str) -> str:
+    """The name of the method with the lowest `figure`, averaged over its folds."""
+    return min(results, key=lambda name: np.mean([fold.figures[figure] for fold in results[name]]))

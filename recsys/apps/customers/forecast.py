@@ -1,4 +1,4 @@
-"""`recsys forecast`: who buys within a horizon, how often, for how much, and probably what."""
+"""`recsys forecast`: who buys within a horizon, how often, for how much, and which items."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,19 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recsys.apps.customers.backtest import Fold, backtest, better
-from recsys.apps.customers.customer_features import data_of
-from recsys.apps.customers.forecast_chart import draw
-from recsys.apps.customers.forecast_methods import RUNGS, Rung, order_value
-from recsys.apps.customers.purchases import Ledger, days_of, open_ledger
-from recsys.apps.recommend import recommend
+from recsys.apps.customers.backtest import Fold, choose_better_method, run_backtest
+from recsys.apps.customers.customer_features import resolve_data_settings
+from recsys.apps.customers.forecast_chart import draw_calibration_chart
+from recsys.apps.customers.forecast_methods import (
+    FORECAST_METHODS,
+    CustomerForecast,
+    compute_order_value,
+)
+from recsys.apps.customers.purchases import OrderSummary, Purchases, load_purchases, parse_days
+from recsys.apps.recommend import write_lists
 from recsys.errors import ConfigError
 from recsys.run import Run, atomic
 
 INACTIVE = 0.1
-"""below which probability of an order a customer is counted as probably inactive"""
-BATCH = 256
-LIST = ["user", "p_buys", "expected_orders", "expected_spend"]
+"""probability of an order below which a customer is probably inactive"""
+BATCH_SIZE = 256
+DUE_COLUMNS = ["user", "p_buys", "expected_orders", "expected_spend"]
 
 
 def forecast(
@@ -33,85 +37,94 @@ def forecast(
     k: int,
     out: str,
 ) -> list[str]:
-    """Write forecast.parquet and forecast.png into `out`, and with a run due.parquet; settings as in
-    configs/forecast.yaml. Returns the back-test as a table, and what is forecast. Raises ConfigError, DataError.
+    """Write forecast.parquet and forecast.png into `out`, and with a run due.parquet; the settings are those of
+    configs/forecast.yaml. Returns the back-test as a table, and a summary. Raises ConfigError, DataError.
     """
-    if rung != "auto" and rung not in RUNGS:
-        raise ConfigError(f"rung={rung} is unknown; use auto, {', '.join(RUNGS)}")
-    trained, settings = data_of(run, data)
-    span = days_of(horizon, "horizon")
-    ledger = open_ledger(settings)
-    found = backtest(ledger, span, folds)
-    names = ("log_loss", "mae") if rung == "auto" else ()
-    whether, often = (better(found, figure) for figure in names) if names else (rung, rung)
-    table = expected(ledger, whether, often, span)
+    if rung != "auto" and rung not in FORECAST_METHODS:
+        raise ConfigError(f"rung={rung} is unknown; use auto, {', '.join(FORECAST_METHODS)}")
+    source, settings = resolve_data_settings(run, data)
+    horizon_days = parse_days(horizon, "horizon")
+    purchases = load_purchases(settings)
+    results = run_backtest(purchases, horizon_days, folds)
+    probability_method = order_method = rung
+    if rung == "auto":
+        probability_method = choose_better_method(results, "log_loss")
+        order_method = choose_better_method(results, "mae")
+    table = forecast_customers(purchases, probability_method, order_method, horizon_days)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic(folder / "forecast.parquet") as path:
         table.to_parquet(path, index=False)
-    draw(folder / "forecast.png", found)
+    draw_calibration_chart(folder / "forecast.png", results)
+    methods = probability_method
+    if order_method != probability_method:
+        methods = f"{probability_method} (who buys) and {order_method} (how often)"
     lines = [
-        *_tested(found),
+        *_format_backtest(results),
         "",
-        *_said(table, whether, often, ledger, span),
+        _summarize(table, methods, purchases, horizon_days),
         f"written: {folder}/forecast.parquet, forecast.png",
     ]
-    return lines if trained is None else [*lines, _due(trained, table, ledger, folder, due, k)]
+    return lines if source is None else [*lines, _write_due_list(source, table, purchases, folder, due, k)]
 
 
-def expected(ledger: Ledger, whether: str, often: str, horizon: int) -> pd.DataFrame:
-    """A row a customer, the likeliest to buy first: p_buys by one rung, expected_orders by the same or another,
-    expected_spend, and what they did so far.
+def forecast_customers(purchases: Purchases, probability_method: str, order_method: str, horizon: int) -> pd.DataFrame:
+    """A row for each customer, the likeliest to buy first: p_buys, expected_orders and expected_spend in the `horizon`
+    days after the log, and their days since the last order, orders and spend so far.
     """
-    standing = ledger.before(ledger.end)
-    p_buys = _fitted(ledger, whether, horizon).expect(standing, horizon).p_buys
-    orders = _fitted(ledger, often, horizon).expect(standing, horizon).orders
+    customers = purchases.summarize_before(purchases.end)
+    p_buys = _fit_and_predict(purchases, probability_method, customers, horizon).p_buys
+    orders = _fit_and_predict(purchases, order_method, customers, horizon).orders
+    spend = orders * compute_order_value(customers) if purchases.has_money else np.full(len(orders), np.nan)
     columns = {
-        "user": [ledger.users[one] for one in standing.customers],
+        "user": [purchases.users[number] for number in customers.numbers],
         "p_buys": p_buys,
         "expected_orders": orders,
-        "expected_spend": orders * order_value(standing) if ledger.has_money else np.full(len(orders), np.nan),
-        "days_since": standing.today - standing.last,
-        "orders": standing.orders,
-        "spend": standing.spend,
+        "expected_spend": spend,
+        "days_since": customers.today - customers.last,
+        "orders": customers.orders,
+        "spend": customers.spend,
     }
     return pd.DataFrame(columns).sort_values("p_buys", ascending=False, kind="stable", ignore_index=True)
 
 
-def _fitted(ledger: Ledger, name: str, horizon: int) -> Rung:
-    rung = RUNGS[name]()
-    if not rung.fit(ledger, ledger.end, horizon):
-        raise ConfigError(f"rung={name} has too little to learn from for horizon={horizon}d; lower it")
-    return rung
+def _fit_and_predict(purchases: Purchases, name: str, customers: OrderSummary, horizon: int) -> CustomerForecast:
+    method = FORECAST_METHODS[name]()
+    if not method.fit(purchases, purchases.end, horizon):
+        raise ConfigError(f"rung={name} has too little data to learn from for horizon={horizon}d; lower horizon")
+    return method.predict(customers, horizon)
 
 
-def _tested(found: Mapping[str, Sequence[Fold]]) -> list[str]:
-    """Markdown: a row a rung and fold."""
-    heads = ["rung", "from", "customers", "AUC", "ECE", "log loss", "orders MAE", "orders expected ÷ real"]
-    rows = [heads, ["---"] * len(heads)]
-    for name, folds in found.items():
+def _format_backtest(results: Mapping[str, Sequence[Fold]]) -> list[str]:
+    """A Markdown table with a row for each method and fold."""
+    head = ["method", "from", "customers", "AUC", "ECE", "log loss", "MAE of orders", "forecast ÷ real orders"]
+    rows = [head, ["---"] * len(head)]
+    for name, folds in results.items():
         for fold in folds:
             figures = (f"{value:.4f}" for value in fold.figures.values())
             rows.append([name, str(np.datetime64(fold.cut, "D")), f"{len(fold.orders):,}", *figures])
     return [f"| {' | '.join(cells)} |" for cells in rows]
 
 
-def _said(table: pd.DataFrame, whether: str, often: str, ledger: Ledger, span: int) -> list[str]:
-    few = int((table["p_buys"] < INACTIVE).sum())
-    spend = f" for {table['expected_spend'].sum():,.0f}" if ledger.has_money else ""
-    by = whether if whether == often else f"{whether} (who buys) and {often} (how often)"
-    return [
-        f"{span} days from {np.datetime64(ledger.end, 'D')}, by {by}: of {len(table):,} customers "
-        f"{table['p_buys'].sum():,.0f} buy, {table['expected_orders'].sum():,.0f} orders{spend}; {few:,} are probably "
-        f"inactive (less than {INACTIVE:.0%} to buy)"
-    ]
+def _summarize(table: pd.DataFrame, methods: str, purchases: Purchases, horizon: int) -> str:
+    first_day = np.datetime64(purchases.end, "D")
+    n_inactive = int((table["p_buys"] < INACTIVE).sum())
+    worth = f" worth {table['expected_spend'].sum():,.0f}" if purchases.has_money else ""
+    return (
+        f"Forecast for the {horizon} days from {first_day}, by {methods}: {table['p_buys'].sum():,.0f} of "
+        f"{len(table):,} customers are expected to buy, with {table['expected_orders'].sum():,.0f} orders{worth}; "
+        f"{n_inactive:,} are probably inactive (probability of an order below {INACTIVE:.0%})"
+    )
 
 
-def _due(run: Run, table: pd.DataFrame, ledger: Ledger, folder: Path, due: int, k: int) -> str:
-    """The likeliest customers with the items that the run's model.onnx gives them."""
+def _write_due_list(run: Run, table: pd.DataFrame, purchases: Purchases, folder: Path, n_due: int, k: int) -> str:
+    """Write due.parquet: the `n_due` likeliest customers with `k` items each from the run's model.onnx. Returns a line
+    with its path.
+    """
     out = folder / "due.parquet"
     with TemporaryDirectory(prefix=".due-", dir=folder) as work:
         users = Path(work) / "users.parquet"
-        table[LIST].head(due).to_parquet(users, index=False)
-        recommend(run, users, out, {"k": k, "exclude_seen": None}, ledger.midnight(ledger.end), BATCH, 1)
-    return f"due soon, probably this: {out}"
+        table[DUE_COLUMNS].head(n_due).to_parquet(users, index=False)
+        now = purchases.midnight(purchases.end)
+        write_lists(run, users, out, {"k": k, "exclude_seen": None}, now, BATCH_SIZE, 1)
+    return f"customers due soon, with likely items: {out}"

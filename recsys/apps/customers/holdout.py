@@ -1,4 +1,4 @@
-"""How many segments, and what they are worth: judged by purchases that were kept back from them.
+"""Evaluate segments by purchases that were kept back from them, and choose their number by an earlier window.
 
 C customers, K segments.
 """
@@ -7,16 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.apps.customers.clustering import Clustering, Tried, chosen, cluster, explained, stability, try_all
-from recsys.apps.customers.customer_features import Look, View, rfm_of
-from recsys.apps.customers.purchases import Ledger
+from recsys.apps.customers.clustering import (
+    Clustering,
+    ClusteringScore,
+    choose_segment_count,
+    cluster_customers,
+    compute_eta_squared,
+    compute_stability,
+    score_segment_counts,
+)
+from recsys.apps.customers.customer_features import CustomerFeatures, FeatureBuilder, scale_rfm_features
+from recsys.apps.customers.purchases import Purchases
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Later purchases choose the number of segments from day `choose` to `cut`, and judge them from there on."""
+class HoldoutWindows:
+    """Purchases from day `choose` to `cut` choose the number of segments; those from `cut` on evaluate them."""
 
     choose: int
     cut: int
@@ -25,50 +33,57 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Segments as of the day `cut`."""
+class HoldoutResult:
+    """Segments of the customers before day `cut`, evaluated by what they spent from it on."""
 
     cut: int
-    view: View
+    features: CustomerFeatures
     clustering: Clustering
-    later: Array
-    """(C,) what each customer spent from the cut on"""
-    figures: Tried
+    later_spend: Array
+    """(C,)"""
+    score: ClusteringScore
 
-    def means(self, labels: Array, k: int) -> list[float]:
-        """(K,) mean later spend of segments that the customers' `labels` number."""
-        return [float(self.later[labels == one].mean()) if (labels == one).any() else 0.0 for one in range(k)]
+    def mean_later_spend(self, labels: Array, k: int) -> list[float]:
+        """(K,) mean later spend by segment, with segments numbered by the customers' `labels` (C,)."""
+        return [
+            float(self.later_spend[labels == segment].mean()) if (labels == segment).any() else 0.0
+            for segment in range(k)
+        ]
 
     def __str__(self) -> str:
-        found, since = self.figures, np.datetime64(self.cut, "D")
-        figures = f"η² of later spend {found.eta:.3f}, ARI of bootstrap samples {found.ari:.3f}"
-        return f"k = {found.k}, judged from {since} on: {figures}"
+        score, since = self.score, np.datetime64(self.cut, "D")
+        explained = f"explain {score.eta:.1%} of later spend (η², purchases from {since} on)"
+        return f"{score.k} segments {explained}; {score.ari:.1%} agreement over resamples (ARI)"
 
 
-def judge(ledger: Ledger, look: Look, k: int | None, windows: Windows) -> Judged:
-    """`k` segments, or (None) as many as explain most of the first window among those that other samples of customers
-    give too, judged on the second.
+def evaluate_segments(
+    purchases: Purchases, build_features: FeatureBuilder, k: int | None, windows: HoldoutWindows
+) -> HoldoutResult:
+    """`k` segments evaluated on the second window; for None, the number that explains most of the spend in the first
+    window among the stable ones.
     """
     if k is None:
-        before = look(windows.choose)
-        _, spent = ledger.between(windows.choose, windows.cut, before.standing.customers)
-        k = chosen(try_all(before.features, before.scale, spent, windows.seed), windows.min_ari).k
-    view = look(windows.cut)
-    _, later = ledger.between(windows.cut, ledger.end, view.standing.customers)
-    whole = cluster(view.features, view.scale, k, windows.seed)
-    ari = stability(view.features, whole, windows.seed)
-    return Judged(windows.cut, view, whole, later, Tried(k, explained(whole.labels, later), ari))
+        first_features = build_features(windows.choose)
+        _, spend = purchases.sum_between(windows.choose, windows.cut, first_features.customers.numbers)
+        scores = score_segment_counts(first_features.values, first_features.scale, spend, windows.seed)
+        k = choose_segment_count(scores, windows.min_ari).k
+    features = build_features(windows.cut)
+    _, later_spend = purchases.sum_between(windows.cut, purchases.end, features.customers.numbers)
+    clustering = cluster_customers(features.values, features.scale, k, windows.seed)
+    ari = compute_stability(features.values, clustering, windows.seed)
+    score = ClusteringScore(k, compute_eta_squared(clustering.labels, later_spend), ari)
+    return HoldoutResult(windows.cut, features, clustering, later_spend, score)
 
 
-def beside_rfm(ledger: Ledger, judged: Judged, k: int | None, windows: Windows) -> str:
-    """A sentence on whether segments of vectors beat those of RFM of the same customers."""
-    people = judged.view.standing.customers
+def compare_with_rfm(purchases: Purchases, result: HoldoutResult, k: int | None, windows: HoldoutWindows) -> str:
+    """Whether segments of the model's vectors explain more than those of RFM of the same customers, as a sentence."""
+    numbers = result.features.customers.numbers
 
-    def same(day: int) -> View:
-        standing = ledger.before(day)
-        return rfm_of(standing.of(np.isin(standing.customers, people)))
+    def build_features(day: int) -> CustomerFeatures:
+        customers = purchases.summarize_before(day)
+        return scale_rfm_features(customers.select(np.isin(customers.numbers, numbers)))
 
-    other = judge(ledger, same, k, windows)
-    better = judged.figures.eta > other.figures.eta
+    rfm = evaluate_segments(purchases, build_features, k, windows)
+    better = result.score.eta > rfm.score.eta
     verdict = "beat RFM" if better else "do NOT beat RFM; use by=rfm"
-    return f"RFM of the same customers, {other}: segments of the model's vectors {verdict}."
+    return f"From RFM of the same customers, {rfm}. The model's vectors {verdict}."

@@ -1,4 +1,4 @@
-"""Segments that keep their numbers and names from one run of the command to the next.
+"""Numbers and names of segments, which stay the same from one run of the command to the next.
 
 C customers, K segments.
 """
@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recsys.apps.customers.clustering import Clustering, by_centres, by_customers
+from recsys.apps.customers.clustering import Clustering, match_by_centres, match_by_customers
 from recsys.run import write_text
 
 Array = np.ndarray
 FILE = "segments.json"
+NumberedNames = list[tuple[int, str]]
+"""the number and the name of each segment"""
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What an earlier run left: its segments, and who was in which."""
+class EarlierSegments:
+    """The segments of an earlier run of the command, and their customers; the fields are those of segments.json."""
 
     by: str
     space: str
@@ -29,49 +31,50 @@ class Earlier:
     customers: pd.Series
     """number of the segment by raw id"""
 
-    def matched(self, by: str, space: str, new: Clustering, users: list[str]) -> dict[int, dict[str, Any]]:
-        """New segment → the earlier one that it goes on: by centres in the same space of features, else by shared
-        customers `users` (C,); none where customers were seen otherwise.
+    def match(self, by: str, space: str, clustering: Clustering, users: list[str]) -> dict[int, dict[str, Any]]:
+        """New segment → the earlier segment that it continues: by centres where the features are of the same space,
+        else by the customers `users` (C,) that they share; empty where the segments were built `by` something else.
         """
         if by != self.by:
             return {}
         if space == self.space:
             centres = np.array([segment["centre"] for segment in self.segments])
-            return {a: self.segments[b] for a, b in by_centres(new, centres).items()}
+            return {new: self.segments[old] for new, old in match_by_centres(clustering, centres).items()}
         numbers = self.customers.reindex(users)
-        both = numbers.notna().to_numpy()
-        found = by_customers(new.labels[both], numbers[both].to_numpy(np.int64), len(new.centres))
-        known = {segment["number"]: segment for segment in self.segments}
-        return {a: known[number] for a, number in found.items()}
+        in_both = numbers.notna().to_numpy()
+        old_labels = numbers[in_both].to_numpy(np.int64)
+        matches = match_by_customers(clustering.labels[in_both], old_labels, len(clustering.centres))
+        by_number = {segment["number"]: segment for segment in self.segments}
+        return {new: by_number[number] for new, number in matches.items()}
 
 
-def earlier(folder: Path) -> Earlier | None:
-    """What lies in a folder; None in a new one."""
+def load_earlier_segments(folder: Path) -> EarlierSegments | None:
+    """The segments in a folder; None where it has none."""
     if not ((folder / FILE).exists() and (folder / "segments.parquet").exists()):
         return None
     content = json.loads((folder / FILE).read_text(encoding="utf-8"))
     table = pd.read_parquet(folder / "segments.parquet", columns=["user", "segment"])
-    return Earlier(**content, customers=table.set_index("user")["segment"])
+    return EarlierSegments(**content, customers=table.set_index("user")["segment"])
 
 
-def numbered(
-    kept: dict[int, dict[str, Any]], order: Array, name: Callable[[list[str]], list[str]]
-) -> list[tuple[int, str]]:
-    """The number and name of each new segment: those of the earlier one that it goes on, else new ones in `order`
-    (K,); `name` gives names for all, none of those that are kept.
+def number_segments(
+    continued: dict[int, dict[str, Any]], order: Array, name: Callable[[list[str]], list[str]]
+) -> NumberedNames:
+    """The number and name of each new segment: those of the earlier segment that it continues, else unused numbers in
+    `order` (K,). `name` maps the names that are taken to new names for all segments.
     """
-    used = [segment["number"] for segment in kept.values()]
+    used = [segment["number"] for segment in continued.values()]
     fresh = iter(number for number in range(1, 2 + len(order) + max(used, default=0)) if number not in used)
-    names = name([segment["name"] for segment in kept.values()])
-    found = {one: (kept[one]["number"], kept[one]["name"]) for one in kept}
-    found |= {int(one): (next(fresh), names[one]) for one in order if one not in kept}
-    return [found[one] for one in range(len(order))]
+    names = name([segment["name"] for segment in continued.values()])
+    numbered = {segment: (earlier["number"], earlier["name"]) for segment, earlier in continued.items()}
+    numbered |= {int(segment): (next(fresh), names[segment]) for segment in order if segment not in continued}
+    return [numbered[segment] for segment in range(len(order))]
 
 
-def remember(folder: Path, by: str, space: str, called: list[tuple[int, str]], centres: Array) -> None:
-    """Leave what the next run needs, segments.parquet apart."""
+def save_segments(folder: Path, by: str, space: str, numbered: NumberedNames, centres: Array) -> None:
+    """Write segments.json, from which the next run of the command continues the segments."""
     segments = [
         {"number": number, "name": name, "centre": centre}
-        for (number, name), centre in zip(called, centres.tolist(), strict=True)
+        for (number, name), centre in zip(numbered, centres.tolist(), strict=True)
     ]
     write_text(folder / FILE, json.dumps({"by": by, "space": space, "segments": segments}, indent=1) + "\n")

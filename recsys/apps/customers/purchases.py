@@ -1,6 +1,6 @@
-"""Who bought when and for how much: all purchases of a data configuration, in days.
+"""All purchases of a data configuration by customer, day and money.
 
-Unlike a prepared dataset it keeps rare items and what was paid. N purchases (lines), O orders, C customers.
+Unlike a prepared dataset, they keep rare items and prices. N purchases (lines), O orders, C customers.
 """
 
 import re
@@ -28,31 +28,32 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Standing:
-    """The customers who had bought before a day, `today` being the last day seen: all arrays (C,)."""
+class OrderSummary:
+    """The customers who had ordered before a day, with all arrays (C,); `today` is the last day that counts."""
 
     today: int
-    customers: Array
-    """their numbers in the ledger"""
+    numbers: Array
+    """of the customers in `Purchases.users`"""
     first: Array
+    """day of the first order"""
     last: Array
-    """days of the first and the last order"""
+    """day of the last order"""
     orders: Array
     spend: Array
 
-    def of(self, some: Array) -> "Standing":
-        """Some of the customers, by a mask (C,)."""
-        columns = (getattr(self, name)[some] for name in ("customers", "first", "last", "orders", "spend"))
-        return Standing(self.today, *columns)
+    def select(self, mask: Array) -> "OrderSummary":
+        """The customers of a mask (C,)."""
+        columns = (getattr(self, name)[mask] for name in ("numbers", "first", "last", "orders", "spend"))
+        return OrderSummary(self.today, *columns)
 
-    def rfm(self) -> Array:
+    def compute_rfm(self) -> Array:
         """(C, 3) log1p of the days since the last order, log of orders, log1p of spend."""
         spend = np.log1p(np.maximum(self.spend, 0))
         return np.stack([np.log1p(self.today - self.last), np.log(self.orders), spend], axis=1)
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Purchases:
     """Lines sorted by day. An order is a day on which a customer bought; days count from 1970 in the shop's zone."""
 
     users: list[str]
@@ -60,20 +61,20 @@ class Ledger:
     lines: pd.DataFrame
     """columns user and item (numbers), day, money"""
     has_money: bool
-    """else every line counts 1"""
+    """False: every line counts 1"""
     zone: str
-    side: dict[str, pd.DataFrame]
+    side_tables: dict[str, pd.DataFrame]
     """the columns of the `user` and `item` tables that data.features names, by raw id"""
 
     @cached_property
     def orders(self) -> pd.DataFrame:
         """(O,) columns user, day, money."""
-        found: pd.DataFrame = self.lines.groupby(["user", "day"], as_index=False).agg(money=("money", "sum"))
-        return found
+        orders: pd.DataFrame = self.lines.groupby(["user", "day"], as_index=False).agg(money=("money", "sum"))
+        return orders
 
     @property
-    def unit(self) -> str:
-        """What is added up as money."""
+    def money_label(self) -> str:
+        """The word for what the money column counts."""
         return "spend" if self.has_money else "purchases"
 
     @property
@@ -86,47 +87,52 @@ class Ledger:
         """The day after the last one."""
         return int(self.lines["day"].iloc[-1]) + 1
 
-    def before(self, cut: int) -> Standing:
-        """The customers as they stand at the start of day `cut`; nothing from that day on is read."""
-        seen = self.orders[self.orders["day"] < cut]
-        found = seen.groupby("user").agg(
+    def summarize_before(self, cut: int) -> OrderSummary:
+        """The customers at the start of day `cut`; nothing from that day on is read."""
+        before = self.orders[self.orders["day"] < cut]
+        customers = before.groupby("user").agg(
             first=("day", "min"), last=("day", "max"), orders=("day", "size"), spend=("money", "sum")
         )
-        columns = (found[name].to_numpy() for name in ("first", "last", "orders", "spend"))
-        return Standing(cut - 1, found.index.to_numpy(), *columns)
+        columns = (customers[name].to_numpy() for name in ("first", "last", "orders", "spend"))
+        return OrderSummary(cut - 1, customers.index.to_numpy(), *columns)
 
-    def between(self, start: int, end: int, customers: Array) -> tuple[Array, Array]:
-        """The orders and the spend of some customers from day `start` up to day `end`."""
-        found = self.orders[(self.orders["day"] >= start) & (self.orders["day"] < end)]
-        n = len(self.users)
-        counts = np.bincount(found["user"], minlength=n)
-        return counts[customers], np.bincount(found["user"], found["money"], n)[customers]
+    def sum_between(self, start: int, end: int, numbers: Array) -> tuple[Array, Array]:
+        """(C,) orders and (C,) spend of the customers `numbers` (C,) from day `start` up to, not including, `end`."""
+        window = self.orders[(self.orders["day"] >= start) & (self.orders["day"] < end)]
+        n_users = len(self.users)
+        orders = np.bincount(window["user"], minlength=n_users)
+        spend = np.bincount(window["user"], window["money"], n_users)
+        return orders[numbers], spend[numbers]
 
     def midnight(self, day: int) -> int:
-        """When a day starts in the shop's zone, in seconds."""
+        """The time at which a day starts in the shop's zone, in seconds since 1970."""
         local = pd.Timestamp(day, unit="D").tz_localize(self.zone, ambiguous=True, nonexistent="shift_forward")
         return int(local.timestamp())
 
     def day_of(self, seconds: int) -> int:
-        """The day of a moment in the shop's zone."""
-        return int(days(np.array([seconds]), self.zone, "s")[0])
+        """The day of a time, given in seconds since 1970, in the shop's zone."""
+        return int(convert_to_days(np.array([seconds]), self.zone, "s")[0])
 
 
-def open_ledger(data: dict[str, Any]) -> Ledger:
-    """The ledger of the settings under `data`, read from their source; ConfigError without times."""
+def load_purchases(data: dict[str, Any]) -> Purchases:
+    """The purchases of the settings `data`, read from their source; raises ConfigError without times."""
     config = OmegaConf.create({"data": data})
     check_settings(config)
     if config.data.columns.timestamp is None:
-        raise ConfigError("customers are told apart by when they buy; name the times under data.columns.timestamp")
-    return read_ledger(build(config.data))
+        raise ConfigError(
+            "segments and forecasts need the time of each purchase; name its column under data.columns.timestamp"
+        )
+    return read_purchases(build(config.data))
 
 
-def read_ledger(settings: DataSettings) -> Ledger:
-    """The ledger of a source, by the rules by which `prepare` keeps events, but for cores and rare items."""
-    columns, clock, filters, features = settings.columns, settings.clock, settings.filters, settings.features
+def read_purchases(settings: DataSettings) -> Purchases:
+    """The purchases of a source; events are kept by the rules of `prepare`, except that rare items stay and there is no
+    core filter. Raises DataError if none is left.
+    """
+    columns, clock, filters = settings.columns, settings.clock, settings.filters
     target_events = settings.target_events
     Path(settings.folder).mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".ledger-", dir=settings.folder) as work, open_engine(Path(work)) as engine:
+    with TemporaryDirectory(prefix=".purchases-", dir=settings.folder) as work, open_engine(Path(work)) as engine:
         tables = settings.source.read(engine)
         extra = (columns.money,) if columns.money else ()
         valid = validate_events(tables.events, columns, clock, extra, engine)
@@ -134,45 +140,44 @@ def read_ledger(settings: DataSettings) -> Ledger:
         events = filters.select(valid.events)
         if target_events is not None:
             events = events.filter(nw.col("event").is_in(list(target_events)))
-        rows = _rows(events, columns.money, engine)
-        side = select_side_tables(tables, columns, features, engine)
+        rows = _read_rows(events, columns.money, engine)
+        side_tables = select_side_tables(tables, columns, settings.features, engine)
     if rows.empty:
-        raise DataError("the filters leave no purchase; relax data.filters or data.target_events")
-    rows["day"] = days(rows.pop("timestamp").to_numpy(), clock.zone, "us")
-    users, items = (_numbered(rows, name) for name in ("user", "item"))
+        raise DataError("the filters leave no purchases; relax data.filters or data.target_events")
+    rows["day"] = convert_to_days(rows.pop("timestamp").to_numpy(), clock.zone, "us")
+    users, items = (_number_ids(rows, name) for name in ("user", "item"))
     lines = rows.sort_values(["day", "user", "item"], kind="stable", ignore_index=True)
-    return Ledger(users, items, lines, columns.money is not None, clock.zone, side)
+    return Purchases(users, items, lines, columns.money is not None, clock.zone, side_tables)
 
 
-def days(moments: Array, zone: str, unit: str) -> Array:
-    """Days since 1970, by the calendar of a zone."""
-    local = (
-        pd.DatetimeIndex(moments.astype(f"datetime64[{unit}]")).tz_localize("UTC").tz_convert(zone).tz_localize(None)
-    )
+def convert_to_days(timestamps: Array, zone: str, unit: str) -> Array:
+    """Days since 1970 in the calendar of a zone; `timestamps` count a NumPy `unit` such as s or us since 1970."""
+    utc = pd.DatetimeIndex(timestamps.astype(f"datetime64[{unit}]")).tz_localize("UTC")
+    local = utc.tz_convert(zone).tz_localize(None)
     return np.asarray(local.to_numpy().astype("datetime64[D]").astype(np.int64))
 
 
-def _rows(events: Frame, money: str | None, engine: Engine) -> pd.DataFrame:
+def _read_rows(events: Frame, money: str | None, engine: Engine) -> pd.DataFrame:
     names = ["user", "item", "timestamp"]
     if money is None:
         rows: pd.DataFrame = events.select(*names).collect("pandas").to_native()
         return rows.assign(money=1.0)
-    found = engine.to_number(events.select(*names, nw.col(f"extra_{money}").alias("money")), "money")
-    rows = found.collect("pandas").to_native()
+    priced = engine.to_number(events.select(*names, nw.col(f"extra_{money}").alias("money")), "money")
+    rows = priced.collect("pandas").to_native()
     amounts = rows["money"].astype("float64")
     return rows.assign(money=amounts.where(np.isfinite(amounts), 0.0))
 
 
-def _numbered(rows: pd.DataFrame, name: str) -> list[str]:
-    """Puts numbers in place of the ids, in the order of their text, and returns that text."""
+def _number_ids(rows: pd.DataFrame, name: str) -> list[str]:
+    """The distinct ids of a column as text, sorted; replaces the column by their numbers."""
     codes, distinct = pd.factorize(rows[name].astype(str), sort=True)
     rows[name] = codes
     return [str(value) for value in distinct]
 
 
-def days_of(text: str, setting: str) -> int:
-    """The days of a span such as 90d or 13w; ConfigError for anything else."""
-    found = re.fullmatch(r"([1-9]\d{0,4})([dw])", str(text))
-    if not found:
-        raise ConfigError(f"{setting}={text} is no span of time; write 90d or 13w")
-    return int(found[1]) * {"d": 1, "w": 7}[found[2]]
+def parse_days(text: str, setting: str) -> int:
+    """The number of days in a text such as 90d or 13w; raises ConfigError, naming the setting, for anything else."""
+    match = re.fullmatch(r"([1-9]\d{0,4})([dw])", str(text))
+    if not match:
+        raise ConfigError(f"{setting}={text} is invalid: expected days or weeks, such as 90d or 13w")
+    return int(match[1]) * {"d": 1, "w": 7}[match[2]]

@@ -1,4 +1,4 @@
-"""`recsys segment`: find segments, judge them by later purchases, describe them, keep their numbers."""
+"""`recsys segment`: find segments, evaluate them by later purchases, describe them, and keep their numbers."""
 
 from functools import partial
 from pathlib import Path
@@ -7,17 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recsys.apps.customers import segment_chart, segment_report
-from recsys.apps.customers.clustering import LARGEST, Clustering, by_centres, cluster
-from recsys.apps.customers.customer_features import View, data_of, looks, moments
-from recsys.apps.customers.holdout import Judged, Windows, beside_rfm, judge
-from recsys.apps.customers.numbering import earlier, numbered, remember
-from recsys.apps.customers.purchases import Ledger, Standing, days_of, open_ledger
-from recsys.apps.customers.segment_names import names
+from recsys.apps.customers.clustering import MAX_SEGMENTS, Clustering, cluster_customers, match_by_centres
+from recsys.apps.customers.customer_features import (
+    CustomerFeatures,
+    choose_cut_offs,
+    choose_feature_builder,
+    resolve_data_settings,
+)
+from recsys.apps.customers.holdout import HoldoutResult, HoldoutWindows, compare_with_rfm, evaluate_segments
+from recsys.apps.customers.numbering import NumberedNames, load_earlier_segments, number_segments, save_segments
+from recsys.apps.customers.purchases import OrderSummary, Purchases, load_purchases, parse_days
+from recsys.apps.customers.segment_chart import draw_segment_chart
+from recsys.apps.customers.segment_names import name_segments
+from recsys.apps.customers.segment_report import SegmentProfile, profile_segments, render_segment_page
 from recsys.errors import ConfigError
 from recsys.run import atomic, write_text
-
-Called = list[tuple[int, str]]
 
 
 def segment(
@@ -31,79 +35,93 @@ def segment(
     seed: int,
     out: str,
 ) -> list[str]:
-    """Write segments.parquet, .md, .png and .json into `out`, settings as in configs/segment.yaml; segments keep the
-    numbers and names of those that lie there. Returns the page. Raises ConfigError, DataError.
+    """Write segments.parquet, .md, .png and .json into `out`; the settings are those of configs/segment.yaml. Segments
+    keep the numbers and names of those that are already in `out`. Returns the page as lines. Raises ConfigError,
+    DataError.
     """
-    if k != "auto" and k not in range(2, LARGEST + 1):
-        raise ConfigError(f"k={k} is no number of segments; use auto, or 2 to {LARGEST}")
-    trained, settings = data_of(run, data)
-    ledger = open_ledger(settings)
-    look, space = looks(ledger, trained, by)
-    asked = None if k == "auto" else int(k)
-    windows = Windows(*moments(ledger, trained, days_of(holdout, "holdout"), asked is None), min_ari, seed)
-    judged = judge(ledger, look, asked, windows)
-    said = [str(judged)] if by == "rfm" else [f"{judged}.", beside_rfm(ledger, judged, asked, windows)]
-    view = look(ledger.end)
-    found = cluster(view.features, view.scale, judged.figures.k, seed)
-    about = segment_report.profiles(ledger, view.standing, found.labels, judged.figures.k, min_segment)
+    if k != "auto" and k not in range(2, MAX_SEGMENTS + 1):
+        raise ConfigError(f"k={k} is invalid: expected auto, or a whole number from 2 to {MAX_SEGMENTS}")
+    source, settings = resolve_data_settings(run, data)
+    purchases = load_purchases(settings)
+    build_features, space = choose_feature_builder(purchases, source, by)
+    fixed_k = None if k == "auto" else int(k)
+    cut_offs = choose_cut_offs(purchases, source, parse_days(holdout, "holdout"), fixed_k is None)
+    windows = HoldoutWindows(*cut_offs, min_ari, seed)
+    result = evaluate_segments(purchases, build_features, fixed_k, windows)
+    conclusions = [f"{result}."]
+    if by != "rfm":
+        conclusions.append(compare_with_rfm(purchases, result, fixed_k, windows))
+    features = build_features(purchases.end)
+    clustering = cluster_customers(features.values, features.scale, result.score.k, seed)
+    profiles = profile_segments(purchases, features.customers, clustering.labels, result.score.k, min_segment)
     folder = Path(out)
-    called = _called(folder, by, space, ledger, view, found, about)
+    numbered = _number_and_name(folder, by, space, purchases, features, clustering, profiles)
+    labels_at_cut = _relabel_at_cut(result, clustering)
+    later_spend = result.mean_later_spend(labels_at_cut, len(numbered))
+    page = render_segment_page(purchases, numbered, profiles, later_spend, min_segment, conclusions)
+    current = _list_current(purchases, features.customers, clustering.labels, numbered)
+    _write_files(folder, page, current.merge(_list_at_cut(purchases, result, labels_at_cut, numbered), "left", "user"))
+    save_segments(folder, by, space, numbered, clustering.centres)
+    draw_segment_chart(folder, features.values, clustering, numbered, profiles, min_segment, purchases.money_label)
+    return [*page, f"written: {folder}/segments.parquet, segments.md, segments.png"]
+
+
+def _write_files(folder: Path, page: list[str], table: pd.DataFrame) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    at_cut = _labels_at_cut(judged, found)
-    lines = segment_report.lines(ledger, called, about, judged.means(at_cut, len(called)), min_segment, said)
     with atomic(folder / "segments.parquet") as path:
-        _table(ledger, view.standing, found.labels, called, judged, at_cut).to_parquet(path, index=False)
-    remember(folder, by, space, called, found.centres)
-    write_text(folder / "segments.md", "\n".join(lines) + "\n")
-    segment_chart.draw(folder / "segments.png", view.features, found, called, about, min_segment, ledger.unit)
-    return [*lines, f"written: {folder}/segments.parquet, segments.md, segments.png"]
+        table.to_parquet(path, index=False)
+    write_text(folder / "segments.md", "\n".join(page) + "\n")
 
 
-def _called(
+def _number_and_name(
     folder: Path,
     by: str,
     space: str,
-    ledger: Ledger,
-    view: View,
-    found: Clustering,
-    about: list[segment_report.Profile],
-) -> Called:
-    """The number and the name of each segment, those of the folder where they go on."""
-    before = earlier(folder)
-    users = [ledger.users[one] for one in view.standing.customers]
-    kept = before.matched(by, space, found, users) if before else {}
-    favourites = [profile.favourite for profile in about]
-    own = partial(names, view.standing.rfm(), found.labels, ledger.has_money, favourites)
-    return numbered(kept, np.argsort([-profile.spend for profile in about]), own)
+    purchases: Purchases,
+    features: CustomerFeatures,
+    clustering: Clustering,
+    profiles: list[SegmentProfile],
+) -> NumberedNames:
+    """The number and the name of each segment, taken from the segments in the folder where they continue."""
+    earlier = load_earlier_segments(folder)
+    users = [purchases.users[number] for number in features.customers.numbers]
+    continued = earlier.match(by, space, clustering, users) if earlier else {}
+    favourites = [profile.favourite_item_value for profile in profiles]
+    rfm = features.customers.compute_rfm()
+    name = partial(name_segments, rfm, clustering.labels, purchases.has_money, favourites)
+    return number_segments(continued, np.argsort([-profile.spend for profile in profiles]), name)
 
 
-def _labels_at_cut(judged: Judged, found: Clustering) -> np.ndarray:
-    """(C,) the segments before the purchases that judge, as those of today number them."""
-    now = by_centres(judged.clustering, found.centres, np.inf)
-    return np.array([now[label] for label in judged.clustering.labels])
+def _relabel_at_cut(result: HoldoutResult, clustering: Clustering) -> np.ndarray:
+    """(C,) the segments at the cut, by the labels of today's segment with the nearest centre."""
+    matches = match_by_centres(result.clustering, clustering.centres, np.inf)
+    return np.array([matches[label] for label in result.clustering.labels])
 
 
-def _table(
-    ledger: Ledger, standing: Standing, labels: np.ndarray, called: Called, judged: Judged, at_cut: np.ndarray
+def _list_current(
+    purchases: Purchases, customers: OrderSummary, labels: np.ndarray, numbered: NumberedNames
 ) -> pd.DataFrame:
-    """A row a customer: how they stand at the end of the log, their segment, and the one that they were in at the cut;
-    those who came later were in none.
-    """
-    now = pd.DataFrame(
+    """A row for each customer at the end of the log, with their segment."""
+    return pd.DataFrame(
         {
-            "user": [ledger.users[one] for one in standing.customers],
-            "segment": [called[label][0] for label in labels],
-            "name": [called[label][1] for label in labels],
-            "days_since": standing.today - standing.last,
-            "orders": standing.orders,
-            "spend": standing.spend,
+            "user": [purchases.users[number] for number in customers.numbers],
+            "segment": [numbered[label][0] for label in labels],
+            "name": [numbered[label][1] for label in labels],
+            "days_since": customers.today - customers.last,
+            "orders": customers.orders,
+            "spend": customers.spend,
         }
     )
-    then = pd.DataFrame(
+
+
+def _list_at_cut(
+    purchases: Purchases, result: HoldoutResult, labels: np.ndarray, numbered: NumberedNames
+) -> pd.DataFrame:
+    """A row for each customer at the cut, with the segment of that day."""
+    return pd.DataFrame(
         {
-            "user": [ledger.users[one] for one in judged.view.standing.customers],
-            "segment_at_cut": pd.array([called[label][0] for label in at_cut], dtype="Int64"),
-            "name_at_cut": [called[label][1] for label in at_cut],
+            "user": [purchases.users[number] for number in result.features.customers.numbers],
+            "segment_at_cut": pd.array([numbered[label][0] for label in labels], dtype="Int64"),
+            "name_at_cut": [numbered[label][1] for label in labels],
         }
     )
-    return now.merge(then, on="user", how="left")

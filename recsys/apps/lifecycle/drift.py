@@ -1,6 +1,6 @@
-"""Whether two windows differ by more than chance: population stability, judged by shuffling who belongs to which.
+"""Whether two windows differ by more than chance: population stability, tested by shuffling blocks between windows.
 
-B blocks (a user in a window), V values of an input, R resamples, M inputs.
+A block is one user in one window. B blocks, V values of an input, R resamples, M inputs.
 """
 
 from dataclasses import dataclass
@@ -10,21 +10,23 @@ from jaxtyping import Bool, Float
 
 Counts = Float[np.ndarray, "B V"]
 CHUNK = 64
-"""resamples whose draws are held at once"""
+"""resamples held in memory at a time"""
 
 
 @dataclass(frozen=True)
-class Input:
-    """How often each block had each value of something."""
+class DriftInput:
+    """How often each block had each value of one input."""
 
     name: str
     counts: Counts
 
 
 @dataclass(frozen=True)
-class Found:
-    """The stability of one input, the share of shuffles in which any input looks as unstable, the share that both
-    windows have in common, and whether it is an alarm.
+class DriftResult:
+    """The drift of one input.
+
+    `psi` is its population stability index, `p_value` the fraction of shuffles in which any input looks as unstable,
+    `overlap` the fraction that both windows have in common.
     """
 
     name: str
@@ -34,58 +36,63 @@ class Found:
     alarm: bool
 
 
-def drift(
-    inputs: list[Input],
+def compare_windows(
+    inputs: list[DriftInput],
     current: Bool[np.ndarray, " B"],
     level: float = 0.05,
     smallest: float = 0.1,
     n_resamples: int = 500,
     seed: int = 0,
-) -> list[Found]:
-    """Each input of the blocks in the `current` window beside those of the other. An alarm takes a p-value up to
-    `level`, which holds for all inputs together, and a stability index of `smallest`: much data notice what does not
-    matter.
+) -> list[DriftResult]:
+    """Returns the drift of each input between the blocks of the `current` window and the others.
 
-    Blocks, not events, are shuffled, since the events of a user are alike. Westfall & Young (1993), minimal p-values.
+    An alarm needs a p-value of at most `level`, which holds for all inputs together, and a stability index of at least
+    `smallest`, since large samples detect differences that do not matter. Blocks are shuffled instead of events,
+    because the events of one user are alike. Westfall & Young (1993), minimal p-values.
     """
     rng = np.random.default_rng(seed)
-    columns = np.concatenate([each.counts for each in inputs], axis=1).astype(np.float64)
-    ends = np.cumsum([each.counts.shape[1] for each in inputs])[:-1]
-    draws = [current[None], *(_shuffled(current, n, rng) for n in _sizes(n_resamples))]
-    sums = np.concatenate([draw.astype(np.float64) @ columns for draw in draws])
+    columns = np.concatenate([window_input.counts for window_input in inputs], axis=1).astype(np.float64)
+    ends = np.cumsum([window_input.counts.shape[1] for window_input in inputs])[:-1]
+    # row 0 is the real assignment of blocks to windows, the others are shuffled
+    masks = [current[None], *(_shuffle(current, n, rng) for n in _chunk_sizes(n_resamples))]
+    sums = np.concatenate([mask.astype(np.float64) @ columns for mask in masks])
     new, old = np.split(sums, ends, axis=1), np.split(columns.sum(axis=0) - sums, ends, axis=1)
-    values = np.stack([psi(*each) for each in zip(old, new, strict=True)], axis=1)
-    p_values = adjusted(values)
+    psi = np.stack([compute_psi(*counts) for counts in zip(old, new, strict=True)], axis=1)
+    p_values = adjust_p_values(psi)
     return [
-        Found(
-            each.name,
-            float(values[0, n]),
+        DriftResult(
+            window_input.name,
+            float(psi[0, n]),
             float(p_values[n]),
-            float(np.minimum(_shares(old[n][:1], 0.0), _shares(new[n][:1], 0.0)).sum()),
-            bool(p_values[n] <= level and values[0, n] >= smallest),
+            float(np.minimum(_normalize(old[n][:1], 0.0), _normalize(new[n][:1], 0.0)).sum()),
+            bool(p_values[n] <= level and psi[0, n] >= smallest),
         )
-        for n, each in enumerate(inputs)
+        for n, window_input in enumerate(inputs)
     ]
 
 
-def psi(old: Float[np.ndarray, "R V"], new: Float[np.ndarray, "R V"]) -> Float[np.ndarray, " R"]:
-    """The population stability index of counts, half an event added to each value so that none is empty."""
-    p, q = _shares(old, 0.5), _shares(new, 0.5)
-    found: np.ndarray = ((q - p) * np.log(q / p)).sum(axis=1)
-    return found
+def compute_psi(old: Float[np.ndarray, "R V"], new: Float[np.ndarray, "R V"]) -> Float[np.ndarray, " R"]:
+    """Returns the population stability index of each row of counts; half an event is added to every value so that none
+    is empty.
+    """
+    p, q = _normalize(old, 0.5), _normalize(new, 0.5)
+    psi: np.ndarray = ((q - p) * np.log(q / p)).sum(axis=1)
+    return psi
 
 
-def adjusted(values: Float[np.ndarray, "R M"]) -> Float[np.ndarray, " M"]:
-    """For row 0 the share of rows whose most extreme value is as extreme as each of its own."""
+def adjust_p_values(values: Float[np.ndarray, "R M"]) -> Float[np.ndarray, " M"]:
+    """Returns, for each value of row 0, the fraction of rows whose most extreme value is at least as extreme."""
     order = np.sort(values, axis=0)
     ranks = np.stack([np.searchsorted(order[:, m], values[:, m], "left") for m in range(values.shape[1])], axis=1)
     above = len(values) - ranks  # rows at least as large
-    found: np.ndarray = (above.min(axis=1)[:, None] <= above[0]).mean(axis=0)
-    return found
+    p_values: np.ndarray = (above.min(axis=1)[:, None] <= above[0]).mean(axis=0)
+    return p_values
 
 
-def dropped(old: Float[np.ndarray, " N"], new: Float[np.ndarray, " M"], n_resamples: int = 500, seed: int = 0) -> float:
-    """The share of shuffles in which the mean falls as far as from `old` to `new`."""
+def compute_drop_p_value(
+    old: Float[np.ndarray, " N"], new: Float[np.ndarray, " M"], n_resamples: int = 500, seed: int = 0
+) -> float:
+    """Returns the fraction of shuffles in which the mean falls at least as far as from `old` to `new`."""
     rng, both = np.random.default_rng(seed), np.concatenate([old, new])
     drops = [old.mean() - new.mean()]
     for _ in range(n_resamples):
@@ -94,14 +101,15 @@ def dropped(old: Float[np.ndarray, " N"], new: Float[np.ndarray, " M"], n_resamp
     return float((np.array(drops) >= drops[0] - 1e-12).mean())
 
 
-def _shuffled(current: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+def _shuffle(current: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.permuted(np.tile(current, (n, 1)), axis=1)
 
 
-def _sizes(n: int) -> list[int]:
+def _chunk_sizes(n: int) -> list[int]:
     return [min(CHUNK, n - start) for start in range(0, n, CHUNK)]
 
 
-def _shares(counts: np.ndarray, added: float) -> np.ndarray:
-    found: np.ndarray = (counts + added) / np.maximum((counts + added).sum(axis=1, keepdims=True), 1e-9)
-    return found
+def _normalize(counts: np.ndarray, pseudocount: float) -> np.ndarray:
+    smoothed = counts + pseudocount
+    fractions: np.ndarray = smoothed / np.maximum(smoothed.sum(axis=1, keepdims=True), 1e-9)
+    return fractions

@@ -1,114 +1,131 @@
-"""What of two windows of a log is held side by side: who comes, after how much, when, for what, and what is shown.
+"""What two windows of a log are compared by: users, history lengths, times, items, features and recommended items.
 
-N events, B blocks (a user in a window), V values of an input.
+N events, B blocks (one user in one window), V values of an input.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from recsys.apps.lifecycle.drift import Input
+from recsys.apps.lifecycle.drift import DriftInput
 from recsys.data.dataset import Dataset
 from recsys.data.features import derive_time_feature
-from recsys.export.user_histories import Past
+from recsys.export.user_histories import UserHistories
 from recsys.serving.recommender import Recommender
 
-LARGEST = 50
-"""values that stand alone; the rarer ones share one"""
+MAX_VALUES = 50
+"""values with a column of their own; the rarer ones share one column"""
 TENTHS = np.arange(1, 10) / 10
 
 
 @dataclass(frozen=True)
-class Windows:
-    """The events of two windows: where they stand, to which block each belongs, and of each block the user and whether
-    it is of the current window.
+class WindowEvents:
+    """The events of two windows.
+
+    `positions` (N,) are their rows in the dataset and `blocks` (N,) their blocks; `users` (B,) and `is_current` (B,)
+    describe each block.
     """
 
-    at: np.ndarray
-    block: np.ndarray
-    user: np.ndarray
-    current: np.ndarray
+    positions: np.ndarray
+    blocks: np.ndarray
+    users: np.ndarray
+    is_current: np.ndarray
 
     @classmethod
-    def of(cls, dataset: Dataset, reference: tuple[int, int], current: tuple[int, int]) -> "Windows":
-        """Events from the first second of a window up to before its last one."""
+    def of(cls, dataset: Dataset, reference: tuple[int, int], current: tuple[int, int]) -> "WindowEvents":
+        """Returns the events from the first second of each window up to, but not including, its last one."""
         assert dataset.timestamps is not None, "windows are cut by time"
         times = np.asarray(dataset.timestamps)
         inside = [(times >= start) & (times < end) for start, end in (reference, current)]
-        at = np.flatnonzero(inside[0] | inside[1])
-        owner = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))[at]
-        pairs, block = np.unique(2 * owner + inside[1][at], return_inverse=True)
-        return cls(at, block, pairs // 2, pairs % 2 == 1)
+        positions = np.flatnonzero(inside[0] | inside[1])
+        owners = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))[positions]
+        pairs, blocks = np.unique(2 * owners + inside[1][positions], return_inverse=True)
+        return cls(positions, blocks, pairs // 2, pairs % 2 == 1)
 
 
-def inputs(dataset: Dataset, windows: Windows, known: np.ndarray) -> list[Input]:
-    """Histories, hours, items and features; `known` (I+1) is how often the champion learned of each of its items."""
-    at, items = windows.at, np.asarray(dataset.items)[windows.at]
-    place = at - dataset.offsets[windows.user[windows.block]]
-    rank = np.zeros(int(items.max(initial=0)) + 1, dtype=np.int64)
-    n = min(len(known), len(rank))
-    rank[:n] = popularity(known)[:n]
-    found = [
-        counted("history length", np.log2(place + 1).astype(np.int64)[:, None] + 1, windows.block),
-        counted("item popularity", rank[items][:, None] + 1, windows.block),
-        counted("unknown items", (items >= len(known)).astype(np.int64)[:, None] + 1, windows.block),
-    ]
+def collect_inputs(dataset: Dataset, windows: WindowEvents, training_counts: np.ndarray) -> list[DriftInput]:
+    """Returns history lengths, hours, items, events and features; `training_counts` (I+1,) is how often the champion's
+    training data had each of its items.
+    """
+    positions, items = windows.positions, np.asarray(dataset.items)[windows.positions]
+    history_lengths = positions - dataset.offsets[windows.users[windows.blocks]]
+    tenths = np.zeros(int(items.max(initial=0)) + 1, dtype=np.int64)
+    n = min(len(training_counts), len(tenths))
+    tenths[:n] = assign_popularity_tenths(training_counts)[:n]
+    unknown = (items >= len(training_counts)).astype(np.int64)
     assert dataset.timestamps is not None
-    hours = derive_time_feature("hour", np.asarray(dataset.timestamps)[at], dataset.metadata["zone"])
-    found.append(counted("hour", hours[:, None], windows.block))
+    hours = derive_time_feature("hour", np.asarray(dataset.timestamps)[positions], dataset.metadata["zone"])
+    inputs = [
+        count_values("history length", np.log2(history_lengths + 1).astype(np.int64)[:, None] + 1, windows.blocks),
+        count_values("item popularity", tenths[items][:, None] + 1, windows.blocks),
+        count_values("unknown items", unknown[:, None] + 1, windows.blocks),
+        count_values("hour", hours[:, None], windows.blocks),
+    ]
     if dataset.events is not None:
-        found.append(counted("event", dataset.events[at] + 1, windows.block))
-    rows = {"user": windows.user[windows.block] + 1, "item": items, "context": at}
-    for kind, index in rows.items():
-        for name, encoder in dataset.encoders[kind].items():
+        inputs.append(count_values("event", dataset.events[positions] + 1, windows.blocks))
+    return inputs + _collect_features(dataset, windows, items)
+
+
+def _collect_features(dataset: Dataset, windows: WindowEvents, items: np.ndarray) -> list[DriftInput]:
+    inputs = []
+    rows = {"user": windows.users[windows.blocks] + 1, "item": items, "context": windows.positions}
+    for table, index in rows.items():
+        for name, encoder in dataset.encoders[table].items():
             if encoder.kind == "vector":
-                continue  # of the very items that are counted above
-            column = dataset.features(kind)[name][index]
-            codes = tenths(column) if encoder.kind == "number" else column
-            several = codes.shape[1] > 1  # filled up with 0; alone, 0 is a value: unknown
-            found.append(counted(f"{kind}.{name}", codes if several else codes + 1, windows.block))
-    return found
+                continue  # belongs to the items, which are counted already
+            column = dataset.features(table)[name][index]
+            codes = assign_tenths(column) if encoder.kind == "number" else column
+            several = codes.shape[1] > 1  # padded with 0; in a single column, 0 is the value "unknown"
+            inputs.append(count_values(f"{table}.{name}", codes if several else codes + 1, windows.blocks))
+    return inputs
 
 
-def recommended(
-    dataset: Dataset, windows: Windows, champion: Recommender, until: tuple[int, int], blocks: np.ndarray, k: int = 10
-) -> Input:
-    """What the champion shows the users of some blocks at the ends of the two windows, `until`."""
-    past = Past(dataset, champion.describe()["inputs"])
-    raw = dataset.raw_users().take(windows.user[blocks]).to_pylist()
-    number: dict[str, int] = {}
-    rows = np.zeros((len(blocks), k), dtype=np.int64)
-    for row, (user, current) in enumerate(zip(raw, windows.current[blocks], strict=True)):
-        given = past.of(str(user), until[int(current)])
-        context = {name: value for name, value in given.items() if name not in ("history", "user")}
+def collect_recommendations(
+    dataset: Dataset,
+    windows: WindowEvents,
+    champion: Recommender,
+    ends: tuple[int, int],
+    blocks: np.ndarray,
+    k: int = 10,
+) -> DriftInput:
+    """Returns the items that the champion recommends to the users of `blocks` at the `ends` of the two windows."""
+    past = UserHistories(dataset, champion.describe()["inputs"])
+    raw_users = dataset.raw_users().take(windows.users[blocks]).to_pylist()
+    codes: dict[str, int] = {}
+    lists = np.zeros((len(blocks), k), dtype=np.int64)
+    for row, (user, current) in enumerate(zip(raw_users, windows.is_current[blocks], strict=True)):
+        values = past.read(str(user), ends[int(current)])
+        context = {name: value for name, value in values.items() if name not in ("history", "user")}
         if "timestamp" in champion.describe()["inputs"]:
-            context["timestamp"] = until[int(current)]
-        items = champion.answer([champion.question(given["history"], given.get("user"), context, k)])[0].items
-        rows[row, : len(items)] = [number.setdefault(item, len(number) + 1) for item in items]
-    return counted("recommended items", rows, np.arange(len(blocks)))
+            context["timestamp"] = ends[int(current)]
+        items = champion.answer([champion.question(values["history"], values.get("user"), context, k)])[0].items
+        lists[row, : len(items)] = [codes.setdefault(item, len(codes) + 1) for item in items]
+    return count_values("recommended items", lists, np.arange(len(blocks)))
 
 
-def counted(name: str, codes: np.ndarray, block: np.ndarray) -> Input:
-    """How often each block had each of the codes (N, W), 0 being none; the rarest values share a column."""
+def count_values(name: str, codes: np.ndarray, blocks: np.ndarray) -> DriftInput:
+    """Returns how often each block had each of the codes (N, W), where 0 is padding; the rarest values share a
+    column.
+    """
     rows, slots = np.nonzero(codes)
-    values, column, counts = np.unique(codes[rows, slots], return_inverse=True, return_counts=True)
-    place = np.minimum(np.argsort(np.argsort(-counts, kind="stable")), LARGEST)
-    table = np.zeros((int(block.max(initial=0)) + 1, min(len(values), LARGEST + 1)))
-    np.add.at(table, (block[rows], place[column]), 1)
-    return Input(name, table)
+    values, inverse, counts = np.unique(codes[rows, slots], return_inverse=True, return_counts=True)
+    columns = np.minimum(np.argsort(np.argsort(-counts, kind="stable")), MAX_VALUES)
+    table = np.zeros((int(blocks.max(initial=0)) + 1, min(len(values), MAX_VALUES + 1)))
+    np.add.at(table, (blocks[rows], columns[inverse]), 1)
+    return DriftInput(name, table)
 
 
-def popularity(counts: np.ndarray) -> np.ndarray:
-    """(I+1,) the tenth of all events that each item belongs to, 1 for the most popular; 0 for padding and for items
-    that never occurred.
+def assign_popularity_tenths(counts: np.ndarray) -> np.ndarray:
+    """Returns (I+1,) the tenth of all events that each item belongs to, 1 for the most popular; 0 for padding and for
+    items without an event.
     """
     order = np.argsort(-counts, kind="stable")
     before = (np.cumsum(counts[order]) - counts[order]) / max(counts.sum(), 1)
-    found = np.zeros(len(counts), dtype=np.int64)
-    found[order] = 1 + (10 * before).astype(np.int64)
-    return np.where(counts > 0, found, 0)
+    tenths = np.zeros(len(counts), dtype=np.int64)
+    tenths[order] = 1 + (10 * before).astype(np.int64)
+    return np.where(counts > 0, tenths, 0)
 
 
-def tenths(column: np.ndarray) -> np.ndarray:
-    """(N, 1) numbers as tenths from 0."""
+def assign_tenths(column: np.ndarray) -> np.ndarray:
+    """Returns for numbers (N, 1) the tenth of the column that each lies in, from 0."""
     return np.searchsorted(np.quantile(column, TENTHS), column).astype(np.int64)

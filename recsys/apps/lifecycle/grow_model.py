@@ -1,7 +1,4 @@
-"""A champion's weights in a model of a larger catalogue: old rows as they were, new rows from the mean of the old.
-
-I items with padding.
-"""
+"""A champion's weights in a model of a larger catalogue: old rows unchanged, new rows near the mean of the old ones."""
 
 import torch
 from torch import Tensor, nn
@@ -9,26 +6,28 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError
 
 
-def grow(old: dict[str, Tensor], model: nn.Module) -> None:
-    """Give a freshly prepared model the parameters of `old`, whose items, users and values have the same numbers: rows
-    that both have are byte-equal. Buffers, such as item features, stay those of the new data.
+def grow_weights(old: dict[str, Tensor], model: nn.Module) -> None:
+    """Copies the parameters `old` into a freshly prepared model whose items, users and values have the same numbers.
 
-    A new row starts at the mean of the old ones, off by what the fresh model's own row is off from its mean: noise
-    where tables start as noise, and the count of the item where popularity starts at counts. Raises ConfigError where
-    the weights are those of another model.
+    Rows that both have are byte-equal. Buffers, such as item features, stay those of the new data. A new row is the
+    mean of the old rows plus the difference of the fresh row from the mean of the fresh ones: noise where a table
+    starts as noise, the item's count where popularity starts at counts. Raises ConfigError if the weights belong to
+    another model.
     """
     for name, parameter in model.named_parameters():
         if name not in old or old[name].shape[1:] != parameter.shape[1:] or old[name].ndim != parameter.ndim:
-            raise ConfigError(f"the champion has no weights '{name}' of this shape; train anew instead of a refresh")
+            raise ConfigError(
+                f"the champion has no weights '{name}' of this shape; train a new model instead of a refresh"
+            )
         with torch.no_grad():
-            parameter.copy_(_grown(old[name], parameter))
+            parameter.copy_(_grow_table(old[name], parameter))
 
 
-def _grown(old: Tensor, fresh: Tensor) -> Tensor:
+def _grow_table(old: Tensor, fresh: Tensor) -> Tensor:
     if old.shape == fresh.shape:
         return old
     n = len(old)
     if len(fresh) < n:
-        raise ConfigError(f"a table of {n:,} rows cannot shrink to {len(fresh):,}; name the champion's vocabulary")
+        raise ConfigError(f"a table of {n:,} rows cannot shrink to {len(fresh):,}; use the champion's vocabulary")
     real = slice(1, n) if n > 1 else slice(n)  # row 0 is padding
     return torch.cat([old, old[real].mean(dim=0) + fresh[n:] - fresh[real].mean(dim=0)])

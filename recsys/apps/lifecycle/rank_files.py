@@ -1,4 +1,4 @@
-"""Files ranked on the newest window as they would serve it: raw ids in, raw ids out, each by its own vocabulary.
+"""Exported files ranked on the newest window as they would serve it: raw ids in, raw ids out, each by its vocabulary.
 
 U users, B users of a batch, I items with padding.
 """
@@ -16,71 +16,77 @@ from recsys.data.batches.ranking import sample_rows
 from recsys.data.dataset import Dataset
 from recsys.evaluation.evaluate import Ranking, evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches
-from recsys.export.check import Asker, FileScorer
-from recsys.export.export import words_of
-from recsys.export.inputs import columns_of
-from recsys.export.user_histories import Past
-from recsys.serving.recommender import Question, Recommender
+from recsys.export.check import FileScorer, RequestSender
+from recsys.export.export import read_raw_ids
+from recsys.export.inputs import read_columns
+from recsys.export.user_histories import UserHistories
+from recsys.serving.recommender import CheckedRequest, Recommender
 
-ASKED = 200
-"""users whose questions are timed"""
+TIMED_USERS = 200
+"""users whose requests are timed"""
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """One file on one window."""
+class FileRanking:
+    """The ranking of one file on one window."""
 
     recommender: Recommender
     ranking: Ranking
     users: np.ndarray
-    """(U,) whose rows the values of `ranking.per_user` are"""
+    """(U,) the user of each row of `ranking.per_user`"""
     lists: np.ndarray
-    """(U, k) the items that each user was shown; 0 where fewer remained"""
+    """(U, k) the items recommended to each user; 0 where fewer remained"""
 
 
-def ranked(path: Path, dataset: Dataset, n_users: int | None, k: int = 10) -> Ranked:
-    """A file on the test part of a dataset, on `n_users` of its users (None: all; the same for every file)."""
+def rank_file(path: Path, dataset: Dataset, n_users: int | None, k: int = 10) -> FileRanking:
+    """Returns the ranking of a file on the test part of a dataset, for `n_users` of its users, which are the same for
+    every file; None: all users.
+    """
     recommender = Recommender(path)
-    inputs = recommender.describe()["inputs"]
-    columns = [column for column in columns_of(dataset) if column.input in inputs]
-    words = words_of(dataset, "user" in inputs)
     k = min(k, dataset.n_items)
-    scorer = FileScorer(Asker(recommender), dataset, columns, words, min(k + 1, dataset.n_items))
+    scorer = _make_scorer(recommender, dataset, k)
     rows = sample_rows(make_ranking_batches(dataset, "test", None).rows, n_users)
-    batches = make_ranking_batches(dataset, "test", None, rows=rows)  # the file itself reads the newest that it knows
+    batches = make_ranking_batches(dataset, "test", None, rows=rows)  # the file itself cuts histories to its length
     lists: list[np.ndarray] = []
 
-    def noted(batch: Batch) -> Tensor:
+    def score_and_record(batch: Batch) -> Tensor:
         scores = scorer(batch)
         best = scores.topk(k, dim=1)
         lists.append(best.indices.masked_fill(best.values.isneginf(), 0).numpy())
         return scores
 
-    ranking = evaluate_scorer(noted, dataset, batches, (k,))
-    return Ranked(recommender, ranking, ranking.users, np.concatenate(lists))
+    ranking = evaluate_scorer(score_and_record, dataset, batches, (k,))
+    return FileRanking(recommender, ranking, ranking.users, np.concatenate(lists))
 
 
-def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """The mean share of items that two lists (U, k) of the same user have in common; empty slots are none."""
+def _make_scorer(recommender: Recommender, dataset: Dataset, k: int) -> FileScorer:
+    inputs = recommender.describe()["inputs"]
+    columns = [column for column in read_columns(dataset) if column.input in inputs]
+    words = read_raw_ids(dataset, "user" in inputs)
+    return FileScorer(RequestSender(recommender), dataset, columns, words, min(k + 1, dataset.n_items))
+
+
+def compute_list_overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Returns the mean fraction of items that two lists (U, k) of the same user have in common; 0 is an empty slot."""
     same = (first[:, :, None] == second[:, None]) & (first > 0)[:, :, None]
     return float((same.sum(axis=(1, 2)) / np.maximum((first > 0).sum(axis=1), 1)).mean())
 
 
-def milliseconds(files: list[Recommender], dataset: Dataset, users: np.ndarray) -> list[float]:
-    """The median time of one answer of each file, asked in turns about the same users."""
-    chosen = np.random.default_rng(0).permutation(users)[:ASKED]
-    raw = dataset.raw_users().take(chosen).to_pylist()
-    pasts = [Past(dataset, file.describe()["inputs"]) for file in files]
+def time_answers(files: list[Recommender], dataset: Dataset, users: np.ndarray) -> list[float]:
+    """Returns the median milliseconds of one answer of each file; the files answer in turns for the same users."""
+    sample = np.random.default_rng(0).permutation(users)[:TIMED_USERS]
+    raw_users = dataset.raw_users().take(sample).to_pylist()
+    pasts = [UserHistories(dataset, file.describe()["inputs"]) for file in files]
     times: list[list[float]] = [[] for _ in files]
-    for user in raw:
-        for file, past, found in zip(files, pasts, times, strict=True):
-            question = _question(file, past.of(str(user)))
+    for user in raw_users:
+        for file, past, file_times in zip(files, pasts, times, strict=True):
+            question = _make_question(file, past.read(str(user)))
             start = time.perf_counter()
             file.answer([question])
-            found.append(time.perf_counter() - start)
-    return [float(np.median(found)) * 1000 for found in times]
+            file_times.append(time.perf_counter() - start)
+    return [float(np.median(file_times)) * 1000 for file_times in times]
 
 
-def _question(file: Recommender, row: dict[str, Any]) -> Question:
+def _make_question(file: Recommender, row: dict[str, Any]) -> CheckedRequest:
     context = {name: value for name, value in row.items() if name not in ("history", "user")}
     return file.question(row["history"], row.get("user"), context)

@@ -1,4 +1,4 @@
-"""What a refresh learns from: the events that are new, and as many old ones, so that nothing is forgotten.
+"""What a refresh trains on: all new events and a sample of old ones, so that the model does not forget.
 
 U users, N events.
 """
@@ -14,11 +14,11 @@ from recsys.data.dataset import Dataset
 from recsys.errors import DataError
 
 
-class Replay(IterableDataset[Batch]):
-    """The champion's kind of batches, in which only some events are targets: all from `since` (seconds) on, and the
-    earlier ones of users drawn anew for each epoch, `ratio` times as many on average. Histories are whole.
+class ReplayBatches(IterableDataset[Batch]):
+    """Batches as the champion's, in which only some events are targets; histories stay whole.
 
-    Raises DataError where nothing is new.
+    Targets are all events from second `since` on and, on average `ratio` times as many, older events of users that are
+    drawn again for each epoch. Raises DataError if no event is new.
     """
 
     def __init__(
@@ -29,29 +29,31 @@ class Replay(IterableDataset[Batch]):
         ratio: float,
         dataset: Dataset,
         seed: int,
-        share: Shard = Shard(),  # noqa: B008 - frozen
+        shard: Shard = Shard(),  # noqa: B008 - frozen
     ) -> None:
-        self.make, self.dataset, self.seed, self.share = batches, dataset, seed, share
+        self.make_batches, self.dataset, self.seed, self.shard = batches, dataset, seed, shard
         assert dataset.timestamps is not None, "a refresh is split by time"
-        read = last_targets(dataset, max_history)
-        self.new = read & (dataset.timestamps >= since)
-        self.old = read & ~self.new
+        recent = mask_recent_targets(dataset, max_history)
+        self.new = recent & (dataset.timestamps >= since)
+        self.old = recent & ~self.new
         if not self.new.any():
             raise DataError("no event for training is newer than the champion's; gather more, or widen the window")
-        self.owner = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
-        old, new = (np.bincount(self.owner[mask], minlength=dataset.n_users) for mask in (self.old, self.new))
+        self.owners = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
+        old, new = (np.bincount(self.owners[mask], minlength=dataset.n_users) for mask in (self.old, self.new))
         self.groups = np.flatnonzero((old > 0) & (new == 0)), np.flatnonzero((old > 0) & (new > 0))
-        self.drawn = min(ratio * new.sum() / max(old.sum(), 1), 1.0)
+        self.fraction = min(ratio * new.sum() / max(old.sum(), 1), 1.0)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the users of an epoch, as many as in any: Lightning asks for the length once."""
+        """Draws the users of an epoch; their number is the same in every epoch, since Lightning asks for the length
+        once.
+        """
         rng, replayed = np.random.default_rng((self.seed, epoch)), np.zeros(self.dataset.n_users, dtype=bool)
         for group in self.groups:
-            replayed[rng.choice(group, round(self.drawn * len(group)), replace=False)] = True
-        lesson = Dataset(self.dataset.folder)
-        lesson.is_target = self.new | (self.old & replayed[self.owner])
-        self.batches = self.make(dataset=lesson, seed=self.seed, share=self.share)
+            replayed[rng.choice(group, round(self.fraction * len(group)), replace=False)] = True
+        epoch_dataset = Dataset(self.dataset.folder)
+        epoch_dataset.is_target = self.new | (self.old & replayed[self.owners])
+        self.batches = self.make_batches(dataset=epoch_dataset, seed=self.seed, shard=self.shard)
         self.batches.set_epoch(epoch)
 
     def __len__(self) -> int:
@@ -61,9 +63,9 @@ class Replay(IterableDataset[Batch]):
         return iter(self.batches)
 
 
-def last_targets(dataset: Dataset, n: int) -> Array:
-    """(N,) bool: the targets among each user's last `n` events of training, which are what an epoch reads."""
+def mask_recent_targets(dataset: Dataset, n: int) -> Array:
+    """Returns (N,) bool: the targets among each user's last `n` training events, which are all that an epoch reads."""
     end = np.repeat(dataset.bounds[:, 0], np.diff(dataset.offsets))
-    place = np.arange(len(end))
-    found: Array = (place < end) & (place >= end - n)
-    return found if dataset.is_target is None else found & dataset.is_target
+    positions = np.arange(len(end))
+    mask: Array = (positions < end) & (positions >= end - n)
+    return mask if dataset.is_target is None else mask & dataset.is_target

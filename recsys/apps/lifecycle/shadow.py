@@ -1,4 +1,4 @@
-"""Shadow mode: a second file is asked what the first was, after that has answered; its lists go to a log alone."""
+"""Shadow mode: after the served file has answered, a second one answers the same requests, for a log only."""
 
 import asyncio
 import json
@@ -8,54 +8,56 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender, RequestError
-from recsys.serving.schemas import Answer, Ask, Asked, checked
+from recsys.serving.schemas import CallNext, RecommendRequest, RecommendResponse, check_request
 
 log = logging.getLogger(__name__)
 
 
 class Shadow:
-    """A part of the server. A line of JSON a question goes to the file `lines`: both lists, the share of the served one
-    that is in the other, or why there is no other; never who asked or after what. `waiting` answers are compared at a
-    time, more are served without a line.
+    """A middleware that appends one JSON line per request to the file `lines`.
+
+    A line has both lists and the fraction of the served one that is in the other, or why there is no other list; never
+    the customer or the request. At most `waiting` answers wait to be compared; further ones are served without a line.
     """
 
     def __init__(self, artefact: str, lines: str = "shadow.jsonl", threads: int = 1, waiting: int = 64) -> None:
-        self.artefact, self.lines, self.waiting = Artefact(Path(artefact), threads), Path(lines), waiting
+        self.model_file, self.log_path, self.waiting = ModelFile(Path(artefact), threads), Path(lines), waiting
         self._thread = ThreadPoolExecutor(1, "shadow")
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, asked: list[Asked], then: Ask) -> list[Answer]:
-        """The answers of `then`, as they are."""
-        answers = await then(asked)
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
+        """Returns the answers of `call_next` unchanged."""
+        answers = await call_next(requests)
         if len(self._tasks) < self.waiting:
-            served = [list(answer.items) for answer in answers]  # other parts may change them
-            task = asyncio.create_task(self._compare(asked, served))
+            served = [list(answer.items) for answer in answers]  # other middleware may change them
+            task = asyncio.create_task(self._compare(requests, served))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return answers
 
-    async def _compare(self, asked: list[Asked], served: list[list[str]]) -> None:
+    async def _compare(self, requests: list[RecommendRequest], served: list[list[str]]) -> None:
         try:
-            if self.artefact.is_stale():
-                await self.artefact.reload()
+            if self.model_file.has_changed():
+                await self.model_file.reload()
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._thread, self._write, self.artefact.recommender, asked, served)
+            await loop.run_in_executor(self._thread, self._write, self.model_file.recommender, requests, served)
         except Exception as error:
-            log.error("no shadow", extra={"reason": str(error)})
+            log.error("shadow failed", extra={"reason": str(error)})
 
-    def _write(self, recommender: Recommender, asked: list[Asked], served: list[list[str]]) -> None:
+    def _write(self, recommender: Recommender, requests: list[RecommendRequest], served: list[list[str]]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        found = [{"time": now, **compared(recommender, *each)} for each in zip(asked, served, strict=True)]
-        with self.lines.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in found))
+        pairs = zip(requests, served, strict=True)
+        lines = [{"time": now, **compare_answers(recommender, *pair)} for pair in pairs]
+        with self.log_path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def compared(recommender: Recommender, asked: Asked, served: list[str]) -> dict[str, Any]:
-    """What a line says but for the time."""
+def compare_answers(recommender: Recommender, request: RecommendRequest, served: list[str]) -> dict[str, Any]:
+    """Returns the fields of a log line except the time."""
     try:
-        question, allow = checked(recommender, asked)
+        question, allow = check_request(recommender, request)
         items = recommender.answer([question], allow)[0].items
     except RequestError as error:  # a file with other inputs
         return {"served": served, "error": str(error)}

@@ -1,8 +1,8 @@
-"""Finds what a user is in or was learned by: prepared datasets, runs, exported files; removes ids and leaves marks."""
+"""Finds prepared datasets, runs and exported files that a user was in; deletes datasets, marks runs and files."""
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,104 +11,111 @@ import onnx
 import pyarrow.compute as pc
 from onnx import ModelProto
 
-from recsys.apps.privacy.purge_files import Wanted, holders
+from recsys.apps.privacy.purge_files import ErasedIds, mask_rows_with_ids
 from recsys.run import STALE, atomic, write_text
-from recsys.serving.erasure_marks import digest, mark_path, marks
+from recsys.serving.erasure_marks import digest_file, locate_marks, read_marks
 
 WEIGHTS = ("model.pt", "last.ckpt", "validated.pt", "refit/last.ckpt")
-WHY = "it learned from somebody who was erased since"
-UNKNOWN = "the data it learned from are not here any more, and may have held somebody who was erased since"
+WHY = "it learned from a user who was erased since"
+UNKNOWN = "the data it learned from no longer exist and may have contained a user who was erased since"
 
 
-def without_datasets(folders: Sequence[Path], wanted: Wanted) -> tuple[list[Path], dict[str, bool]]:
-    """Deletes the prepared datasets that hold a user, and what killed preparations left; returns their folders, and
-    for each split hash that was found whether a user was among the data.
+def delete_datasets(folders: Sequence[Path], erased: ErasedIds) -> tuple[list[Path], dict[str, bool]]:
+    """Deletes prepared datasets that contain a user, and the leftovers of killed preparations.
+
+    Returns the deleted folders and, for the split hash of every dataset, whether a user was in it.
     """
     deleted: list[Path] = []
-    held: dict[str, bool] = {}
+    contains_user: dict[str, bool] = {}
     for folder in folders:
-        for left in (path.parent for path in folder.rglob(".*/stages") if path.is_dir()):
-            shutil.rmtree(left, ignore_errors=True)
-            deleted.append(left)
-        for path in list(folder.rglob("metadata.json")):
-            said = json.loads(path.read_text(encoding="utf-8"))
-            if "split_hash" not in said:
-                continue
-            own = _holds(path.with_name("users.parquet"), wanted)
-            held[said["split_hash"]] = held.get(said["split_hash"], False) or own
-            if own or _holds(path.with_name("quarantine.parquet"), wanted):
-                path.unlink()  # first: what is cut short here is no whole dataset
+        for leftover in (path.parent for path in folder.rglob(".*/stages") if path.is_dir()):
+            shutil.rmtree(leftover, ignore_errors=True)
+            deleted.append(leftover)
+        for path, split_hash in _find_datasets(folder):
+            has_user = _contains_ids(path.with_name("users.parquet"), erased)
+            contains_user[split_hash] = contains_user.get(split_hash, False) or has_user
+            if has_user or _contains_ids(path.with_name("quarantine.parquet"), erased):
+                path.unlink()  # first: without it, an interrupted deletion leaves no valid dataset
                 shutil.rmtree(path.parent)
                 deleted.append(path.parent)
-    return deleted, held
+    return deleted, contains_user
 
 
-def _holds(path: Path, wanted: Wanted) -> bool:
-    mask = holders(path, wanted) if path.exists() else None
+def _find_datasets(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yields the metadata.json and the split hash of each prepared dataset."""
+    for path in list(folder.rglob("metadata.json")):
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        if "split_hash" in metadata:
+            yield path, metadata["split_hash"]
+
+
+def _contains_ids(path: Path, erased: ErasedIds) -> bool:
+    mask = mask_rows_with_ids(path, erased) if path.exists() else None
     return mask is not None and bool(pc.any(mask).as_py())
 
 
-def mark_run(folder: Path, held: dict[str, bool]) -> list[Path]:
-    """Marks a run as stale unless its data are known not to have held a user; its checkpoints, empty where none is."""
-    found = [folder / name for name in WEIGHTS if (folder / name).exists()]
-    why = _why(_split_hash(folder), held)
-    if not found or why is None:
+def mark_run(folder: Path, contains_user: dict[str, bool]) -> list[Path]:
+    """Marks a run as stale unless its data are known not to contain a user; returns its checkpoints if it is marked."""
+    checkpoints = [folder / name for name in WEIGHTS if (folder / name).exists()]
+    why = _find_reason(_read_split_hash(folder), contains_user)
+    if not checkpoints or why is None:
         return []
-    said = {"why": why, "since": datetime.now(UTC).isoformat(timespec="seconds")}
-    write_text(folder / STALE, json.dumps(said, indent=1) + "\n")
-    return found
+    mark = {"why": why, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_text(folder / STALE, json.dumps(mark, indent=1) + "\n")
+    return checkpoints
 
 
-def _why(split_hash: str | None, held: dict[str, bool]) -> str | None:
-    own = held.get(split_hash or "")
-    return None if own is False else WHY if own else UNKNOWN
+def _find_reason(split_hash: str | None, contains_user: dict[str, bool]) -> str | None:
+    has_user = contains_user.get(split_hash or "")
+    return None if has_user is False else WHY if has_user else UNKNOWN
 
 
-def _split_hash(folder: Path) -> str | None:
+def _read_split_hash(folder: Path) -> str | None:
     for name in ("data.json", "metrics.json"):
         if (folder / name).exists():
-            found: str | None = json.loads((folder / name).read_text(encoding="utf-8")).get("split_hash")
-            return found
+            split_hash: str | None = json.loads((folder / name).read_text(encoding="utf-8")).get("split_hash")
+            return split_hash
     return None
 
 
-def mark_artefact(path: Path, held: dict[str, bool], wanted: Wanted) -> str | None:
-    """Takes the users' ids out of an exported file and marks it; returns what it was: held, learned, or None.
+def mark_model_file(path: Path, contains_user: dict[str, bool], erased: ErasedIds) -> str | None:
+    """Takes the users' ids out of an exported file and marks it; returns "held" if it had ids, "learned" if it only
+    learned from the users, None if it did neither.
 
-    The version that held an id is refused from now on. What remains is without a way from an id to its row of weights.
+    The version that had an id is refused from now on. The new one has no way from an id to its row of weights.
     """
     proto = onnx.load(path, load_external_data=False)
-    said = {entry.key: entry.value for entry in proto.metadata_props}.get("manifest")
-    why = said and _why(json.loads(said).get("split_hash"), held)
+    manifest = {entry.key: entry.value for entry in proto.metadata_props}.get("manifest")
+    why = manifest and _find_reason(json.loads(manifest).get("split_hash"), contains_user)
     if not why:
         return None
-    marked: dict[str, Any] = dict(marks(path))
-    found = "learned"
-    if _without_ids(proto, wanted):
-        found = "held"
-        marked["refused"] = [*marked["refused"], digest(path)]
+    mark: dict[str, Any] = dict(read_marks(path))
+    state = "learned"
+    if _remove_ids(proto, erased):
+        state = "held"
+        mark["refused"] = [*mark["refused"], digest_file(path)]
         with atomic(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
-            marked["learned"] = [*marked["learned"], digest(temporary)]
-            _write_mark(path, marked, why)
-    elif digest(path) not in marked["learned"]:
-        marked["learned"] = [*marked["learned"], digest(path)]
-        _write_mark(path, marked, why)
-    return found
+            mark["learned"] = [*mark["learned"], digest_file(temporary)]
+            _write_mark(path, mark, why)
+    elif digest_file(path) not in mark["learned"]:
+        mark["learned"] = [*mark["learned"], digest_file(path)]
+        _write_mark(path, mark, why)
+    return state
 
 
-def _write_mark(path: Path, marked: dict[str, Any], why: str) -> None:
-    write_text(mark_path(path), json.dumps({"why": why, **marked}, indent=1) + "\n")
+def _write_mark(path: Path, mark: dict[str, Any], why: str) -> None:
+    write_text(locate_marks(path), json.dumps({"why": why, **mark}, indent=1) + "\n")
 
 
-def _without_ids(proto: ModelProto, wanted: Wanted) -> int:
+def _remove_ids(proto: ModelProto, erased: ErasedIds) -> int:
     """Takes the users out of the table from ids to rows; returns how many were in it."""
     removed = 0
     for node in proto.graph.node:
         if node.op_type == "LabelEncoder" and node.input[0] == "user":
-            given = {attribute.name: attribute for attribute in node.attribute}
-            keys, codes = given["keys_strings"].strings, given["values_int64s"].ints
-            pairs = [(key, code) for key, code in zip(keys, codes, strict=True) if key.decode() not in wanted.names]
+            attributes = {attribute.name: attribute for attribute in node.attribute}
+            keys, codes = attributes["keys_strings"].strings, attributes["values_int64s"].ints
+            pairs = [(key, code) for key, code in zip(keys, codes, strict=True) if key.decode() not in erased.ids]
             removed += len(keys) - len(pairs)
             pairs = pairs or [(b"", 0)]
             del keys[:], codes[:]

@@ -1,176 +1,192 @@
-"""The page of a run, from its facts."""
+"""The page of `recsys report run`, from the numbers of its JSON file."""
 
 from typing import Any
 
-from recsys.apps.reports import run_charts as pictures
-from recsys.apps.reports.run_facts import METRICS
+from recsys.apps.reports import run_charts
+from recsys.apps.reports.run_results import METRICS
 from recsys.document import ItemLists, ListItem, Section
 
 Json = dict[str, Any]
 
 
-def sections(found: Json) -> list[Section]:
-    """The page; what a run does not have is said or left out."""
-    parts = [
-        Section(f"Run: {found['model']} on {found['data']}", _head(found)),
-        _figures(found),
-        _curves(found),
-        _coverage(found),
-        *(_segments(split, rankings, found["k"]) for split, rankings in found["by"].items()),
-        *(_columns(column, values, found["k"]) for column, values in found["segments"].items()),
-        _context(found["context"]),
-        _map(found["map"]),
-        Section("Settings that are not the defaults", CHANGED, _settings(found["settings"])),
-        Section("Made with", _timing(found["timing"]), _environment(found["environment"])),
-        _examples(found["examples"]),
+def lay_out_run_report(report: Json) -> list[Section]:
+    """The sections of the page; those that a run has no numbers for are left out or explain why."""
+    k = report["k"]
+    sections = [
+        Section(f"Run: {report['model']} on {report['data']}", _describe_run(report)),
+        _lay_out_figures(report),
+        _lay_out_curves(report),
+        _lay_out_coverage(report),
+        *(_lay_out_groups(grouping, rankings, k) for grouping, rankings in report["by"].items()),
+        *(_lay_out_segments(column, segments, k) for column, segments in report["segments"].items()),
+        _lay_out_context(report["context"]),
+        _lay_out_map(report["map"]),
+        Section("Settings that differ from the defaults", CHANGED, _list_settings(report["settings"])),
+        Section(
+            "Training and environment", _describe_timing(report["timing"]), _list_environment(report["environment"])
+        ),
+        _lay_out_examples(report["examples"]),
     ]
-    return [part for part in parts if part is not None]
+    return [section for section in sections if section is not None]
 
 
-CONTEXT = ("unknown", "shuffled")
-CHANGED = ["Beside those of recsys train with the same model and data."]
+ABLATIONS = ("unknown", "shuffled")
+CHANGED = ["The defaults are those of recsys train with the same model and data."]
 
 
-def _head(found: Json) -> list[str]:
-    test = found["test"]
-    said = [found["verdict"], f"Split {found['split']['name']} {found['split']['hash'][:12]}."]
+def _describe_run(report: Json) -> list[str]:
+    test = report["test"]
+    sentences = [report["verdict"], f"Split {report['split']['name']} {report['split']['hash'][:12]}."]
     if test:
-        said[1] += (
-            f" {test['n_users']:,} test users with {test['n_targets']:,} targets, of which {test['n_cold_targets']:,} "
-            "were first seen after training and count as misses."
+        sentences[1] += (
+            f" The test part has {test['n_targets']:,} targets of {test['n_users']:,} users; "
+            f"{test['n_cold_targets']:,} targets were unknown in training (they count as misses)."
         )
-        if found["ranked_users"] < test["n_users"]:
-            said.append(f"Verdict and segments are of {found['ranked_users']:,} of them, drawn by the seed (n_users).")
-    return said
+        if report["ranked_users"] < test["n_users"]:
+            sentences.append(
+                f"The verdict and the segments are from a random sample of {report['ranked_users']:,} users (n_users)."
+            )
+    return sentences
 
 
-def _figures(found: Json) -> Section:
-    rows, k = found["figures"], found["k"]
+def _lay_out_figures(report: Json) -> Section:
+    rows, k = report["figures"], report["k"]
     if not rows:
-        return Section("Model and baselines", ["The run was not ranked: it has no metrics.json."])
-    shown = [metric for metric in METRICS if all(metric in row for row in rows)]
-    head = ["", *(f"{metric.replace('_', ' ')}@{k}" for metric in shown), "95% of ndcg"]
+        return Section("Model and baselines", ["The run was not evaluated: it has no metrics.json."])
+    metrics = [metric for metric in METRICS if all(metric in row for row in rows)]
+    head = ["", *(f"{metric.replace('_', ' ')}@{k}" for metric in metrics), "95% interval of ndcg"]
     table = [
-        [row["name"], *(f"{row[metric]:.4f}" for metric in shown), f"{row['low']:.4f}-{row['high']:.4f}"]
+        [row["name"], *(f"{row[metric]:.4f}" for metric in metrics), f"{row['low']:.4f}-{row['high']:.4f}"]
         for row in rows
     ]
-    said = ["Test figures; intervals are bootstraps over the users.", *found["not_run"]]
-    return Section("Model and baselines", said, [head, *table], [pictures.intervals(rows, k)], wide=True)
+    sentences = ["Metrics on the test part, with bootstrap intervals over the users.", *report["not_run"]]
+    chart = run_charts.draw_ndcg_intervals(rows, k)
+    return Section("Model and baselines", sentences, [head, *table], [chart], wide=True)
 
 
-def _curves(found: Json) -> Section:
-    if not found["curves"]:
-        return Section("Learning curves", ["There are none: the model is of closed form, or ran with logger=none."])
-    best = found["training"].get("epoch")
-    said = [] if best is None else [f"The weights are those of epoch {best + 1}, the best on validation."]
-    return Section("Learning curves", said, pictures=[pictures.curves(found["curves"], best)])
+def _lay_out_curves(report: Json) -> Section:
+    if not report["curves"]:
+        return Section(
+            "Learning curves", ["There are no curves: the model is fitted in closed form, or the run used logger=none."]
+        )
+    best = report["training"].get("epoch")
+    sentences = (
+        [] if best is None else [f"The weights are from epoch {best + 1}, the best on validation (dashed line)."]
+    )
+    return Section("Learning curves", sentences, pictures=[run_charts.draw_learning_curves(report["curves"], best)])
 
 
-def _coverage(found: Json) -> Section | None:
-    rows = [row for row in found["figures"] if "coverage" in row]
+def _lay_out_coverage(report: Json) -> Section | None:
+    rows = [row for row in report["figures"] if "coverage" in row]
     if not rows:
         return None
-    said = "Up: what people took stands high. Right: more of the catalogue is shown to somebody."
-    return Section("Coverage against accuracy", [said], pictures=[pictures.coverage(rows, found["k"])])
+    sentence = "Higher: better rankings. Further right: more of the catalogue is recommended to someone."
+    return Section("Accuracy and coverage", [sentence], pictures=[run_charts.draw_coverage(rows, report["k"])])
 
 
-def _segments(split: str, rankings: dict[str, list[Json]], k: int) -> Section:
-    head = ["", "users", *rankings]
-    rows = []
-    for row, *others in zip(*rankings.values(), strict=True):
-        rows.append([row["segment"], _count(row["users"]), *map(_interval, (row, *others))])
-    said = {
-        "popularity of the target": "Targets by thirds of the training events; each third of the items has as many.",
-        "history length": "Test users by quarters of their events before the test.",
-    }[split]
-    some = any("ndcg" in row for of in rankings.values() for row in of)
-    drawn = [pictures.segments(split.replace(" ", "-"), rankings, k)] if some else []
-    said += f" ndcg@{k} with 95% bootstrap intervals."
-    return Section(f"By {split}", [said], [head, *rows], drawn)
+GROUPINGS = {
+    "popularity of the target": "Targets by popularity of the item; each group has a third of all training events.",
+    "history length": "Test users in quarters by their number of events before the test part.",
+}
 
 
-def _interval(row: Json) -> str:
-    return f"{row['ndcg']:.4f} ({row['low']:.4f}-{row['high']:.4f})" if "ndcg" in row else "not shown"
+def _lay_out_groups(grouping: str, rankings: dict[str, list[Json]], k: int) -> Section:
+    rows = [
+        [group["segment"], _format_count(group["users"]), *map(_format_interval, (group, *others))]
+        for group, *others in zip(*rankings.values(), strict=True)
+    ]
+    sentence = f"{GROUPINGS[grouping]} The figures are ndcg@{k} with 95% bootstrap intervals."
+    has_figures = any("ndcg" in group for groups in rankings.values() for group in groups)
+    charts = [run_charts.draw_segment_ndcg(grouping.replace(" ", "-"), rankings, k)] if has_figures else []
+    return Section(f"By {grouping}", [sentence], [["", "users", *rankings], *rows], charts)
 
 
-def _count(users: int | str) -> str:
+def _format_interval(group: Json) -> str:
+    return f"{group['ndcg']:.4f} ({group['low']:.4f}-{group['high']:.4f})" if "ndcg" in group else "not shown"
+
+
+def _format_count(users: int | str) -> str:
     return users if isinstance(users, str) else f"{users:,}"
 
 
-def _columns(column: str, values: Json, k: int) -> Section:
-    rows = [[value, f"{of['users']:,}", f"{of['ndcg']:.4f}"] for value, of in values.items()]
-    said = "Values with too few users to be published are left out."
-    return Section(f"By {column}", [said], [["", "users", f"ndcg@{k}"], *rows])
+def _lay_out_segments(column: str, segments: Json, k: int) -> Section:
+    rows = [[value, f"{figures['users']:,}", f"{figures['ndcg']:.4f}"] for value, figures in segments.items()]
+    sentence = "Values with too few users to publish are left out."
+    return Section(f"By {column}", [sentence], [["", "users", f"ndcg@{k}"], *rows])
 
 
-def _context(found: Json | None) -> Section | None:
-    if not found:
+def _lay_out_context(context: Json | None) -> Section | None:
+    if not context:
         return None
-    (metric, value), *_ = [(name, of) for name, of in found.items() if name not in ("fields", "all")]
-    fields = {**found.get("fields", {}), **({"all of them": found["all"]} if "all" in found else {})}
-    rows = [[name, *(_fallen(of.get(how), value) for how in CONTEXT)] for name, of in fields.items()]
-    said = (
-        f"Validation {metric} is {value:.4f} with all context. It falls by what a field brings where the field is "
-        "unknown, or is another moment's (shuffled)."
+    metric, value = next((name, figure) for name, figure in context.items() if name not in ("fields", "all"))
+    fields = {**context.get("fields", {}), **({"all of them": context["all"]} if "all" in context else {})}
+    rows = [
+        [name, *(_format_loss(figures.get(ablation), value) for ablation in ABLATIONS)]
+        for name, figures in fields.items()
+    ]
+    sentence = (
+        f"Validation {metric} is {value:.4f} with all context. The table shows the metric, and its change, "
+        "where a field is unknown or has the value of another query (shuffled)."
     )
-    return Section("What context brings", [said], [["", *CONTEXT], *rows])
+    return Section("What context contributes", [sentence], [["", *ABLATIONS], *rows])
 
 
-def _fallen(value: float | None, whole: float) -> str:
-    return "" if value is None else f"{value:.4f} ({value - whole:+.4f})"
+def _format_loss(value: float | None, with_context: float) -> str:
+    return "" if value is None else f"{value:.4f} ({value - with_context:+.4f})"
 
 
-def _map(found: Json | None) -> Section:
-    if found is None:
-        return Section("Map of items", ["A model of closed form has no vectors of items to draw."])
-    said = (
-        f"The {len(found['items']):,} most popular items, on the two directions in which their vectors differ most "
-        f"({sum(found['share']):.0%} of the differences): near each other means alike only as far as these two tell."
+def _lay_out_map(item_map: Json | None) -> Section:
+    if item_map is None:
+        return Section("Map of items", ["This model has no item vectors to draw."])
+    sentence = (
+        f"The {len(item_map['items']):,} most popular items on the first two principal components of their vectors, "
+        f"which explain {sum(item_map['share']):.0%} of the variance. Items that are close here may still differ in "
+        "the other components."
     )
-    colours = [f"Colours: the {found['category']} of an item."] if found["category"] else []
-    return Section("Map of items", [said, *colours], pictures=[pictures.item_map(found)])
+    colours = [f"The colours show the column {item_map['category']}."] if item_map["category"] else []
+    return Section("Map of items", [sentence, *colours], pictures=[run_charts.draw_item_map(item_map)])
 
 
-def _examples(found: list[Json]) -> Section | None:
-    if not found:
+def _lay_out_examples(examples: list[Json]) -> Section | None:
+    if not examples:
         return None
-    said = (
-        "Users drawn by chance, without their ids; what the list has in common with what came is marked. Histories can "
-        "tell who somebody is: leave them out of what is published (n_examples=0)."
+    sentence = (
+        "Randomly drawn users, without their ids; items that are both recommended and targets are marked. A history "
+        "can identify a person: leave the examples out of a page that you publish (n_examples=0)."
     )
-    return Section("Histories and lists", [said], lists=[_example(one) for one in found], wide=True)
+    return Section("Examples", [sentence], lists=[*map(_lay_out_example, examples)], wide=True)
 
 
-def _example(one: Json) -> ItemLists:
-    before, after = (f"{one[name]:,}" for name in ("events_before", "targets"))
+def _lay_out_example(example: Json) -> ItemLists:
+    history = f"History (last {len(example['history'])} of {example['events_before']:,} events)"
     return ItemLists(
-        f"Example {one['number']}",
+        f"Example {example['number']}",
         {
-            f"Newest of {before} events before, latest last": [ListItem(title) for title in one["history"]],
-            "Recommended": [ListItem(item["title"], item["hit"]) for item in one["list"]],
-            f"What came ({after})": [ListItem(item["title"], item["hit"]) for item in one["came"]],
+            history: [ListItem(title) for title in example["history"]],
+            "Recommended": [ListItem(item["title"], item["hit"]) for item in example["list"]],
+            f"Targets ({example['targets']:,})": [ListItem(item["title"], item["hit"]) for item in example["came"]],
         },
     )
 
 
-def _settings(changed: dict[str, list[Any]]) -> list[list[str]]:
-    rows = [[name, *("none" if value is None else str(value) for value in of)] for name, of in changed.items()]
+def _list_settings(settings: dict[str, list[Any]]) -> list[list[str]]:
+    rows = [[name, *("none" if value is None else str(value) for value in values)] for name, values in settings.items()]
     return [["setting", "default", "this run"], *rows] if rows else []
 
 
-def _timing(timing: Json) -> list[str]:
+def _describe_timing(timing: Json) -> list[str]:
     if not timing:
-        return ["No training was timed."]
+        return ["No training time was recorded."]
     threads = "1 thread" if timing["threads"] == 1 else f"{timing['threads']} threads"
     return [
-        f"{timing['epochs']} epochs in {timing['cpu_s_train']:,.0f} CPU-seconds of training on {threads}, "
-        f"{timing['tokens_per_cpu_s']:,} events a CPU-second, {timing['peak_rss_mb']:,} MiB at most."
+        f"{timing['epochs']} epochs took {timing['cpu_s_train']:,.0f} s of CPU time on {threads} "
+        f"({timing['tokens_per_cpu_s']:,} events per CPU second) and at most {timing['peak_rss_mb']:,} MiB of memory."
     ]
 
 
-def _environment(environment: Json) -> list[list[str]]:
+def _list_environment(environment: Json) -> list[list[str]]:
     packages = environment.get("packages", {})
-    plain = {name: environment.get(name) for name in ("commit", "python", "platform", "cpu_count", "gpu")}
-    rows = [[name.replace("_", " "), str(value)] for name, value in {**plain, **packages}.items() if value]
+    machine = {name: environment.get(name) for name in ("commit", "python", "platform", "cpu_count", "gpu")}
+    rows = [[name.replace("_", " "), str(value)] for name, value in {**machine, **packages}.items() if value]
     command = " ".join(map(str, environment.get("command", [])))
     return [["", ""], *rows, *([["command", command]] if command else [])]

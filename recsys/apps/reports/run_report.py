@@ -1,33 +1,33 @@
-"""`recsys report run`: what a run found, for whom it is good, and what its lists look like."""
+"""`recsys report run`: how good a run's model is, for which users and items, and what its lists look like."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+import pandas as pd
+from omegaconf import DictConfig
 
-from recsys.apps.reports import run_facts as told
-from recsys.apps.reports.examples import examples, item_map
-from recsys.apps.reports.run_document import sections
-from recsys.apps.reports.side_tables import categories, side_by_side, titles
-from recsys.apps.reports.test_rankings import (
-    Ranked,
-    by_history,
-    by_popularity,
-    fitted,
-    per_user,
-    rank,
-    segmented,
-    test_users,
+from recsys.apps.reports import run_results
+from recsys.apps.reports.examples import collect_examples
+from recsys.apps.reports.item_map import compute_item_map
+from recsys.apps.reports.ranked_targets import TargetRanks, rank_test_targets, select_test_users
+from recsys.apps.reports.run_document import lay_out_run_report
+from recsys.apps.reports.side_tables import choose_item_categories, choose_item_titles, load_side_tables
+from recsys.apps.reports.target_groups import (
+    compute_group_ndcg,
+    compute_user_ndcg,
+    group_by_history_length,
+    group_by_popularity,
 )
+from recsys.config.build import build
 from recsys.data.dataset import Dataset
 from recsys.data.load import load_dataset
 from recsys.document import render_page
 from recsys.errors import ConfigError
 from recsys.evaluation.metrics.stats import paired_difference
 from recsys.models.base import Model
-from recsys.models.build import make_model, model_name, restore
+from recsys.models.build import get_model_name, make_model, restore
 from recsys.run import Run, write_text
 
 Json = dict[str, Any]
@@ -43,109 +43,122 @@ def report_run(
     fewest: int,
     seed: int,
 ) -> list[str]:
-    """Write the page and the numbers on it beside it as JSON, settings as in configs/report_run.yaml. Returns the
-    verdict and where they are. Raises ConfigError, DataError.
+    """Write the page, and its numbers next to it as .json; the settings are those of configs/report_run.yaml. Returns
+    the verdict and the paths. Raises ConfigError, DataError.
     """
-    found = Run.open(run)
-    path = Path(out) if out else found.folder / "report.html"
+    source = Run.open(run)
+    path = Path(out) if out else source.folder / "report.html"
     if n_users < 1 or n_examples < 0:
-        raise ConfigError(f"n_users={n_users}, n_examples={n_examples}: give at least 1 user, and 0 examples or more")
-    facts = _facts(found, (title, category), n_users, n_examples, fewest, seed)
+        raise ConfigError(
+            f"n_users={n_users}, n_examples={n_examples} is invalid: expected n_users ≥ 1 and n_examples ≥ 0"
+        )
+    report = _compute_run_report(source, title, category, n_users, n_examples, fewest, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, render_page(sections(facts)))
-    write_text(path.with_suffix(".json"), json.dumps(facts, indent=1, default=str) + "\n")
-    return [facts["verdict"], f"written: {path}, {path.with_suffix('.json')}"]
+    write_text(path, render_page(lay_out_run_report(report)))
+    write_text(path.with_suffix(".json"), json.dumps(report, indent=1, default=str) + "\n")
+    return [report["verdict"], f"written: {path}, {path.with_suffix('.json')}"]
 
 
-def _facts(
-    run: Run, columns: tuple[str | None, str | None], n_users: int, n_examples: int, fewest: int, seed: int
+def _compute_run_report(
+    run: Run, title: str | None, category: str | None, n_users: int, n_examples: int, min_users: int, seed: int
 ) -> Json:
-    """Every number of the report, as it stands in the JSON file."""
-    config, metrics = run.config, told.read(run, "metrics")
+    """Every number of the report, in the format of its JSON file."""
+    config, metrics = run.config, run_results.read_run_json(run, "metrics")
     dataset = load_dataset(config)
-    model, max_history = fitted(restore(config, dataset, run), dataset, config)
-    table = side_by_side(_settings(config), dataset).get("item")
-    names = titles(table, columns[0], dataset.raw_items().to_pylist())
-    used = list(dataset.encoders["item"])
-    kinds = categories(table, columns[1], used, config.data.features.separator)
-    users = test_users(dataset, n_users, seed)
-    some = np.sort(np.random.default_rng(seed).permutation(users)[:n_examples])
-    k = min(told.list_length(metrics), dataset.n_items)
+    model = restore(config, dataset, run)
+    titles, categories = _load_item_texts(config, dataset, title, category)
+    users = select_test_users(dataset, n_users, seed)
+    example_users = np.sort(np.random.default_rng(seed).permutation(users)[:n_examples])
+    k = min(run_results.choose_list_length(metrics), dataset.n_items)
     return {
-        "model": model_name(config),
+        "model": get_model_name(config),
         "data": dataset.metadata["name"],
         "split": {"name": dataset.metadata["split"]["name"], "hash": dataset.split_hash},
         "k": k,
         "test": {name: metrics["test"][name] for name in ("n_users", "n_targets", "n_cold_targets")} if metrics else {},
-        **_compared(run, model, dataset, users, max_history, k, fewest),
-        "figures": told.figures(run, metrics),
-        "not_run": told.not_run(metrics),
-        "curves": told.curves(run),
-        "training": told.read(run, "training"),
-        "segments": _published(metrics.get("test", {}).get("segments", {}), k, fewest),
+        **_compare_with_best_baseline(run, model, dataset, users, k, min_users),
+        "figures": run_results.collect_test_figures(run, metrics),
+        "not_run": run_results.list_skipped_baselines(metrics),
+        "curves": run_results.read_learning_curves(run),
+        "training": run_results.read_run_json(run, "training"),
+        "segments": _select_published(metrics.get("test", {}).get("segments", {}), k, min_users),
         "context": metrics.get("context"),
-        "examples": examples(model, dataset, some, max_history, k, names) if len(some) else [],
-        "map": item_map(model, dataset, names, kinds),
-        "timing": told.read(run, "timing"),
-        "environment": told.read(run, "environment"),
-        "settings": told.changed(run),
+        "examples": collect_examples(model, dataset, example_users, k, titles) if len(example_users) else [],
+        "map": compute_item_map(model, dataset, titles, categories),
+        "timing": run_results.read_run_json(run, "timing"),
+        "environment": run_results.read_run_json(run, "environment"),
+        "settings": run_results.find_changed_settings(run),
     }
 
 
-def _compared(
-    run: Run, model: Model, dataset: Dataset, users: np.ndarray, max_history: int | None, k: int, fewest: int
+def _load_item_texts(
+    config: DictConfig, dataset: Dataset, title: str | None, category: str | None
+) -> tuple[list[str], pd.Series | None]:
+    """The titles and categories of the items, in the order of their numbers."""
+    table = load_side_tables(build(config.data), dataset).get("item")
+    titles = choose_item_titles(table, title, dataset.raw_items().to_pylist())
+    features = list(dataset.encoders["item"])
+    return titles, choose_item_categories(table, category, features, config.data.features.separator)
+
+
+def _compare_with_best_baseline(
+    run: Run, model: Model, dataset: Dataset, users: np.ndarray, k: int, min_users: int
 ) -> Json:
-    """The model beside the best baseline: over all of the users, and by popularity and history length."""
+    """The model and the best baseline on the same users: the verdict, and NDCG by popularity and history length."""
     if not len(users):
         return {"verdict": "Not ranked: no user has a target in the test part.", "ranked_users": 0, "by": {}}
-    name, config = model_name(run.config), run.config
-    ranked = {name: rank(model, dataset, users, max_history)}
-    best = next((row["name"] for row in told.figures(run, told.read(run, "metrics")) if not row["model"]), None)
+    name = get_model_name(run.config)
+    targets = {name: rank_test_targets(model, dataset, users)}
+    figures = run_results.collect_test_figures(run, run_results.read_run_json(run, "metrics"))
+    best = next((row["name"] for row in figures if not row["model"]), None)
     if best is not None:
-        other, longest = fitted(
-            make_model(config.baselines[best], dataset, config.batches.max_history), dataset, config
-        )
-        ranked[best] = rank(other, dataset, users, longest)
-    one = ranked[name]
-    splits = {
-        "popularity of the target": by_popularity(dataset, one.items),
-        "history length": by_history(dataset, one.users),
+        targets[best] = _rank_baseline(run.config, best, dataset, users)
+    groupings = {
+        "popularity of the target": group_by_popularity(dataset, targets[name].items),
+        "history length": group_by_history_length(dataset, targets[name].users),
     }
     return {
-        "verdict": _verdict(ranked, k),
+        "verdict": _judge_model(targets, k),
         "ranked_users": len(users),
         "by": {
-            split: {model: segmented(of, names, own, k, fewest) for model, of in ranked.items()}
-            for split, (names, own) in splits.items()
+            grouping: {
+                other: compute_group_ndcg(ranks, names, groups, k, min_users) for other, ranks in targets.items()
+            }
+            for grouping, (names, groups) in groupings.items()
         },
     }
 
 
-def _verdict(ranked: dict[str, Ranked], k: int) -> str:
-    """A sentence on whether the model beats the best baseline, by a paired bootstrap over the users."""
-    values = {name: per_user(of.users, of.ranks, k) for name, of in ranked.items()}
-    name, *best = values
-    if not best:
-        return f"{name} has no baseline beside it: train with baselines=default."
-    found = paired_difference(values[name], values[best[0]])
-    by = f"ndcg@{k} differs by {found.difference:+.4f} (95% {found.low:+.4f} to {found.high:+.4f})"
-    if found.low > 0:
-        return f"{name} beats the best baseline, {best[0]}: {by}."
-    if found.high < 0:
-        return f"{name} does not beat the best baseline, {best[0]}: {by}; use {best[0]}."
-    return f"{name} and the best baseline, {best[0]}, cannot be told apart: {by}; prefer the simpler {best[0]}."
+def _rank_baseline(config: DictConfig, name: str, dataset: Dataset, users: np.ndarray) -> TargetRanks:
+    baseline = make_model(config.baselines[name], dataset, config.batches.max_history)
+    baseline.fit(dataset, "test")
+    return rank_test_targets(baseline.eval(), dataset, users)
 
 
-def _published(columns: Json, k: int, fewest: int) -> Json:
-    """The segments that the run was reported by, without those of fewer users than may be published."""
+def _judge_model(targets: dict[str, TargetRanks], k: int) -> str:
+    """Whether the model beats the best baseline, as a sentence, from a paired bootstrap over the users."""
+    values = {name: compute_user_ndcg(ranks.users, ranks.ranks, k) for name, ranks in targets.items()}
+    name, *baselines = values
+    if not baselines:
+        return f"{name} has no baseline to compare with; train with baselines=default."
+    best = baselines[0]
+    difference = paired_difference(values[name], values[best])
+    interval = f"95% interval {difference.low:+.4f} to {difference.high:+.4f}"
+    by = f"ndcg@{k} differs by {difference.difference:+.4f} ({interval})"
+    if difference.low > 0:
+        return f"{name} beats the best baseline, {best}: {by}."
+    if difference.high < 0:
+        return f"{name} does NOT beat the best baseline, {best}: {by}; use {best}."
+    return f"{name} does not clearly beat the best baseline, {best}: {by}; prefer the simpler {best}."
+
+
+def _select_published(segments: Json, k: int, min_users: int) -> Json:
+    """The figures by segment that the run has, without segments of fewer than `min_users` users."""
     return {
-        column: {value: {"users": of["n_users"], "ndcg": of[f"ndcg@{k}"]} for value, of in values.items()
-                 if of["n_users"] >= fewest}
-        for column, values in columns.items()
-    }  # fmt: skip
-
-
-def _settings(config: DictConfig) -> dict[str, Any]:
-    found = OmegaConf.to_container(config.data, resolve=True)
-    assert isinstance(found, dict)
-    return {str(name): value for name, value in found.items()}
+        column: {
+            value: {"users": figures["n_users"], "ndcg": figures[f"ndcg@{k}"]}
+            for value, figures in values.items()
+            if figures["n_users"] >= min_users
+        }
+        for column, values in segments.items()
+    }

@@ -1,108 +1,132 @@
-"""Whether a log is enough to learn from and to judge by: rules with their thresholds, and why they are so."""
+"""Rules on whether a log is large enough to train and to compare models, with their thresholds and reasons."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Json = dict[str, Any]
 DEVIATION = 0.3
-"""of ndcg@10 between users, about the most that models on the public data sets have (docs/reports.md)"""
+"""standard deviation of ndcg@10 between users, about the largest of any model on the public data sets
+(docs/reports.md)"""
 
 
 @dataclass(frozen=True)
-class Rule:
-    """What is asked of a log, and what it has."""
+class SufficiencyRule:
+    """A number that a log should have, and the number that it has."""
 
-    asked: str
-    found: float
+    requirement: str
+    value: float
     threshold: float
-    why: str
-    serves: tuple[str, ...] = ()
+    reason: str
+    models: tuple[str, ...] = ()
     """models that need it"""
 
     @property
     def holds(self) -> bool:
-        """Whether it has that much."""
-        return self.found >= self.threshold
+        """Whether the value reaches the threshold."""
+        return self.value >= self.threshold
 
 
-SHARE = "a share of 10% is then known to ± 2 points"
-AGAIN = "a list of what one has had helps where things come again"
-PAIRS = "what goes together is counted over pairs, and a user with one event has none"
-ITEM = "with fewer events on an item, one customer decides what it goes with"
-LEARNED = (
-    "on MovieLens 100K (about 98,000) every learned model loses to counting, on Amazon Beauty (154,000) SASRec wins"
+SHARE_PRECISION = "a share of 10% can then be estimated to ± 2 percentage points"
+REPEATS = "a list of a user's earlier items helps only where people buy the same items again"
+PAIRS = "items that go together are counted in pairs, and a user with one event has no pair"
+EVENTS_PER_ITEM = "with fewer events per item, single customers decide which items go together"
+LEARNED_MODELS = (
+    "on MovieLens 100K (about 98,000) every learned model loses to counting models; on Amazon Beauty (154,000) SASRec "
+    "wins"
 )
-FOLLOWS = "a sequence teaches what follows what: a user of two events shows that once"
+SEQUENCES = "sequence models learn what follows what, and a user with two events shows that only once"
 
 
-def rules(training: Json, testing: Json, exclude_seen: bool, has_order: bool) -> list[Rule]:
-    """The rules for `parts.training` and `parts.testing`; personal_frequency is left out where repeats are."""
+def check_sufficiency(training: Json, test: Json, exclude_seen: bool, has_order: bool) -> list[SufficiencyRule]:
+    """The rules with the values of a log, from `describe_training_targets` and `describe_test_targets`;
+    personal_frequency is left out where seen items are excluded.
+    """
     counting, learned = ("item_knn", "ease"), ("two_tower", "ncf", "sasrec")
-    own = () if exclude_seen else ("personal_frequency",)
-    pairs, all_of = counting + learned, ("popularity", *own, *counting, *learned)
+    personal = () if exclude_seen else ("personal_frequency",)
+    pairs, everything = counting + learned, ("popularity", *personal, *counting, *learned)
+    users_of_3 = training["users_of_3"] if has_order else 0
+    repeated = test["repeated_targets"]
     return [
-        Rule("events to learn from", training["targets"], 1000, SHARE, all_of),
-        *(Rule("share of repeats in the test", testing["repeated_targets"], 0.05, AGAIN, (model,)) for model in own),
-        Rule("users with two events or more", training["users_of_2"], 500, PAIRS, pairs),
-        Rule("events an item", training["targets_an_item"], 5, ITEM, pairs),
-        Rule("events to learn from", training["targets"], 150_000, LEARNED, learned),
-        Rule("users with three events or more", training["users_of_3"] if has_order else 0, 1000, FOLLOWS, ("sasrec",)),
+        SufficiencyRule("training events", training["targets"], 1000, SHARE_PRECISION, everything),
+        *(
+            SufficiencyRule("share of repeats among test targets", repeated, 0.05, REPEATS, (model,))
+            for model in personal
+        ),
+        SufficiencyRule("users with at least two training events", training["users_of_2"], 500, PAIRS, pairs),
+        SufficiencyRule("training events per item", training["targets_an_item"], 5, EVENTS_PER_ITEM, pairs),
+        SufficiencyRule("training events", training["targets"], 150_000, LEARNED_MODELS, learned),
+        SufficiencyRule("users with at least three training events", users_of_3, 1000, SEQUENCES, ("sasrec",)),
     ]
 
 
-def half_width(n_users: int) -> float:
-    """Half of the 95% interval of ndcg@10 over so many users, infinite for none: 1.96 × .3 / √n."""
+def compute_half_width(n_users: int) -> float:
+    """Half of the 95% interval of ndcg@10 with `n_users` test users: 1.96 × 0.3 / √n; infinite for none."""
     return 1.96 * DEVIATION / np.sqrt(n_users) if n_users else np.inf
 
 
-def users_for(half: float) -> int:
-    """How many test users make the interval that narrow."""
-    return int(np.ceil((1.96 * DEVIATION / half) ** 2))
+def count_users_for_half_width(half_width: float) -> int:
+    """The number of test users from which the 95% interval of ndcg@10 is that narrow."""
+    return int(np.ceil((1.96 * DEVIATION / half_width) ** 2))
 
 
-def verdict(found: list[Rule]) -> dict[str, list[str]]:
-    """The models under `enough` or `too little`, each in the order in which rules name them."""
-    models = list(dict.fromkeys(model for rule in found for model in rule.serves))
-    lacking = {model for rule in found if not rule.holds for model in rule.serves}
+def group_models_by_verdict(rules: Sequence[SufficiencyRule]) -> dict[str, list[str]]:
+    """The models under the keys `enough` and `too little`, each in the order in which the rules name them."""
+    models = list(dict.fromkeys(model for rule in rules for model in rule.models))
+    lacking = {model for rule in rules if not rule.holds for model in rule.models}
     return {"enough": [m for m in models if m not in lacking], "too little": [m for m in models if m in lacking]}
 
 
-def said(found: list[Rule], testing: Json, ties: Json | None) -> list[str]:
-    """The verdict in plain sentences, and what to see to."""
-    judged, n = verdict(found), testing["users"]
-    parts = [f"{word} for {_listed(models)}" for word, models in judged.items() if models]
-    lines = [f"{'; '.join(parts).capitalize()}."]
-    if not n:
-        lines.append("Nothing can be judged: no user has a target in the test part; choose another split.")
-    else:
-        lines.append(
-            f"{n:,} test users: the 95% interval of ndcg@10 will be about ± {half_width(n):.3f}"
-            + (
-                "."
-                if half_width(n) <= 0.01
-                else f"; ± .01 takes {users_for(0.01):,} of them, ± .02 {users_for(0.02):,}."
-            )
-        )
-    if testing["cold_targets"] > 0.1:
-        lines.append(
-            f"{testing['cold_targets']:.0%} of what is asked in the test was first seen after training, and no model "
-            "that knows items by their id alone can recommend it: train more often, or give it features of items."
+def explain_sufficiency(rules: Sequence[SufficiencyRule], test: Json, ties: Json | None) -> list[str]:
+    """The verdict as sentences, with advice; `test` is of `describe_test_targets`, `ties` of `describe_ties`."""
+    verdict = "; ".join(
+        f"{word} data for {_join_names(models)}" for word, models in group_models_by_verdict(rules).items() if models
+    )
+    return [f"{verdict.capitalize()}.", _explain_interval(test["users"]), *_advise(test, ties)]
+
+
+def _explain_interval(n_users: int) -> str:
+    if not n_users:
+        return "Models cannot be compared: no user has a target in the test part; choose another split."
+    half_width = compute_half_width(n_users)
+    sentence = f"With {n_users:,} test users, the 95% interval of ndcg@10 will be about ± {half_width:.3f}"
+    if half_width <= 0.01:
+        return f"{sentence}."
+    fine, coarse = count_users_for_half_width(0.01), count_users_for_half_width(0.02)
+    return f"{sentence}; ± 0.02 takes {coarse:,} users, ± 0.01 takes {fine:,}."
+
+
+def _advise(test: Json, ties: Json | None) -> list[str]:
+    advice = []
+    if test["cold_targets"] > 0.1:
+        advice.append(
+            f"{test['cold_targets']:.0%} of the test targets were first seen after training, and models that know "
+            "items only by their id cannot recommend them: train more often, or add features of items."
         )
     if ties is not None and (ties["outside_baskets"] or 0) > 0.1:
-        lines.append(
-            f"{ties['outside_baskets']:.0%} of the events share their moment with another event of their user and no "
-            "basket says that they belong together: their order is that of the rows. Name data.columns.basket, or give "
-            "finer times."
+        advice.append(
+            f"{ties['outside_baskets']:.0%} of events have the same time as another event of their user, but no common "
+            "order number, so their order is that of the rows: set data.columns.basket, or provide finer times."
         )
-    return lines
+    return advice
 
 
-def as_json(found: list[Rule]) -> list[Json]:
-    """The rules as they stand in the file."""
-    return [{**asdict(rule), "holds": rule.holds} for rule in found]
+def rules_to_json(rules: Sequence[SufficiencyRule]) -> list[Json]:
+    """The rules in the format of the report's JSON file."""
+    return [
+        {
+            "asked": rule.requirement,
+            "found": rule.value,
+            "threshold": rule.threshold,
+            "why": rule.reason,
+            "serves": rule.models,
+            "holds": rule.holds,
+        }
+        for rule in rules
+    ]
 
 
-def _listed(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

@@ -1,4 +1,4 @@
-"""What a sweep's words give a training, and the best of it as a file for `experiment=`."""
+"""The training configuration of a sweep or trial, and the best trial as a file for `experiment=`."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -8,44 +8,45 @@ from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import BaseTrial
 
-from recsys.apps.sweep.search_space import Setting
+from recsys.apps.sweep.search_space import SearchSetting
 from recsys.evaluation.leaderboard import IGNORED_SETTINGS, flatten_settings
 from recsys.run import write_text
 
-OWN = ("sweep", "sampler", "pruner", "hydra/")
-UNSAID = ("logger", "baselines", "experiment", "model@baselines")
-"""groups that change no figure of the model, or whose settings are written one by one"""
+SWEEP_GROUPS = ("sweep", "sampler", "pruner", "hydra/")
+OMITTED_GROUPS = ("logger", "baselines", "experiment", "model@baselines")
+"""groups that do not change the model's metrics, or whose settings are written one by one"""
 
 
-def training(words: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """The configuration that `recsys train` would have with a sweep's words, and the choice of each of its groups."""
-    whole = compose("sweep", list(words), return_hydra_config=True)
-    every = whole.hydra.runtime.choices.items()
-    choices = {group: choice for group, choice in every if choice is not None and not group.startswith(OWN)}
-    return OmegaConf.masked_copy(whole, list(_kept())), choices
+def compose_training(words: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """Returns the configuration that `recsys train` would have with a sweep's words, and the choice in each group."""
+    composed = compose("sweep", list(words), return_hydra_config=True)
+    groups = composed.hydra.runtime.choices.items()
+    choices = {group: choice for group, choice in groups if choice is not None and not group.startswith(SWEEP_GROUPS)}
+    return OmegaConf.masked_copy(composed, list(_list_training_keys())), choices
 
 
 @cache
-def _kept() -> tuple[str, ...]:
-    """The keys of `recsys train`."""
+def _list_training_keys() -> tuple[str, ...]:
     return tuple(map(str, compose("train")))
 
 
-def composed(words: Sequence[str], settings: Sequence[Setting], trial: BaseTrial) -> tuple[DictConfig, dict[str, str]]:
-    """The same of a trial, whose settings take the place of the words'."""
+def compose_trial(
+    words: Sequence[str], settings: Sequence[SearchSetting], trial: BaseTrial
+) -> tuple[DictConfig, dict[str, str]]:
+    """Returns the same for a trial, whose values replace those of the words."""
     keys = {setting.key for setting in settings}
-    own = [word for word in words if word.lstrip("+").split("=")[0] not in keys]
-    return training([*own, *(setting.drawn(trial) for setting in settings)])
+    other_words = [word for word in words if word.lstrip("+").split("=")[0] not in keys]
+    return compose_training([*other_words, *(setting.suggest(trial) for setting in settings)])
 
 
-def write(path: Path, config: DictConfig, choices: Mapping[str, str], comment: str) -> None:
-    """Write the file with which `recsys train experiment=NAME` trains this configuration: only what differs from the
+def write_experiment(path: Path, config: DictConfig, choices: Mapping[str, str], comment: str) -> None:
+    """Writes the file with which `recsys train experiment=NAME` trains this configuration: only what differs from the
     defaults of its groups.
     """
-    said = {group: choice for group, choice in choices.items() if not group.startswith(UNSAID)}
-    plain = compose("train", [f"{group}={choice}" for group, choice in said.items()])
-    before = flatten_settings(OmegaConf.to_container(plain), "")
-    changed = OmegaConf.create({"defaults": [{f"override /{group}": choice} for group, choice in said.items()]})
+    groups = {group: choice for group, choice in choices.items() if not group.startswith(OMITTED_GROUPS)}
+    defaults = compose("train", [f"{group}={choice}" for group, choice in groups.items()])
+    before = flatten_settings(OmegaConf.to_container(defaults), "")
+    changed = OmegaConf.create({"defaults": [{f"override /{group}": choice} for group, choice in groups.items()]})
     for key, value in flatten_settings(OmegaConf.to_container(config), "").items():
         if not key.startswith(IGNORED_SETTINGS) and (key not in before or before[key] != value):
             OmegaConf.update(changed, key, value, force_add=True)

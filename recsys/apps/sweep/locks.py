@@ -1,4 +1,4 @@
-"""Files that one process holds at a time; the system lets go of them when the process ends, however it ends."""
+"""Files that one process locks at a time; the system releases them when the process ends, even if it is killed."""
 
 import fcntl
 import os
@@ -9,15 +9,15 @@ from pathlib import Path
 from optuna.storages.journal import JournalFileOpenLock
 
 
-class Lock(JournalFileOpenLock):
-    """Also what Optuna's journal takes: its own lock outlives a process that was killed."""
+class FileLock(JournalFileOpenLock):
+    """A lock on a file; Optuna's journal accepts it too, whose own lock would outlive a process that was killed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
 
     def acquire(self, wait: bool = True) -> bool:
-        """Whether the file is held now; waits for it unless told not to."""
+        """Locks the file; returns False if another process holds it and `wait` is false."""
         file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -28,16 +28,16 @@ class Lock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
-        """Let go."""
+        """Unlocks the file."""
         assert self._file is not None
         os.close(self._file)
         self._file = None
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """A block that one process at a time is in."""
-    lock = Lock(path)
+def hold_lock(path: Path) -> Iterator[None]:
+    """A context that only one process at a time is in."""
+    lock = FileLock(path)
     lock.acquire()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Search spaces in Hydra's words: `optimizer.lr: tag(log, interval(0.0003, 0.01))`, `model.dim: choice(32,64)`."""
+"""Search spaces in Hydra's syntax: `optimizer.lr: tag(log, interval(0.0003, 0.01))`, `model.dim: choice(32,64)`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,67 +18,68 @@ EXAMPLES = "choice(32,64), interval(0.0, 0.6), tag(log, interval(0.001, 0.1)), i
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A key of the configuration, or a group of it, and what it may be."""
+class SearchSetting:
+    """A key or a group of the configuration, and the values that the sweep may give it."""
 
     key: str
-    said: str
+    expression: str
     distribution: BaseDistribution
     values: Mapping[str, Any]
-    """of a choice: what each of its texts means"""
+    """for a choice: what each of its texts means"""
 
-    def drawn(self, trial: BaseTrial) -> str:
-        """The trial's own value as a word of the command line."""
-        own = self.distribution
-        if isinstance(own, CategoricalDistribution):
-            return f"{self.key}={trial.suggest_categorical(self.key, own.choices)}"
-        if isinstance(own, IntDistribution):
-            return f"{self.key}={trial.suggest_int(self.key, own.low, own.high, step=own.step, log=own.log)}"
-        assert isinstance(own, FloatDistribution)
-        return f"{self.key}={trial.suggest_float(self.key, own.low, own.high, step=own.step, log=own.log)!r}"
+    def suggest(self, trial: BaseTrial) -> str:
+        """Returns the trial's value as an override on the command line."""
+        space = self.distribution
+        if isinstance(space, CategoricalDistribution):
+            return f"{self.key}={trial.suggest_categorical(self.key, space.choices)}"
+        if isinstance(space, IntDistribution):
+            return f"{self.key}={trial.suggest_int(self.key, space.low, space.high, step=space.step, log=space.log)}"
+        assert isinstance(space, FloatDistribution)
+        return f"{self.key}={trial.suggest_float(self.key, space.low, space.high, step=space.step, log=space.log)!r}"
 
-    def standing(self, config: DictConfig, choices: Mapping[str, str]) -> Any:
-        """What the key is without a sweep, as the trial's parameter; ConfigError where the sweep would not try it."""
+    def find_default(self, config: DictConfig, choices: Mapping[str, str]) -> Any:
+        """Returns the key's value without a sweep, as the trial's parameter; ConfigError if it is outside the space."""
         if self.key not in choices and self.key not in flatten_settings(OmegaConf.to_container(config), ""):
             raise ConfigError(f"space: the configuration has no '{self.key}'")
         value = choices[self.key] if self.key in choices else OmegaConf.select(config, self.key)
         value = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        found: Any
-        if self.values:
-            found = next((text for text, meaning in self.values.items() if meaning == value), None)
-        else:
-            own = self.distribution
-            assert isinstance(own, IntDistribution | FloatDistribution)
-            found = value if isinstance(value, int | float) and own.low <= value <= own.high else None
-        if found is None:
+        default = self._match(value)
+        if default is None:
             raise ConfigError(
-                f"{self.key}={value} lies outside the sweep's {self.said}; widen space.{self.key}, leave it out with "
-                f"~space.{self.key}, or start from another {self.key}="
+                f"{self.key}={value} lies outside the sweep's {self.expression}; widen space.{self.key}, leave it out "
+                f"with ~space.{self.key}, or start from another {self.key}="
             )
-        return found
+        return default
+
+    def _match(self, value: Any) -> Any:
+        """Returns the parameter that stands for a value; None if the space does not contain it."""
+        if self.values:
+            return next((text for text, meaning in self.values.items() if meaning == value), None)
+        space = self.distribution
+        assert isinstance(space, IntDistribution | FloatDistribution)
+        return value if isinstance(value, int | float) and space.low <= value <= space.high else None
 
 
-def parsed(space: DictConfig) -> list[Setting]:
-    """The settings of a space; ConfigError names the one that cannot be read."""
-    said = {
-        key: value for key, value in flatten_settings(OmegaConf.to_container(space, resolve=True), "").items() if key
-    }
-    if not said:
+def parse_search_space(space: DictConfig) -> list[SearchSetting]:
+    """Returns the settings of a space; ConfigError names one that cannot be read."""
+    flat_space = flatten_settings(OmegaConf.to_container(space, resolve=True), "")
+    expressions = {key: value for key, value in flat_space.items() if key}
+    if not expressions:
         raise ConfigError("space is empty: a sweep needs a setting to search for")
-    return [_setting(key, str(value)) for key, value in said.items()]
+    return [_parse_setting(key, str(value)) for key, value in expressions.items()]
 
 
-def _setting(key: str, said: str) -> Setting:
+def _parse_setting(key: str, expression: str) -> SearchSetting:
     try:
-        override = OverridesParser.create().parse_override(f"{key}={said}")
-        distribution, values = _distribution(override)
+        override = OverridesParser.create().parse_override(f"{key}={expression}")
+        distribution, values = _make_distribution(override)
     except (HydraException, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"space.{key}='{said}' cannot be read ({reason}); write {EXAMPLES}") from error
-    return Setting(key, said, distribution, values)
+        raise ConfigError(f"space.{key}='{expression}' cannot be read ({reason}); write {EXAMPLES}") from error
+    return SearchSetting(key, expression, distribution, values)
 
 
-def _distribution(override: Override) -> tuple[BaseDistribution, dict[str, Any]]:
+def _make_distribution(override: Override) -> tuple[BaseDistribution, dict[str, Any]]:
     sweep = override.value()
     if isinstance(sweep, ChoiceSweep):
         texts = list(override.sweep_string_iterator())
@@ -86,16 +87,16 @@ def _distribution(override: Override) -> tuple[BaseDistribution, dict[str, Any]]
         return CategoricalDistribution(texts), dict(zip(texts, meanings, strict=True))
     if isinstance(sweep, IntervalSweep):
         assert sweep.start is not None and sweep.end is not None
-        return _between(sweep.start, sweep.end, None, "log" in sweep.tags), {}
+        return _make_interval(sweep.start, sweep.end, None, "log" in sweep.tags), {}
     if isinstance(sweep, RangeSweep):
         steps = list(override.sweep_iterator())
         if not steps:
             raise ValueError("an empty range")
-        return _between(min(steps), max(steps), abs(sweep.step), False), {}  # type: ignore[type-var, arg-type]
-    raise ValueError("one value, or names that only Hydra can find")
+        return _make_interval(min(steps), max(steps), abs(sweep.step), False), {}  # type: ignore[type-var, arg-type]
+    raise ValueError("a single value, or names that only Hydra can look up")
 
 
-def _between(low: float, high: float, step: float | None, log: bool) -> BaseDistribution:
+def _make_interval(low: float, high: float, step: float | None, log: bool) -> BaseDistribution:
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, step=int(step or 1), log=log)
     return FloatDistribution(low, high, step=step, log=log)

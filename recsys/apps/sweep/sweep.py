@@ -1,4 +1,4 @@
-"""The command: trials until all are done, each a line, and at the end what they found."""
+"""Runs a sweep: trials until all are done, one log line each, then a summary."""
 
 import json
 import logging
@@ -14,80 +14,86 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
-from recsys.apps.sweep.best_settings import composed, training
-from recsys.apps.sweep.search_space import Setting, parsed
-from recsys.apps.sweep.study import claimed, given_up, held_here, opened, trial_folder
-from recsys.apps.sweep.summary import ended, in_words
-from recsys.apps.sweep.trial import COSTS, quiet, train
+from recsys.apps.sweep.best_settings import compose_training, compose_trial
+from recsys.apps.sweep.search_space import SearchSetting, parse_search_space
+from recsys.apps.sweep.study import claim_trial, get_trial_folder, hold_study, open_study, record_attempt
+from recsys.apps.sweep.summary import describe_trial, summarize_sweep
+from recsys.apps.sweep.trial import COSTS, silence_logs, train_trial
 from recsys.config.settings import check_settings
 from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
 from recsys.evaluation.leaderboard import comparable_settings
 
 log = logging.getLogger(__name__)
-HOPELESS = 3
-"""failures with which a sweep may not begin"""
+MAX_FAILURES = 3
+"""trials after which a sweep stops if all of them failed"""
 
 
-def sweep(config: DictConfig, words: Sequence[str]) -> Iterator[str]:
-    """The lines that sum up the sweep of a composed configuration, whose words on the command line were these; its
-    folder holds a run for each trial. ConfigError for a space that cannot be searched, or where nothing but failures
-    comes of it. Interrupted by Ctrl-C, the status is 130, and the same words go on.
+def run_sweep(config: DictConfig, words: Sequence[str]) -> Iterator[str]:
+    """Yields the summary of a sweep, whose folder `out` gets a run for each trial; `words` are the overrides on the
+    command line that composed `config`.
+
+    Raises ConfigError for a space that cannot be searched, or if the first trials all fail. Ctrl-C exits with status
+    130; the same words resume the sweep.
     """
     check_settings(config)
-    plain, choices = training(words)
+    plain, choices = compose_training(words)
     if plain.resume is not None:
-        raise ConfigError("resume= is for `recsys train`; a sweep goes on by itself with the words that began it")
+        raise ConfigError("resume= is for `recsys train`; a sweep resumes by itself with the words that started it")
     if str(plain.trainer.strategy).startswith("ddp"):
         raise ConfigError("a sweep trains each trial in one process; leave out trainer=ddp and start more workers")
-    settings, objectives = parsed(config.get("space") or OmegaConf.create()), list(config.objectives)
-    default = {setting.key: setting.standing(plain, choices) for setting in settings}
-    folder = Path(config.out)
-    study = opened(config, _directions(objectives, plain.ks), _about(plain, settings, objectives), default)
-    with held_here(folder):
-        load_dataset(plain)  # prepared once, by one worker
+    settings, objectives = parse_search_space(config.get("space") or OmegaConf.create()), list(config.objectives)
+    default = {setting.key: setting.find_default(plain, choices) for setting in settings}
+    directions = _check_objectives(objectives, plain.ks)
+    study = open_study(config, directions, _describe_study(plain, settings, objectives), default)
+    with hold_study(Path(config.out)):
+        load_dataset(plain)  # one worker prepares the data
     interrupted = False
     try:
-        _work(study, config, words, settings)
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other, and the signal off
+        _run_trials(study, config, words, settings)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second and disables the signal
         signal.signal(signal.SIGINT, signal.default_int_handler)
         interrupted = True
-    with quiet():
-        yield from ended(study, config, words, settings, interrupted)
+    with silence_logs():
+        yield from summarize_sweep(study, config, words, settings, interrupted)
     if interrupted:
         sys.exit(130)
 
 
-def _work(study: optuna.Study, config: DictConfig, words: Sequence[str], settings: Sequence[Setting]) -> None:
-    """Trials, one after the other, until all have been begun or the time is over."""
-    folder, begun = Path(config.out), time.monotonic()
+def _run_trials(
+    study: optuna.Study, config: DictConfig, words: Sequence[str], settings: Sequence[SearchSetting]
+) -> None:
+    """Runs one trial after the other until all have been started or the time is over."""
+    folder, start = Path(config.out), time.monotonic()
     if len(config.objectives) > 1:
-        log.info("several objectives: every trial is trained to its end, for pruning knows one only")
-    while config.timeout is None or time.monotonic() - begun < config.timeout:
-        claim = claimed(study, config, folder)
+        log.info("several objectives: every trial is trained to its end, since pruning needs a single objective")
+    while config.timeout is None or time.monotonic() - start < config.timeout:
+        claim = claim_trial(study, config, folder)
         if claim is None:
             return
         trial, lock = claim
         try:
-            _attempt(trial, folder, words, settings, config)
+            _run_trial(trial, folder, words, settings, config)
         finally:
             lock.release()
-        done = study.get_trials(deepcopy=False)
-        log.info("%s", in_words(done[trial.number], study, config))
-        finished = [one for one in done if one.state.is_finished()]
-        if len(finished) >= HOPELESS and {one.state for one in finished} == {TrialState.FAIL}:
-            reason = done[trial.number].user_attrs["error"]
+        trials = study.get_trials(deepcopy=False)
+        log.info("%s", describe_trial(trials[trial.number], study, config))
+        finished = [trial for trial in trials if trial.state.is_finished()]
+        if len(finished) >= MAX_FAILURES and {trial.state for trial in finished} == {TrialState.FAIL}:
+            reason = trials[trial.number].user_attrs["error"]
             raise ConfigError(f"the first {len(finished)} trials failed, the last with {reason}")
 
 
-def _attempt(trial: Trial, folder: Path, words: Sequence[str], settings: Sequence[Setting], config: DictConfig) -> None:
-    """Train a trial and tell the study what came of it; what is wrong with one trial ends that trial alone."""
+def _run_trial(
+    trial: Trial, folder: Path, words: Sequence[str], settings: Sequence[SearchSetting], config: DictConfig
+) -> None:
+    """Trains a trial and reports the result to the study; an error of one trial ends that trial alone."""
     try:
-        if given_up(trial):
+        if record_attempt(trial):
             raise RuntimeError("its worker died three times before another epoch was done; is the memory enough?")
-        with quiet():
-            own, _ = composed(words, settings, trial)
-            values = train(trial, own, trial_folder(folder, trial.number), config.objectives)
+        with silence_logs():
+            trial_config, _ = compose_trial(words, settings, trial)
+            values = train_trial(trial, trial_config, get_trial_folder(folder, trial.number), config.objectives)
         trial.study.tell(trial.number, values)
     except optuna.TrialPruned:
         trial.study.tell(trial.number, state=TrialState.PRUNED)
@@ -96,15 +102,16 @@ def _attempt(trial: Trial, folder: Path, words: Sequence[str], settings: Sequenc
         trial.study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _about(plain: DictConfig, settings: Sequence[Setting], objectives: Sequence[str]) -> dict[str, Any]:
-    """What trials of one study have in common, as JSON gives it back."""
-    space = {f"space.{setting.key}": setting.said for setting in settings}
+def _describe_study(plain: DictConfig, settings: Sequence[SearchSetting], objectives: Sequence[str]) -> dict[str, Any]:
+    """Returns what all trials of a study have in common, as JSON restores it."""
+    space = {f"space.{setting.key}": setting.expression for setting in settings}
     about = {**comparable_settings(plain), **space, "objectives": list(objectives)}
-    found: dict[str, Any] = json.loads(json.dumps(about))
-    return found
+    restored: dict[str, Any] = json.loads(json.dumps(about))
+    return restored
 
 
-def _directions(objectives: Sequence[str], ks: Sequence[int]) -> list[StudyDirection]:
+def _check_objectives(objectives: Sequence[str], ks: Sequence[int]) -> list[StudyDirection]:
+    """Returns the direction of each objective; ConfigError for one that trials do not report."""
     if not objectives or objectives[0] in COSTS:
         raise ConfigError(f"objectives={objectives} has to begin with a metric, such as ndcg@10")
     for name in objectives:

@@ -1,12 +1,20 @@
-"""Batches to learn what a user has from some of it, for data whose order does not matter.
+"""Training batches that predict a user's held-out items from the others, for data without order.
 
-B users, L history slots, Q queries a user, M real queries in all, T targets.
+B users, L history slots, Q queries per user, M real queries, T targets.
 """
 
 import numpy as np
 
 from recsys.config.types import Positive
-from recsys.data.batches.batch import Array, Batch, pad_positions, to_tensor, to_tensors, truncate_rows
+from recsys.data.batches.batch import (
+    Array,
+    Batch,
+    pad_positions,
+    select_positions,
+    to_tensor,
+    to_tensors,
+    truncate_rows,
+)
 from recsys.data.batches.loader import Shard, TrainingLoader
 from recsys.data.batches.one_row_per_user import find_basket_start
 from recsys.data.dataset import Dataset
@@ -14,9 +22,10 @@ from recsys.errors import DataError
 
 
 class HeldOutBatches(TrainingLoader):
-    """Each user's training events, shuffled anew in every epoch; `n_queries` of random length are each answered by all
-    the rest, whose items shard a weight of one. Baskets keep their order and stay whole. Raises DataError for a split
-    that keeps the order of time.
+    """Each user's training events, shuffled in every epoch, with `n_queries` after a random number of them.
+
+    The targets of a query are all later events; their weights add up to 1. Baskets keep their order and stay whole.
+    Raises DataError for a split that keeps the order of time.
     """
 
     def __init__(
@@ -33,37 +42,36 @@ class HeldOutBatches(TrainingLoader):
             raise DataError("batches=rest shuffles events; choose split=random or cold_items, or batches=next")
         self.n_queries = n_queries
 
-    def gather(self, users: Array, rng: np.random.Generator) -> Batch:
+    def gather(self, rows: Array, rng: np.random.Generator) -> Batch:
         """The batch of some users."""
-        index, mask = pad_positions(self.start[users], self.length[users])
-        place = np.broadcast_to(np.arange(index.shape[1]), index.shape)
+        index, mask = pad_positions(self.start[rows], self.length[rows])
+        slots = np.broadcast_to(np.arange(index.shape[1]), index.shape)
         if self.dataset.has_baskets:
-            place = find_basket_start(np.where(mask, self.dataset.baskets[index], np.iinfo(np.int64).max // 2))
+            slots = find_basket_start(np.where(mask, self.dataset.baskets[index], np.iinfo(np.int64).max // 2))
         else:
-            shuffled = np.where(mask, rng.random(index.shape), 2.0).argsort(axis=1)
-            index = np.take_along_axis(index, shuffled, axis=1)
+            order = np.where(mask, rng.random(index.shape), 2.0).argsort(axis=1)
+            index = np.take_along_axis(index, order, axis=1)
         items = self.reader.history(index, mask)
-        drawn = (rng.random((len(users), self.n_queries)) * self.length[users][:, None]).astype(np.int64)
-        positions = np.take_along_axis(place, np.sort(drawn, axis=1), axis=1)
+        lengths = (rng.random((len(rows), self.n_queries)) * self.length[rows][:, None]).astype(np.int64)
+        positions = np.take_along_axis(slots, np.sort(lengths, axis=1), axis=1)
         usable = self.reader.targets(index, mask) & (items > 0)
         inside = (np.arange(index.shape[1]) >= positions[:, :, None]) & usable[:, None]
-        real = inside.any(axis=2)
-        positions = np.where(real, positions, 0)
+        has_target = inside.any(axis=2)
+        positions = np.where(has_target, positions, 0)
         row, query, slot = np.nonzero(inside)
-        answers = (np.cumsum(real).reshape(real.shape) - 1)[row, query]
-        rows = np.arange(len(users))[:, None]
-        request = {name: array[rows, positions] for name, array in self.reader.moments(index, mask).items()}
+        target_query = (np.cumsum(has_target).reshape(has_target.shape) - 1)[row, query]
+        request = select_positions(self.reader.request_context(index, mask), positions)
         history, events = truncate_rows(positions.max(axis=1), items, self.reader.events(index, mask))
         return Batch(
-            user=to_tensors(self.reader.user(users)),
+            user=to_tensors(self.reader.user(rows)),
             history=to_tensor(history),
             events=to_tensors(events),
             request=to_tensors(request),
             positions=to_tensor(positions),
-            queries=to_tensor(np.flatnonzero(real)),
+            queries=to_tensor(np.flatnonzero(has_target)),
             targets=to_tensor(items[row, slot]),
-            target_query=to_tensor(answers),
-            weights=to_tensor((1 / np.bincount(answers)[answers]).astype(np.float32)),
-            total_weight=float(max(real.sum(), 1)),
+            target_query=to_tensor(target_query),
+            weights=to_tensor((1 / np.bincount(target_query)[target_query]).astype(np.float32)),
+            total_weight=float(max(has_target.sum(), 1)),
             n_tokens=int(mask.sum()),
         )

@@ -1,7 +1,9 @@
-"""Batches to learn what comes in the next days: all items of a window are targets of the query before it.
+"""Training batches that predict the next days: all items of a window are targets of the query before it.
 
-B users, L history slots, Q queries a user, M real queries in all, T targets. A loss over all later actions is
-known from PinnerFormer (Pancha et al., 2022); a shop is asked for the next weeks, not for the next click.
+PinnerFormer (Pancha et al., 2022) has a loss over all later actions; a shop predicts the next weeks, not the next
+click.
+
+B users, L history slots, Q queries per user, M real queries, T targets.
 """
 
 import numpy as np
@@ -17,9 +19,10 @@ NEVER = np.iinfo(np.int64).max // 2
 
 
 class WindowBatches(TrainingLoader):
-    """`n_queries` random moments for each user and epoch, each answered by the distinct items of the `days` that
-    follow, which shard a weight of one. Moments are those at which a time split asks: any, not only when the user
-    comes to buy.
+    """`n_queries` random times for each user and epoch, whose targets are the distinct items of the `days` after them.
+
+    The weights of a query's targets add up to 1. Times are drawn from all of training, as a time split cuts anywhere,
+    not only when the user buys. Raises DataError without times, or if training is shorter than a window.
     """
 
     def __init__(
@@ -36,46 +39,50 @@ class WindowBatches(TrainingLoader):
         if dataset.timestamps is None:
             raise DataError("batches=window needs times; name the column under data.columns.timestamp")
         self.timestamps, self.span, self.n_queries = dataset.timestamps, int(days * DAY), n_queries
-        trained = self.timestamps[dataset.in_training()]
-        self.earliest, self.latest = int(trained.min()), int(trained.max()) - self.span
+        training_times = self.timestamps[dataset.in_training()]
+        self.earliest, self.latest = int(training_times.min()), int(training_times.max()) - self.span
         if self.latest <= self.earliest:
             raise DataError(f"training is shorter than windows of days={days}; lower batches.days")
 
-    def gather(self, users: Array, rng: np.random.Generator) -> Batch:
+    def gather(self, rows: Array, rng: np.random.Generator) -> Batch:
         """The batch of some users."""
-        index, mask = pad_positions(self.start[users], self.length[users])
+        index, mask = pad_positions(self.start[rows], self.length[rows])
         items = self.reader.history(index, mask)
-        times = np.where(mask, self.timestamps[index], NEVER)[:, None]
-        moment = np.sort(rng.integers(self.earliest, self.latest, (len(users), self.n_queries)), axis=1)
-        positions = np.sum(times < moment[:, :, None], axis=2)
-        inside: Array = (times >= moment[:, :, None]) & (times < moment[:, :, None] + self.span)
-        inside &= ((positions > 0) | ~self.cut_off[users][:, None])[:, :, None]  # a cut history was not empty before
+        event_times = np.where(mask, self.timestamps[index], NEVER)[:, None]
+        request_times = np.sort(rng.integers(self.earliest, self.latest, (len(rows), self.n_queries)), axis=1)
+        positions = np.sum(event_times < request_times[:, :, None], axis=2)
+        inside: Array = (event_times >= request_times[:, :, None]) & (
+            event_times < request_times[:, :, None] + self.span
+        )
+        inside &= ((positions > 0) | ~self.cut_off[rows][:, None])[
+            :, :, None
+        ]  # a history that was cut off did not start empty
         inside &= (self.reader.targets(index, mask) & (items > 0))[:, None]
-        real = np.any(inside, axis=2)
-        positions = np.where(real, positions, 0)
+        has_target = np.any(inside, axis=2)
+        positions = np.where(has_target, positions, 0)
         history, events = truncate_rows(positions.max(axis=1), items, self.reader.events(index, mask))
-        target, answers, weight = self._targets(items, inside, real)
-        request = self.dataset.request_features(moment.ravel()) | {"timestamp": moment.ravel()}
+        targets, target_query, weights = self._find_targets(items, inside, has_target)
+        request = self.dataset.request_features(request_times.ravel()) | {"timestamp": request_times.ravel()}
         return Batch(
-            user=to_tensors(self.reader.user(users)),
+            user=to_tensors(self.reader.user(rows)),
             history=to_tensor(history),
             events=to_tensors(events),
             request=to_tensors(
-                {name: array.reshape(*moment.shape, *array.shape[1:]) for name, array in request.items()}
+                {name: array.reshape(*request_times.shape, *array.shape[1:]) for name, array in request.items()}
             ),
             positions=to_tensor(positions),
-            queries=to_tensor(np.flatnonzero(real)),
-            targets=to_tensor(target),
-            target_query=to_tensor(answers),
-            weights=to_tensor(weight),
-            total_weight=float(max(real.sum(), 1)),
+            queries=to_tensor(np.flatnonzero(has_target)),
+            targets=to_tensor(targets),
+            target_query=to_tensor(target_query),
+            weights=to_tensor(weights),
+            total_weight=float(max(has_target.sum(), 1)),
             n_tokens=int(mask.sum()),
         )
 
-    def _targets(self, items: Array, inside: Array, real: Array) -> tuple[Array, Array, Array]:
-        """Distinct items (T,) in each window, the query of M that each answers, and their weights."""
+    def _find_targets(self, items: Array, inside: Array, has_target: Array) -> tuple[Array, Array, Array]:
+        """The distinct items (T,) of each window, their queries (of the M), and their weights."""
         row, query, slot = np.nonzero(inside)
-        number = np.cumsum(real).reshape(real.shape) - 1
+        number = np.cumsum(has_target).reshape(has_target.shape) - 1
         width = self.dataset.n_items + 1
-        answers, target = np.divmod(np.unique(number[row, query] * width + items[row, slot]), width)
-        return target, answers, (1 / np.bincount(answers)[answers]).astype(np.float32)
+        target_query, targets = np.divmod(np.unique(number[row, query] * width + items[row, slot]), width)
+        return targets, target_query, (1 / np.bincount(target_query)[target_query]).astype(np.float32)

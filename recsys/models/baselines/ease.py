@@ -1,4 +1,4 @@
-"""EASE: the best linear item-to-item model, in closed form. Steck, Embarrassingly Shallow Autoencoders (2019).
+"""EASE: a linear item-to-item model with a closed-form solution. Steck, Embarrassingly Shallow Autoencoders (2019).
 
 B users, L history slots, I items with padding.
 """
@@ -18,7 +18,7 @@ from recsys.models.baselines.training_events import count_interactions, read_eve
 class EASE(ClosedForm):
     """Item weights B = −P / diag(P) with P = (XᵀX + λI)⁻¹ and a zero diagonal.
 
-    Needs I² numbers of memory; raises TooLargeError above `max_items`.
+    Holds I² numbers in memory; raises TooLargeError if the catalogue has more than `max_items` items.
     """
 
     def __init__(self, spec: DataSpec, regularisation: float = 500.0, max_items: Positive = 20_000) -> None:
@@ -30,7 +30,7 @@ class EASE(ClosedForm):
         self.weights: Tensor
 
     def fit(self, dataset: Dataset, part: str) -> None:
-        """Invert the regularised Gram matrix."""
+        """Fit the weights by inverting the regularised Gram matrix of the users' items."""
         matrix = count_interactions(read_events_before(dataset, part), dataset.n_users, dataset.n_items)[:, 1:]
         gram = torch.from_numpy((matrix.T @ matrix).toarray())
         gram.diagonal().add_(self.regularisation)
@@ -40,13 +40,13 @@ class EASE(ClosedForm):
         self.weights.zero_()[1:, 1:] = precision
 
     def rows(self) -> Float[Tensor, "I I"]:
-        """The weights."""
+        """The weights: the row of scores that each item of the history adds."""
         return self.weights
 
     def forward(self, inputs: ModelInputs) -> Float[Tensor, "B I"]:
-        """The rows of the items in the history, each item once however often it was had."""
+        """The sum of the rows of the distinct items in the history; −inf for padding."""
         history = inputs.history
         counts = torch.zeros(history.shape[0], len(self.weights), device=history.device)
         counts = counts.scatter_add(1, history, torch.ones_like(history, dtype=counts.dtype))
-        once = 1 / counts.gather(1, history)
-        return hide_padding(F.embedding_bag(history, self.weights, per_sample_weights=once, mode="sum"))
+        weights = 1 / counts.gather(1, history)
+        return hide_padding(F.embedding_bag(history, self.weights, per_sample_weights=weights, mode="sum"))

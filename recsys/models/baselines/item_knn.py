@@ -1,4 +1,4 @@
-"""Neighbourhoods of items by cosine. Sarwar et al. (2001); shrinkage as in Bell & Koren (2007).
+"""Item neighbourhoods by cosine similarity. Sarwar et al. (2001); shrinkage as in Bell & Koren (2007).
 
 B users, L history slots, I items with padding, K neighbours.
 """
@@ -16,8 +16,9 @@ from recsys.models.baselines.training_events import count_interactions, read_eve
 
 
 class ItemKNN(ClosedForm):
-    """Each event of the history votes for the `neighbours` nearest of its item, newer ones louder: a vote halves
-    every `half_life` events back (None: all alike).
+    """Each event of the history votes for its item's `neighbours` nearest items, by their similarity.
+
+    The weight of a vote halves every `half_life` events back (None: all votes weigh the same).
     """
 
     def __init__(
@@ -32,20 +33,20 @@ class ItemKNN(ClosedForm):
         self.similarity: Tensor
 
     def fit(self, dataset: Dataset, part: str) -> None:
-        """Find the nearest of each item, a slice of items at a time."""
+        """Find the nearest neighbours of each item, in chunks of items."""
         matrix = count_interactions(read_events_before(dataset, part), dataset.n_users, dataset.n_items)
         norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())
         columns = sparse.csr_matrix(matrix.T)
         for start in range(0, len(norms), 1024):
-            part_of = slice(start, start + 1024)
-            together = (columns[part_of] @ matrix).toarray()
-            cosine = together / np.maximum(norms[part_of, None] * norms[None] + self.shrinkage, 1e-9)
+            chunk = slice(start, start + 1024)
+            co_counts = (columns[chunk] @ matrix).toarray()
+            cosine = co_counts / np.maximum(norms[chunk, None] * norms[None] + self.shrinkage, 1e-9)
             cosine[np.arange(len(cosine)), np.arange(start, start + len(cosine))] = 0
             top = torch.from_numpy(cosine.astype(np.float32)).topk(self.nearest.shape[1], dim=1)
-            self.similarity[part_of], self.nearest[part_of] = top.values, top.indices
+            self.similarity[chunk], self.nearest[chunk] = top.values, top.indices
 
     def forward(self, inputs: ModelInputs) -> Float[Tensor, "B I"]:
-        """The sum of the votes, some slots of the history at a time: a slot is K numbers a user."""
+        """The sum of the votes, some history slots at a time, since each takes K numbers per user; −inf for padding."""
         history = inputs.history
         scores = torch.zeros(history.shape[0], len(self.nearest), device=history.device)
         for items, weights in self._split_slots(history):
@@ -55,13 +56,13 @@ class ItemKNN(ClosedForm):
 
     def _split_slots(self, history: Int[Tensor, "B L"]) -> list[tuple[Tensor, Tensor]]:
         weights = self._vote_weights(history)
-        if torch.compiler.is_exporting():  # a graph has no loop over an unknown length
+        if torch.compiler.is_exporting():  # a graph cannot loop over an unknown length
             return [(history, weights)]
         return list(zip(torch.split(history, 64, 1), torch.split(weights, 64, 1), strict=True))
 
     def _vote_weights(self, history: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
-        real = (history > 0).float()
+        mask = (history > 0).float()
         if self.half_life is None:
-            return real
-        back = real.sum(dim=1, keepdim=True) - 1 - torch.arange(history.shape[1], device=history.device)
-        return real * torch.exp2(-back.clamp(min=0) / self.half_life)
+            return mask
+        events_back = mask.sum(dim=1, keepdim=True) - 1 - torch.arange(history.shape[1], device=history.device)
+        return mask * torch.exp2(-events_back.clamp(min=0) / self.half_life)

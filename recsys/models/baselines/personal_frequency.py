@@ -1,4 +1,4 @@
-"""What the user took most, lately: one line that beats many a deep model in a shop.
+"""The items that the user had most often, recent events counting more: a strong baseline in shops.
 
 B users, L history slots, I items with padding.
 """
@@ -13,24 +13,24 @@ from recsys.models.baselines.training_events import DAY, decay_counts, read_even
 
 
 class PersonalFrequency(ClosedForm):
-    """The user's own counts, halved in weight every `half_life` days (None: never), then popularity."""
+    """The user's own counts, then popularity; the weight of an event halves every `half_life` days (None: never)."""
 
     def __init__(self, spec: DataSpec, half_life: float | None = 90) -> None:
         super().__init__()
         self.decay = 0.0 if half_life is None or not spec.has_time else 1 / half_life
         self.register_buffer("popularity", torch.zeros(spec.n_items + 1))
         self.popularity: Tensor
-        types = ("", *spec.event.values) if spec.event else ()
-        self.register_buffer("counted", torch.tensor([float(name in spec.target_events) for name in types]))
+        event_types = ("", *spec.event.values) if spec.event else ()
+        self.register_buffer("counted", torch.tensor([float(name in spec.target_events) for name in event_types]))
         self.counted: Tensor
 
     def fit(self, dataset: Dataset, part: str) -> None:
-        """Scale popularity to below what a year's decay leaves of one event."""
+        """Fit popularity, scaled to weigh less than a year-old event of the user."""
         counts = torch.from_numpy(decay_counts(read_events_before(dataset, part), dataset.n_items, None))
         self.popularity.copy_(counts / counts.max() * 1e-3)
 
     def forward(self, inputs: ModelInputs) -> Float[Tensor, "B I"]:
-        """The user's decayed counts; items never had follow by popularity."""
+        """The user's decayed counts; items that the user never had follow by popularity; −inf for padding."""
         history, events = inputs.history, inputs.events
         weight = (history > 0).float()
         if len(self.counted):

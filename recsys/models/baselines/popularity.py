@@ -1,4 +1,4 @@
-"""The same list for everybody: what was taken most.
+"""Popularity: the same list for every user, the most frequent items first.
 
 B users, L history slots, I items with padding.
 """
@@ -13,7 +13,7 @@ from recsys.models.baselines.training_events import decay_counts, read_events_be
 
 
 class Popularity(ClosedForm):
-    """Counts of events."""
+    """Scores each item by its number of events."""
 
     half_life: float | None = None
 
@@ -23,10 +23,10 @@ class Popularity(ClosedForm):
         self.counts: Tensor
 
     def fit(self, dataset: Dataset, part: str) -> None:
-        """Count."""
+        """Count the events of each item."""
         events = read_events_before(dataset, part)
         self.counts.copy_(torch.from_numpy(decay_counts(events, dataset.n_items, self.half_life)))
 
     def forward(self, inputs: ModelInputs) -> Float[Tensor, "B I"]:
-        """The counts."""
+        """The counts, the same for every user; −inf for padding."""
         return hide_padding(self.counts.expand(inputs.history.shape[0], -1))

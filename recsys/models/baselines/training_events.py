@@ -1,4 +1,4 @@
-"""What baselines are fitted to: the events before a part, as flat arrays.
+"""The events that baselines are fitted to: those before a part of the split, as flat arrays.
 
 N events.
 """
@@ -17,8 +17,9 @@ DAY = 86_400.0
 
 
 class EventArrays(NamedTuple):
-    """Users from 0, items from 1, age in days before the newest event (None without times), and what each counts
-    for: its weight, 0 if it is no target.
+    """Flat arrays (N,) of events: users from 0, items from 1, the age in days before the newest event, and weights.
+
+    The age is None without times; the weight of an event that is not a target is 0.
     """
 
     users: np.ndarray
@@ -28,14 +29,14 @@ class EventArrays(NamedTuple):
 
 
 def read_events_before(dataset: Dataset, part: str) -> EventArrays:
-    """Every event before `part` whose item occurs in training."""
+    """Every event before `part` (validation or test) whose item occurs in training."""
     start, _ = find_part_bounds(dataset, part)
     users = np.repeat(np.arange(dataset.n_users), np.diff(dataset.offsets))
     mask = mask_before(start, dataset.offsets) & (dataset.items <= dataset.n_items)
     age = None
     if dataset.timestamps is not None:
-        moments = dataset.timestamps[mask]
-        age = (moments.max() - moments) / DAY
+        timestamps = dataset.timestamps[mask]
+        age = (timestamps.max() - timestamps) / DAY
     weights = np.ones(int(mask.sum())) if dataset.weights is None else np.array(dataset.weights[mask], dtype=np.float64)
     if dataset.is_target is not None:
         weights *= dataset.is_target[mask]
@@ -43,7 +44,10 @@ def read_events_before(dataset: Dataset, part: str) -> EventArrays:
 
 
 def decay_counts(events: EventArrays, n_items: int, half_life: float | None) -> np.ndarray:
-    """(n_items+1,) float32 counts; DataError if a half-life is asked of a log without times."""
+    """The weighted count of each item, (n_items+1,) float32, with weights that halve every `half_life` days.
+
+    Raises DataError for a half-life if the log has no times.
+    """
     weights = events.weights
     if half_life is not None:
         if events.age is None:
@@ -53,7 +57,7 @@ def decay_counts(events: EventArrays, n_items: int, half_life: float | None) -> 
 
 
 def count_interactions(events: EventArrays, n_users: int, n_items: int) -> sparse.csr_matrix:
-    """(U, n_items+1) float32, 1 where a user had an item."""
+    """The sparse matrix (n_users, n_items+1) float32 with 1 where a user had an item."""
     ones = np.ones(len(events.users), dtype=np.float32)
     matrix = sparse.csr_matrix((ones, (events.users, events.items)), shape=(n_users, n_items + 1))
     matrix.data[:] = 1

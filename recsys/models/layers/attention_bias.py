@@ -1,6 +1,6 @@
-"""What attention knows beside content: how far back an event is, and how long ago.
+"""Biases of attention: how many positions back an event is, and how long ago.
 
-B users, N positions, Q positions that look, H heads.
+B users, N positions, Q query positions, H heads.
 """
 
 import torch
@@ -12,12 +12,14 @@ from recsys.errors import DataError
 from recsys.models.base import DataSpec
 
 N_BUCKETS = 32
-"""of elapsed seconds, each twice as wide as the one before: the last begins after 68 years"""
+"""buckets of elapsed seconds, each twice as wide as the one before; the last begins after 68 years"""
 
 
 class AttentionBias(nn.Module):
-    """Added to the logits of attention: a learned number a head for each distance in positions (`relative_position`)
-    and for each bucket of elapsed time (`time`). Shaw et al. (2018); time buckets as in HSTU (Zhai et al., 2024).
+    """A bias of the attention logits.
+
+    Each head learns a number for each distance in positions (`relative_position`) and for each bucket of elapsed time
+    (`time`). Shaw et al. (2018); time buckets as in HSTU (Zhai et al., 2024).
     """
 
     def __init__(self, n_heads: int, n_positions: int, relative_position: bool, time: bool) -> None:
@@ -26,62 +28,69 @@ class AttentionBias(nn.Module):
         self.elapsed = nn.Parameter(torch.zeros(n_heads, N_BUCKETS)) if time else None
 
     def forward(
-        self, place: Int[Tensor, "#B Q"], now: Int[Tensor, "B Q"] | None, then: Int[Tensor, "B N"] | None, n: int
+        self,
+        positions: Int[Tensor, "#B Q"],
+        query_times: Int[Tensor, "B Q"] | None,
+        key_times: Int[Tensor, "B N"] | None,
+        n_positions: int,
     ) -> Float[Tensor, "#B H Q N"]:
-        """The bias of looking from `place` at moment `now` (seconds) to each of `n` positions, whose moments are
-        `then`; −inf for later ones. One row of places is everybody's.
+        """The bias from each query position to each of `n_positions` positions; −inf to later positions.
+
+        Times are in seconds: `query_times` of the queries, `key_times` of the positions they attend to. A single row of
+        `positions` is shared by all users.
         """
-        if self.distance is None or place.shape[1] == 1 or place.shape[0] == 1:
-            bias = self._by_distance(place[:, :, None] - torch.arange(n, device=place.device)).transpose(0, 1)
-        else:  # a table of all distances first: rows of it are read, and get their gradients, far faster than numbers
-            here = torch.arange(n, device=place.device)
-            table = self._by_distance(here[:, None] - here).transpose(0, 1)
-            bias = F.embedding(place, table.flatten(1)).view(*place.shape, -1, n).transpose(1, 2)
-        if self.elapsed is not None and now is not None and then is not None:
-            bias = bias + self._by_time(time_buckets(now, then))
+        keys = torch.arange(n_positions, device=positions.device)
+        if self.distance is None or positions.shape[1] == 1 or positions.shape[0] == 1:
+            bias = self._bias_by_distance(positions[:, :, None] - keys).transpose(0, 1)
+        else:  # rows of a table of all distances: reading them, and their gradients, is much faster than single numbers
+            table = self._bias_by_distance(keys[:, None] - keys).transpose(0, 1)
+            bias = F.embedding(positions, table.flatten(1)).view(*positions.shape, -1, n_positions).transpose(1, 2)
+        if self.elapsed is not None and query_times is not None and key_times is not None:
+            bias = bias + self._bias_by_time(compute_time_buckets(query_times, key_times))
         return bias
 
-    def _by_time(self, buckets: Int[Tensor, "B Q N"]) -> Float[Tensor, "B H Q N"]:
-        """The bias of buckets; gathered, for the gradient of an embedding takes a CPU 20 times as long."""
+    def _bias_by_time(self, buckets: Int[Tensor, "B Q N"]) -> Float[Tensor, "B H Q N"]:
+        """The bias of each bucket, by `gather`: on a CPU the gradient of an embedding takes 20 times as long."""
         assert self.elapsed is not None
         flat = buckets.flatten().expand(self.elapsed.shape[0], -1)
         return self.elapsed.gather(1, flat).view(-1, *buckets.shape).transpose(0, 1)
 
-    def _by_distance(self, back: Int[Tensor, "*N"]) -> Float[Tensor, "H *N"]:
-        """The bias of looking so many positions back; −inf for negative ones."""
-        bias = torch.zeros(1, *back.shape, device=back.device)
+    def _bias_by_distance(self, distances: Int[Tensor, "*N"]) -> Float[Tensor, "H *N"]:
+        """The bias of each distance in positions; −inf for negative distances."""
+        bias = torch.zeros(1, *distances.shape, device=distances.device)
         if self.distance is not None:
-            bias = self.distance[:, back.clamp(0, self.distance.shape[1] - 1)]
-        return bias.masked_fill(back < 0, -torch.inf)
+            bias = self.distance[:, distances.clamp(0, self.distance.shape[1] - 1)]
+        return bias.masked_fill(distances < 0, -torch.inf)
 
 
 def prepend_start(times: Int[Tensor, "B L"] | None) -> Int[Tensor, "B N"] | None:
-    """The moments of all positions, of which the first, the start token's, has none (0)."""
+    """The times of all positions: 0 for the start token, then those of the events."""
     return None if times is None else F.pad(times, (1, 0))
 
 
 def check_time_bias(spec: DataSpec, time_bias: bool) -> None:
-    """Raises DataError where elapsed time is asked for and there are no times."""
+    """Raises DataError if `time_bias` is true and the data have no times."""
     if time_bias and not spec.has_time:
         raise DataError("model.time_bias=true needs times; name the column under data.columns.timestamp")
 
 
-def time_buckets(now: Int[Tensor, "B Q"], then: Int[Tensor, "B N"]) -> Int[Tensor, "B Q N"]:
-    """The logarithm of the seconds between, whole; 0 for the start token at position 0, which has no time."""
-    return _buckets(now[:, :, None] - then[:, None])
+def compute_time_buckets(query_times: Int[Tensor, "B Q"], key_times: Int[Tensor, "B N"]) -> Int[Tensor, "B Q N"]:
+    """The bucket of the time between each query and position: log2 of the seconds, 0 for the start token."""
+    return _compute_buckets(query_times[:, :, None] - key_times[:, None])
 
 
-def pause_buckets(
-    times: Int[Tensor, "B N"], now: Int[Tensor, "B Q"], positions: Int[Tensor, "B Q"]
+def compute_pause_buckets(
+    times: Int[Tensor, "B N"], request_times: Int[Tensor, "B Q"], positions: Int[Tensor, "B Q"]
 ) -> Int[Tensor, "B N"]:
-    """The buckets of the time from each event to what followed: the next event, or the request that is asked there. Who
-    looks at an event knows both. 0 for the start token.
+    """The bucket of the time from each event to the next event, or to the request at that position.
+
+    It is 0 for the start token. Every query that sees an event knows this time.
     """
-    following = torch.cat([times[:, 1:], times[:, -1:]], dim=1).scatter(1, positions, now)
-    return _buckets(following - times)
+    next_times = torch.cat([times[:, 1:], times[:, -1:]], dim=1).scatter(1, positions, request_times)
+    return _compute_buckets(next_times - times)
 
 
-def _buckets(seconds: Int[Tensor, "*B N"]) -> Int[Tensor, "*B N"]:
-    # the half keeps whole powers of two off the edges, where another runtime's logarithm may fall short
+def _compute_buckets(seconds: Int[Tensor, "*B N"]) -> Int[Tensor, "*B N"]:
+    # + 1.5, not 1: keeps powers of two off the bucket edges, where another runtime's logarithm may round down
     buckets = (seconds.clamp(min=0).double() + 1.5).log2().long().clamp(max=N_BUCKETS - 1)
     return buckets * (torch.arange(seconds.shape[-1], device=seconds.device) > 0)

@@ -1,6 +1,6 @@
-"""Transformer blocks: the two that records on sequential recommendation were set with.
+"""Transformer blocks: the two kinds with the best published results in sequential recommendation.
 
-B users, N positions, Q positions that are asked, D dimensions, H heads.
+B users, N positions, Q query positions, D dimensions, H heads, F = feedforward × D hidden units.
 """
 
 import torch
@@ -10,21 +10,21 @@ from torch.nn import functional as F
 
 from recsys.config.types import Positive
 from recsys.models.layers.dropout import Dropout
-from recsys.models.layers.positions import causal_mask, gather_positions
+from recsys.models.layers.positions import gather_positions, make_causal_mask
 from recsys.models.layers.smoothing import Smoothing
-from recsys.models.sasrec_defaults import default_settings
+from recsys.models.sasrec_defaults import get_default_settings
 
 Bias = Float[Tensor, "#B H Q N"] | None
 Mask = Float[Tensor, "#B H Q N"] | Bool[Tensor, "B 1 Q N"] | None
 
 
 class Attention(nn.Module):
-    """Causal self-attention; positions after the last real one are never looked at by real ones."""
+    """Causal self-attention; positions after the last real one are never projected at by real ones."""
 
     def __init__(self, dim: int, n_heads: int) -> None:
         super().__init__()
         if dim % n_heads:
-            raise ValueError(f"dim={dim} must be a multiple of n_heads={n_heads}")
+            raise ValueError(f"dim={dim} is invalid: expected a multiple of n_heads={n_heads}")
         self.n_heads = n_heads
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim, 2 * dim)
@@ -33,47 +33,66 @@ class Attention(nn.Module):
     def forward(
         self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"] | None = None, bias: Bias = None
     ) -> Float[Tensor, "B Q D"]:
-        """Attention of all positions, or of those in `ask` only, to positions up to their own; a `bias` of the logits
-        says by −inf which those are.
-        """
-        if positions is None:
-            return self.out(self._of_many(x, x, bias))
-        mask = causal_mask(positions, x.shape[1]) if bias is None else bias
-        few = 2 * self.n_heads * positions.shape[1] <= x.shape[2]
-        return self.out((self._of_few if few else self._of_many)(gather_positions(x, positions), x, mask))
+        """Attention from all positions, or only from `positions`, to positions up to their own.
 
-    def _of_many(self, asked: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Mask) -> Float[Tensor, "B Q D"]:
+        A `bias` is added to the logits; it must be −inf for later positions.
+        """
+        # (B N D) all positions are queries
+        if positions is None:
+            return self.out(self._attend_with_keys(x, x, bias))
+        # (B 1 Q N) or (B H Q N) which positions each query attends to
+        mask = make_causal_mask(positions, x.shape[1]) if bias is None else bias
+        # (B Q D) the queries, attending in the cheaper of two ways
+        few_queries = 2 * self.n_heads * positions.shape[1] <= x.shape[2]
+        attend = self._attend_without_keys if few_queries else self._attend_with_keys
+        return self.out(attend(gather_positions(x, positions), x, mask))
+
+    def _attend_with_keys(
+        self, query_input: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Mask
+    ) -> Float[Tensor, "B Q D"]:
+        """The attended values (B Q D), from a key and a value for each position."""
+        # (B N D) and (B N D) a key and a value for each position, (B H Q D/H) the queries
         key, value = self.key_value(x).chunk(2, dim=-1)
-        query = self._split(self.query(asked))
+        query = self._split_heads(self.query(query_input))
+        # (B H Q N) @ (B H N D/H) -> (B H Q D/H) the mean of the values, then the heads side by side (B Q D)
         mixed = F.scaled_dot_product_attention(
-            query, self._split(key), self._split(value), attn_mask=mask, is_causal=mask is None
+            query, self._split_heads(key), self._split_heads(value), attn_mask=mask, is_causal=mask is None
         )
         return mixed.transpose(1, 2).flatten(2)
 
-    def _of_few(self, asked: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Tensor) -> Float[Tensor, "B Q D"]:
-        """The same without a key and a value for every position: q·(Wx + b) is (Wᵀq)·x and what all positions share,
-        which softmax cancels; a mean of values is the value of the mean.
-        """
-        (n_users, n_asked, dim), n_heads = asked.shape, self.n_heads
-        to_key, to_value = self.key_value.weight.view(2, n_heads, dim // n_heads, dim)
-        query = self.query(asked).view(-1, n_heads, dim // n_heads).transpose(0, 1)  # heads first
-        looked = (query @ to_key).transpose(0, 1).reshape(n_users, 1, n_asked * n_heads, dim)
-        mask = mask.expand(n_users, n_heads, n_asked, -1).transpose(1, 2).reshape(n_users, 1, n_asked * n_heads, -1)
-        mean = F.scaled_dot_product_attention(
-            looked, x[:, None], x[:, None], attn_mask=mask, scale=(dim // n_heads) ** -0.5
-        )
-        mixed = mean.view(-1, n_heads, dim).transpose(0, 1) @ to_value.transpose(1, 2)
-        return mixed.transpose(0, 1).reshape(n_users, n_asked, dim) + self.key_value.bias[dim:]
+    def _attend_without_keys(
+        self, query_input: Float[Tensor, "B Q D"], x: Float[Tensor, "B N D"], mask: Tensor
+    ) -> Float[Tensor, "B Q D"]:
+        """The attended values (B Q D) without a key and a value for each position.
 
-    def _split(self, x: Tensor) -> Tensor:
+        q·(Wx + b) is (Wᵀq)·x plus a number that all positions share, which the softmax cancels; and the mean of values
+        is the value of the mean.
+        """
+        (n_users, n_queries, dim), n_heads = query_input.shape, self.n_heads
+        # (H D/H D) the weights that make keys and values, (H B·Q D/H) the queries
+        to_key, to_value = self.key_value.weight.view(2, n_heads, dim // n_heads, dim)
+        query = self.query(query_input).view(-1, n_heads, dim // n_heads).transpose(0, 1)
+        # (H B·Q D/H) @ (H D/H D) -> (B 1 Q·H D) the queries, projected so that they attend to x itself
+        projected = (query @ to_key).transpose(0, 1).reshape(n_users, 1, n_queries * n_heads, dim)
+        mask = mask.expand(n_users, n_heads, n_queries, -1).transpose(1, 2).reshape(n_users, 1, n_queries * n_heads, -1)
+        # (B 1 Q·H N) @ (B 1 N D) -> (B 1 Q·H D) the mean of x for each query and head
+        mean_input = F.scaled_dot_product_attention(
+            projected, x[:, None], x[:, None], attn_mask=mask, scale=(dim // n_heads) ** -0.5
+        )
+        # (H B·Q D) @ (H D D/H) -> (H B·Q D/H) its value, then the heads side by side (B Q D)
+        mixed = mean_input.view(-1, n_heads, dim).transpose(0, 1) @ to_value.transpose(1, 2)
+        return mixed.transpose(0, 1).reshape(n_users, n_queries, dim) + self.key_value.bias[dim:]
+
+    def _split_heads(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)
 
 
 class VanillaBlock(nn.Module):
-    """Attention and a feed-forward layer of width `feedforward` × dim, each added to its input, normalised
-    before (`pre_norm`) or after; then a share `smoothing` of the first sum is one with a running mean instead. Vaswani
-    et al. (2017); Kang & McAuley, SASRec (2018). What is None is as records on sets of `short` or of long histories
-    were set with. Raises ValueError for `smoothing` with `pre_norm`.
+    """Attention and a feed-forward layer of width `feedforward` × dim, each added to its input.
+
+    Vaswani et al. (2017); Kang & McAuley, SASRec (2018). Normalisation comes before (`pre_norm`) or after each sum. A
+    post-norm block mixes the attention's output with that of a running mean, whose weight is `smoothing`. Settings
+    that are None get the defaults for short histories. Raises ValueError for `smoothing` with `pre_norm`.
     """
 
     def __init__(
@@ -87,15 +106,15 @@ class VanillaBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.pre_norm = bool(pre_norm)
-        defaults = default_settings(short_histories=True, pre_norm=self.pre_norm)
+        defaults = get_default_settings(short_histories=True, pre_norm=self.pre_norm)
         feedforward = defaults["feedforward"] if feedforward is None else feedforward
         dropout = defaults["dropout"] if dropout is None else dropout
-        self.share = defaults["smoothing"] if smoothing is None else smoothing
-        if self.share and self.pre_norm:
-            raise ValueError(f"smoothing={smoothing} is for blocks that normalise after; set pre_norm=false")
+        self.smoothing_weight = defaults["smoothing"] if smoothing is None else smoothing
+        if self.smoothing_weight and self.pre_norm:
+            raise ValueError(f"smoothing={smoothing} needs a block that normalises after the sum; set pre_norm=false")
         self.attention = Attention(dim, n_heads)
-        self.smoothing = Smoothing(dim) if self.share else None
-        self.norm_3 = nn.LayerNorm(dim) if self.share else nn.Identity()
+        self.smoothing = Smoothing(dim) if self.smoothing_weight else None
+        self.norm_3 = nn.LayerNorm(dim) if self.smoothing_weight else nn.Identity()
         self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.feedforward = nn.Sequential(
             nn.Linear(dim, feedforward * dim),
@@ -108,20 +127,26 @@ class VanillaBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"] | None = None, bias: Bias = None
     ) -> Float[Tensor, "B Q D"]:
-        """The block's output at all positions, or at those in `ask`."""
-        asked = x if positions is None else gather_positions(x, positions)
+        """The block's output at all positions, or only at `positions`."""
+        # (B Q D) the input at the query positions
+        query_input = x if positions is None else gather_positions(x, positions)
+        # pre-norm: (B Q D) the input plus attention, then plus (B Q F) -> (B Q D) the feed-forward layer
         if self.pre_norm:
-            x = asked + self.dropout(self.attention(self.norm_1(x), positions, bias))
+            x = query_input + self.dropout(self.attention(self.norm_1(x), positions, bias))
             return x + self.dropout(self.feedforward(self.norm_2(x)))
-        x, past = self.norm_1(asked + self.dropout(self.attention(x, positions, bias))), x
+        # post-norm: (B Q D) the normalised sum of the input and attention, mixed with that of the running mean
+        attended = self.norm_1(query_input + self.dropout(self.attention(x, positions, bias)))
         if self.smoothing is not None:
-            x = torch.lerp(x, self.norm_3(asked + self.dropout(self.smoothing(past, positions))), self.share)
-        return self.norm_2(x + self.dropout(self.feedforward(x)))
+            smoothed = self.norm_3(query_input + self.dropout(self.smoothing(x, positions)))
+            attended = torch.lerp(attended, smoothed, self.smoothing_weight)
+        # (B Q F) -> (B Q D) the normalised sum with the feed-forward layer
+        return self.norm_2(attended + self.dropout(self.feedforward(attended)))
 
 
 class LigrBlock(nn.Module):
-    """Pre-norm attention and SwiGLU of width `feedforward` × dim, each gated by a sigmoid of its input before it is
-    added. Borisyuk et al., LiGR (2025).
+    """Pre-norm attention and SwiGLU of width `feedforward` × dim, each gated by a sigmoid of its input and added to it.
+
+    Borisyuk et al., LiGR (2025).
     """
 
     pre_norm = True
@@ -134,7 +159,7 @@ class LigrBlock(nn.Module):
         dropout: float | None = None,
     ) -> None:
         super().__init__()
-        defaults = default_settings(short_histories=False, pre_norm=True)
+        defaults = get_default_settings(short_histories=False, pre_norm=True)
         self.attention = Attention(dim, n_heads)
         self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.gate_1, self.gate_2 = nn.Linear(dim, dim), nn.Linear(dim, dim)
@@ -145,14 +170,17 @@ class LigrBlock(nn.Module):
     def forward(
         self, x: Float[Tensor, "B N D"], positions: Int[Tensor, "B Q"] | None = None, bias: Bias = None
     ) -> Float[Tensor, "B Q D"]:
-        """The block's output at all positions, or at those in `ask`."""
-        asked = x if positions is None else gather_positions(x, positions)
-        mixed = self.attention(self.norm_1(x), positions, bias)
-        x = asked + self.dropout(mixed * torch.sigmoid(self.gate_1(asked)))
+        """The block's output at all positions, or only at `positions`."""
+        # (B Q D) the input at the query positions
+        query_input = x if positions is None else gather_positions(x, positions)
+        # (B Q D) attention, gated by the input, is added to the input
+        attended = self.attention(self.norm_1(x), positions, bias)
+        x = query_input + self.dropout(attended * torch.sigmoid(self.gate_1(query_input)))
+        # (B Q 2F) -> (B Q F) and (B Q F) the two halves of SwiGLU, then (B Q D) its output, gated, is added
         gate, value = self.inside(self.norm_2(x)).chunk(2, dim=-1)
         return x + self.dropout(self.outside(self.dropout(F.silu(gate) * value)) * torch.sigmoid(self.gate_2(x)))
 
 
 def default_block(dim: int, n_heads: Positive = 2, dropout: float | None = None) -> nn.Module:
-    """The block for long histories; `recsys.models.sasrec_defaults` puts a VanillaBlock in its place for short ones."""
+    """The block for long histories; for short ones, `recsys.models.sasrec_defaults` replaces it with a VanillaBlock."""
     return LigrBlock(dim, n_heads, dropout=dropout)

@@ -1,43 +1,43 @@
-"""Dropout that costs a CPU little beside the layers around it."""
+"""Dropout that is fast on a CPU."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
-STEPS = 256
+BYTE_VALUES = 256
 
 
 class Dropout(nn.Module):
-    """Zeroes a `share` of numbers in training and scales up the rest: `torch.nn.Dropout`, whose one draw of the
-    generator a number takes a CPU as long as a matrix product. Here eight numbers share a draw, a byte each, so that
-    the share is rounded to 256ths.
+    """Zeroes a fraction `p` of the numbers in training and scales up the others.
 
-    Raises ValueError for a share outside [0, 1).
+    `torch.nn.Dropout` draws a random number for each, which takes a CPU as long as a matrix product. Here eight numbers
+    use one draw, a byte each, so `p` is rounded to 256ths. Raises ValueError if `p` is outside [0, 1).
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, p: float) -> None:
         super().__init__()
-        if not 0 <= share < 1:
-            raise ValueError(f"dropout={share} is a share; give a number from 0 to below 1")
-        self.share = share
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout={p} is invalid: expected a number ≥ 0 and < 1")
+        self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` with a share of it dropped, outside training as it is."""
-        dropped = round(self.share * STEPS)
-        if not self.training or self.share == 0:
+        """`x` with dropout in training, else `x` unchanged."""
+        threshold = round(self.p * BYTE_VALUES)
+        if not self.training or self.p == 0:
             return x
-        if x.device.type != "cpu" or not 0 < dropped < STEPS:
-            return F.dropout(x, self.share)
-        # as numbers of x's type, which hold whole ones up to 256 exactly and compare faster than bytes
-        kept = random_bytes(x).to(x.dtype).ge_(dropped).mul_(STEPS / (STEPS - dropped))
-        return x * kept
+        if x.device.type != "cpu" or not 0 < threshold < BYTE_VALUES:
+            return F.dropout(x, self.p)
+        # in x's type, which holds whole numbers up to 256 exactly and compares faster than bytes
+        scale = draw_bytes(x).to(x.dtype).ge_(threshold).mul_(BYTE_VALUES / (BYTE_VALUES - threshold))
+        return x * scale
 
+    @override
     def extra_repr(self) -> str:
-        """What print shows."""
-        return f"share={self.share}"
+        return f"p={self.p}"
 
 
-def random_bytes(like: Tensor) -> Tensor:
-    """Bytes of the shape of a tensor, each value equally likely, from torch's generator."""
+def draw_bytes(like: Tensor) -> Tensor:
+    """Random bytes in the shape of a tensor, uniform from 0 to 255, from torch's generator."""
     draws = torch.empty(-(-like.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
     return draws.view(torch.uint8)[: like.numel()].view(like.shape)

@@ -1,4 +1,4 @@
-/** The file and onnxruntime-web in this browser: what is picked stays here. */
+/** The model file and onnxruntime-web in this browser: the history stays here. */
 
 import { Engine } from "./engine.mjs";
 import { ask } from "./server.mjs";
@@ -6,7 +6,7 @@ import { ask } from "./server.mjs";
 const RUNTIME = new URL("../runtime/", import.meta.url);
 const ENTRY = "ort.wasm.bundle.min.mjs";
 
-/** onnxruntime-web; raises with the server's own words where it is not installed. */
+/** Returns onnxruntime-web; raises with the server's message if it is not installed. */
 export async function loadRuntime() {
   try {
     const ort = await import(new URL(ENTRY, RUNTIME));
@@ -14,18 +14,18 @@ export async function loadRuntime() {
     ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", RUNTIME).href };
     return ort;
   } catch (error) {
-    await ask(`runtime/${ENTRY}`); // says why it cannot be had
+    await ask(`runtime/${ENTRY}`); // raises with the reason
     throw error;
   }
 }
 
-/** Why this device cannot answer; empty where it can. */
+/** Returns why the model cannot run on this device; empty if it can. */
 export async function obstacle(manifest) {
-  if (manifest.users) return "This file knows user ids, so it does not leave the server.";
+  if (manifest.users) return "This file holds user ids, so it stays on the server.";
   return loadRuntime().then(() => "", (error) => error.message);
 }
 
-/** The engine on this device, after the file and the runtime were fetched. */
+/** Downloads the model file and the runtime, and returns the engine on this device. */
 export async function openDevice(askKey) {
   const ort = await loadRuntime();
   const response = await ask("model.onnx", {}, askKey);

@@ -1,39 +1,39 @@
-/** Why an item is recommended, computed with an engine on this device as `recsys.serving.explain` does it. */
+/** Explains recommendations with an engine on this device, as `recsys.serving.explain` does. */
 
 const THRESHOLD = 0.5;
-const REFERENCE = 300;
-const TRIED = 100;
+const REFERENCE_SIZE = 300;
+const MAX_LEFT_OUT = 100;
 
 /**
- * For each item {item, because, drop}: the item of the history without which it is least likely, null below the
- * threshold. Undefined once `isStale()`: nobody waits for the reasons any more.
+ * Returns {item, because, drop} for each item: `because` is the item of the history without which it is least likely,
+ * or null if the drop is below the threshold. Returns undefined once `isStale()`, when nobody waits for the reasons.
  */
 export async function explain(engine, items, { history, context }, isStale) {
-  const newcomer = await engine.recommend({ k: REFERENCE });
+  const newcomer = await engine.recommend({ k: REFERENCE_SIZE });
   const allow = [...new Set([...items, ...newcomer.items])];
-  const likely = async (left) => {
-    const stays = history.map((item) => item !== left);
-    const without = (cells) => (Array.isArray(cells) ? cells.filter((_, place) => stays[place]) : cells);
-    const aligned = Object.fromEntries(Object.entries(context).map(([name, cells]) => [name, without(cells)]));
-    const question = { history: without(history), context: aligned, allow, k: allow.length, exclude_seen: false };
-    return logarithms(await engine.recommend(question));
+  const logProbabilitiesWithout = async (leftOut) => {
+    const stays = history.map((item) => item !== leftOut);
+    const filtered = (cells) => (Array.isArray(cells) ? cells.filter((_, index) => stays[index]) : cells);
+    const aligned = Object.fromEntries(Object.entries(context).map(([name, cells]) => [name, filtered(cells)]));
+    const request = { history: filtered(history), context: aligned, allow, k: allow.length, exclude_seen: false };
+    return logProbabilities(await engine.recommend(request));
   };
-  const whole = await likely(undefined);
-  const best = new Map(items.map((item) => [item, { item, because: null, drop: -Infinity }]));
-  for (const left of [...new Set([...history].reverse())].slice(0, TRIED)) {
+  const full = await logProbabilitiesWithout(undefined);
+  const reasons = new Map(items.map((item) => [item, { item, because: null, drop: -Infinity }]));
+  for (const leftOut of [...new Set([...history].reverse())].slice(0, MAX_LEFT_OUT)) {
     if (isStale()) return undefined;
-    const without = await likely(left);
-    for (const found of best.values()) {
-      const drop = whole.get(found.item) - without.get(found.item);
-      if (drop > found.drop) Object.assign(found, { drop, because: drop >= THRESHOLD ? left : null });
+    const reduced = await logProbabilitiesWithout(leftOut);
+    for (const reason of reasons.values()) {
+      const drop = full.get(reason.item) - reduced.get(reason.item);
+      if (drop > reason.drop) Object.assign(reason, { drop, because: drop >= THRESHOLD ? leftOut : null });
     }
   }
-  return [...best.values()];
+  return [...reasons.values()];
 }
 
-/** The logarithm of each item's probability among those of the list. */
-function logarithms({ items, scores }) {
-  const most = Math.max(...scores);
-  const total = most + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - most), 0));
-  return new Map(items.map((item, place) => [item, scores[place] - total]));
+/** Returns the logarithm of each item's probability among the items of the list. */
+function logProbabilities({ items, scores }) {
+  const highest = Math.max(...scores);
+  const total = highest + Math.log(scores.reduce((sum, score) => sum + Math.exp(score - highest), 0));
+  return new Map(items.map((item, index) => [item, scores[index] - total]));
 }

@@ -1,23 +1,23 @@
-/** The question for a key, in a dialog. */
+/** The dialog that asks for the server's key. */
 
-import { part } from "./view.mjs";
+import { element } from "./view.mjs";
 
-/** The key that was typed; raises where none is given. `again`: the last one was refused. */
+/** Returns the key that was typed; raises if none was. `again`: the last key was refused. */
 export function askKey(again) {
-  const [door, title] = [part("door"), part("door-title")];
+  const [door, title] = [element("door"), element("door-title")];
   title.textContent = again ? "That key was refused" : "This server asks for a key";
   door.showModal();
   return new Promise((resolve, reject) => {
     door.onclose = () => {
-      const key = part("key").value;
-      part("key").value = "";
-      if (door.returnValue === "given") resolve(key);
-      else reject(new Error("the server wants a key; reload the page to give one"));
+      const key = element("key").value;
+      element("key").value = "";
+      if (door.returnValue === "entered") resolve(key);
+      else reject(new Error("the server needs a key; reload the page to enter one"));
     };
     door.returnValue = "";
     door.querySelector("form").onsubmit = (event) => {
       event.preventDefault();
-      door.close("given");
+      door.close("entered");
     };
     door.querySelector("[value=cancel]").onclick = () => door.close();
   });

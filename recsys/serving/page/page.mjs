@@ -1,27 +1,27 @@
-/** The shop: what was picked, who answers, and what follows from a press. */
+/** The page: the history, the engine that computes the list, and what each button does. */
 
 import { obstacle, openDevice } from "./device.mjs";
 import { allowDialogue, openDialogue } from "./dialogue.mjs";
 import { explain } from "./explain.mjs";
 import { askKey } from "./key.mjs";
 import { Server, ask, post } from "./server.mjs";
-import { part, say, showAnswers, showHistory, showItems, showReasons, titles } from "./view.mjs";
+import { element, say, showAnswers, showHistory, showItems, showReasons, titles } from "./view.mjs";
 import { Visit } from "./visit.mjs";
 
 const SHELF = 48;
-const PAST = "recsys.history";
-const KEPT = 200;
+const STORAGE_KEY = "recsys.history";
+const MAX_STORED = 200;
 const WHERE = {
-  server: "Your history is sent to the server for every answer.",
-  kept: "Your history is sent to the server for every answer, and it keeps this visit until you clear it.",
-  away: "The server's store of visits is away: your whole history is sent for every answer.",
-  loading: "Fetching the model. Your history stays in this browser.",
-  device: "Your history stays in this browser: the model answers here.",
-  nobody: "Your history stays in this browser. Choose who answers.",
+  server: "Your history is sent to the server for every list.",
+  session: "Your history is sent to the server for every list. The server keeps this visit until you clear it.",
+  away: "The server's session store is unavailable: your whole history is sent for every list.",
+  loading: "Downloading the model. Your history stays in this browser.",
+  device: "Your history stays in this browser: the model runs here.",
+  none: "Your history stays in this browser. Choose where the list is computed.",
 };
 const visit = new Visit(askKey);
 const server = new Server(askKey, visit);
-const state = { past: earlier(), now: [], items: [], unknown: [], manifest: undefined, engine: undefined, name: "", turn: 0 };
+const state = { past: loadHistory(), now: [], items: [], unknown: [], manifest: undefined, engine: undefined, name: "", turn: 0 };
 const picks = () => [...state.past, ...state.now];
 
 async function start() {
@@ -29,13 +29,13 @@ async function start() {
   state.manifest = await json("describe");
   state.items = (await json(`items?limit=${SHELF}`)).items;
   const { paths } = await json("openapi.json");
-  visit.kept = "/events" in paths;
+  visit.hasStore = "/events" in paths;
   state.catalogue = "/catalogue" in paths;
   const { model, n_items: count, exclude_seen: exclude } = state.manifest;
   say("about", `${count.toLocaleString()} items, ranked by ${model ?? "a model"}`);
-  part("exclude").checked = exclude;
-  part("size").max = Math.min(50, count);
-  part("size").value = Math.min(10, count);
+  element("exclude").checked = exclude;
+  element("size").max = Math.min(50, count);
+  element("size").value = Math.min(10, count);
   choose("server");
   if ("/ask" in paths) openDialogue(askKey, () => picks().map((pick) => pick.item), pick).catch(() => {});
   const reason = await obstacle(state.manifest);
@@ -43,16 +43,16 @@ async function start() {
   radio("device").disabled = reason !== "";
 }
 
-/** Another engine answers from now on; none while it is being fetched. */
+/** Switches to another engine; there is none while the model is downloaded. */
 async function choose(name) {
   Object.assign(state, { name, engine: undefined, turn: state.turn + 1 });
   say("where", name === "device" ? WHERE.loading : WHERE[name]);
-  part("where").dataset.place = name;
+  element("where").dataset.engine = name;
   allowDialogue(name === "server");
-  if (name === "device") visit.forget().catch(() => {}); // from here on it knows nothing of this visit
+  if (name === "device") visit.forget().catch(() => {}); // the server knows nothing of what follows
   try {
     const engine = name === "device" ? await (state.device ??= openDevice(askKey)) : server;
-    if (state.name !== name) return; // another one was chosen meanwhile
+    if (state.name !== name) return; // the user chose another engine meanwhile
     state.engine = engine;
     say("where", WHERE[name]);
     await refresh();
@@ -60,36 +60,36 @@ async function choose(name) {
     state.device = undefined;
     say("reason", `Not on this device: ${error.message}`);
     if (state.name !== name) return;
-    radio(name).checked = false; // nothing is sent elsewhere unasked
-    say("where", WHERE.nobody);
+    radio(name).checked = false; // the history is not sent anywhere without being asked
+    say("where", WHERE.none);
   }
 }
 
-function question() {
+function makeRequest() {
   const columns = { timestamp: seconds(), history_timestamp: picks().map((pick) => pick.at) };
   const context = Object.fromEntries(Object.entries(columns).filter(([name]) => name in state.manifest.inputs));
-  const [k, exclude_seen] = [part("size").valueAsNumber, part("exclude").checked];
+  const [k, exclude_seen] = [element("size").valueAsNumber, element("exclude").checked];
   return { history: picks().map((pick) => pick.item), visited: state.now, context, k, exclude_seen };
 }
 
-/** Draws what was picked and asks for the list that follows from it. */
+/** Draws the history and gets the list for it. */
 async function refresh() {
   const turn = ++state.turn;
   const isStale = () => turn !== state.turn;
   draw();
-  if (state.engine === undefined || !part("size").reportValidity()) return;
-  const [asked, began] = [question(), performance.now()];
+  if (state.engine === undefined || !element("size").reportValidity()) return;
+  const [request, startTime] = [makeRequest(), performance.now()];
   try {
-    const answer = await state.engine.recommend(asked);
-    if (isStale()) return; // asked again meanwhile
+    const answer = await state.engine.recommend(request);
+    if (isStale()) return; // a newer request was sent meanwhile
     state.unknown = answer.unknown;
-    part("took").textContent = took(performance.now() - began);
-    if (state.name === "server") say("where", whereabouts());
+    element("took").textContent = describeTime(performance.now() - startTime);
+    if (state.name === "server") say("where", describeServer());
     show(answer);
-    say("said", summary(answer));
-    await name([...state.items, ...asked.history, ...answer.items]);
+    say("said", summarise(answer));
+    await loadTitles([...state.items, ...request.history, ...answer.items]);
     if (!isStale()) show(answer);
-    await justify(answer.items, asked, isStale);
+    await loadReasons(answer.items, request, isStale);
   } catch (error) {
     if (!isStale()) say("said", `No answer: ${error.message}`, true);
   }
@@ -102,90 +102,90 @@ function show(answer) {
 
 function draw() {
   const [past, now] = [state.past, state.now].map((picked) => picked.map((pick) => pick.item));
-  showHistory("past", past, state.unknown, (place) => drop(state.past, place));
-  showHistory("session", now, state.unknown, (place) => drop(state.now, place));
+  showHistory("past", past, state.unknown, (index) => remove(state.past, index));
+  showHistory("session", now, state.unknown, (index) => remove(state.now, index));
   showItems(state.items, [...past, ...now], pick);
-  part("none").hidden = picks().length > 0;
-  part("clear").disabled = picks().length === 0;
+  element("none").hidden = picks().length > 0;
+  element("clear").disabled = picks().length === 0;
 }
 
-/** Reasons for the list, once it is there. */
-async function justify(items, asked, isStale) {
+/** Shows the reasons for a list that is on the page already. */
+async function loadReasons(items, request, isStale) {
   say("why", "");
-  if (asked.history.length === 0) return;
+  if (request.history.length === 0) return;
   try {
     const onDevice = state.name === "device";
-    const reasons = await (onDevice ? explain(state.engine, items, asked, isStale) : server.explain(items, asked));
+    const reasons = await (onDevice ? explain(state.engine, items, request, isStale) : server.explain(items, request));
     if (!isStale() && reasons !== undefined) showReasons(reasons);
   } catch (error) {
     if (!isStale()) say("why", `No reasons: ${error.message}`);
   }
 }
 
-/** Titles of items that have none yet; asked for only while the server answers, for it learns what is on the list. */
-async function name(items) {
-  const unknown = [...new Set(items)].filter((item) => !titles.has(item));
-  if (!state.catalogue || state.name !== "server" || unknown.length === 0) return;
-  const found = await post("catalogue", { items: unknown }, askKey).catch(() => ({ items: {} }));
-  for (const item of unknown) titles.set(item, String(found.items[item]?.title ?? item));
+/** Loads missing titles of items; only while the server computes the list, because it learns which items are on it. */
+async function loadTitles(items) {
+  const untitled = [...new Set(items)].filter((item) => !titles.has(item));
+  if (!state.catalogue || state.name !== "server" || untitled.length === 0) return;
+  const catalogue = await post("catalogue", { items: untitled }, askKey).catch(() => ({ items: {} }));
+  for (const item of untitled) titles.set(item, String(catalogue.items[item]?.title ?? item));
 }
 
-function whereabouts() {
-  if (!visit.kept) return WHERE.server;
-  return visit.available ? WHERE.kept : WHERE.away;
+function describeServer() {
+  if (!visit.hasStore) return WHERE.server;
+  return visit.available ? WHERE.session : WHERE.away;
 }
 
-function summary({ items, known }) {
-  if (items.length === 0) return "Nothing is left to recommend.";
+function summarise({ items, known }) {
+  if (items.length === 0) return "No items are left to recommend.";
   const after = known === 0 ? "for a newcomer" : `after ${known} known ${known === 1 ? "event" : "events"}`;
   return `${items.length} items ${after}, ${titles.get(items[0]) ?? items[0]} first.`;
 }
 
-function took(milliseconds) {
+function describeTime(milliseconds) {
   const time = milliseconds < 10 ? milliseconds.toFixed(1) : Math.round(milliseconds);
   return `${time} ms ${state.name === "device" ? "on this device" : "from the server"}`;
 }
 
 function pick(item) {
   state.now.push({ item, at: seconds() });
-  keep();
+  store();
 }
 
-function drop(picked, place) {
-  picked.splice(place, 1);
-  if (picks().length === 0) part("id").focus();
-  keep();
+function remove(picked, index) {
+  picked.splice(index, 1);
+  if (picks().length === 0) element("id").focus();
+  store();
 }
 
-/** Writes down in this browser what was picked, so that it is the history of the next visit. */
-function keep() {
-  localStorage.setItem(PAST, JSON.stringify(picks().slice(-KEPT)));
+/** Stores the history in this browser for the next visit. */
+function store() {
+  localStorage.setItem(STORAGE_KEY, JSON.stringify(picks().slice(-MAX_STORED)));
   refresh();
 }
 
-function earlier() {
+function loadHistory() {
   try {
-    return JSON.parse(localStorage.getItem(PAST)).map(({ item, at }) => ({ item: String(item), at: Number(at) }));
+    return JSON.parse(localStorage.getItem(STORAGE_KEY)).map(({ item, at }) => ({ item: String(item), at: Number(at) }));
   } catch {
-    return []; // nothing yet, or nothing of ours
+    return []; // empty, or not written by this page
   }
 }
 
 const seconds = () => Math.floor(Date.now() / 1000);
 const radio = (name) => document.querySelector(`[name=engine][value=${name}]`);
 
-part("clear").onclick = () => {
+element("clear").onclick = () => {
   Object.assign(state, { past: [], now: [] });
   visit.forget().catch(() => {});
-  part("id").focus();
-  keep();
+  element("id").focus();
+  store();
 };
-part("add").onsubmit = (event) => {
+element("add").onsubmit = (event) => {
   event.preventDefault();
-  pick(part("id").value);
-  part("id").value = "";
+  pick(element("id").value);
+  element("id").value = "";
 };
-part("exclude").onchange = refresh;
-part("size").onchange = refresh;
+element("exclude").onchange = refresh;
+element("size").onchange = refresh;
 for (const name of ["server", "device"]) radio(name).onchange = () => choose(name);
 start().catch((error) => say("said", `No answer: ${error.message}`, true));

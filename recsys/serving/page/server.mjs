@@ -1,9 +1,9 @@
-/** The app that this page came from: what it is asked, and the key that it may want. */
+/** Requests to the server that this page came from, with its key if it needs one. */
 
 const ROOT = new URL("../", import.meta.url);
 const KEY = "recsys.key";
 
-/** The response to a request; asks for a key once the server wants one, and raises with the server's own words. */
+/** Returns the response to a request. Asks for a key if the server needs one; raises with the server's message. */
 export async function ask(path, options = {}, askKey = undefined) {
   const key = sessionStorage.getItem(KEY);
   const headers = { ...options.headers, ...(key === null ? {} : { "X-API-Key": key }) };
@@ -13,16 +13,16 @@ export async function ask(path, options = {}, askKey = undefined) {
     sessionStorage.setItem(KEY, await askKey(key !== null));
     return ask(path, options, askKey);
   }
-  throw Object.assign(new Error(await reasonOf(response)), { status: response.status });
+  throw Object.assign(new Error(await readReason(response)), { status: response.status });
 }
 
-/** What a request with a JSON body is answered. */
+/** Posts a JSON body and returns the JSON of the response. */
 export async function post(path, body, askKey) {
   const headers = { "Content-Type": "application/json" };
   return (await ask(path, { method: "POST", headers, body: JSON.stringify(body) }, askKey)).json();
 }
 
-/** Answers by `POST /recommend`: the history is sent, but for what a `visit` has told the server already. */
+/** Recommends with `POST /recommend`. Sends the history, except events of the `visit` that the server has already. */
 export class Server {
   #askKey;
   #visit;
@@ -32,23 +32,23 @@ export class Server {
     this.#visit = visit;
   }
 
-  async recommend(question) {
-    return (await this.#visit.recommend(question)) ?? post("recommend", whole(question), this.#askKey);
+  async recommend(request) {
+    return (await this.#visit.recommend(request)) ?? post("recommend", withoutVisit(request), this.#askKey);
   }
 
-  /** Why these items follow from the question: [{item, because, drop}]. */
-  async explain(items, question) {
-    const { history, context } = whole(question);
+  /** Returns why these items are recommended: [{item, because, drop}]. */
+  async explain(items, request) {
+    const { history, context } = withoutVisit(request);
     return post("explain", { items, history, context }, this.#askKey);
   }
 }
 
-/** A question without what only the page knows: how much of its history belongs to this visit. */
-export function whole({ visited, ...question }) {
-  return question;
+/** Returns a request without `visited`, the events of this visit, which only the page uses. */
+export function withoutVisit({ visited, ...request }) {
+  return request;
 }
 
-async function reasonOf(response) {
+async function readReason(response) {
   const body = await response.json().catch(() => ({}));
   return typeof body.detail === "string" ? body.detail : `the server answered ${response.status}`;
 }

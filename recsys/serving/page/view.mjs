@@ -1,90 +1,90 @@
-/** What stands on the page. Raw ids are other people's text: they only ever become `textContent`. */
+/** Draws the page. Raw ids are untrusted text: they are only set as `textContent`. */
 
 const number = new Intl.NumberFormat(undefined, { minimumSignificantDigits: 4, maximumSignificantDigits: 4 });
 
-/** The one element with this id. */
-export const part = (id) => document.getElementById(id);
+/** Returns the element with this id. */
+export const element = (id) => document.getElementById(id);
 
-/** Titles of items, where the server has told them. */
+/** Titles by item, as far as the server has sent them. */
 export const titles = new Map();
 
 const nameOf = (item) => titles.get(item) ?? item;
 
-/** Tiles of items, each with how often it was picked; `act(item)` when one is pressed. */
+/** Shows tiles of items with how often each was picked; calls `act(item)` when one is pressed. */
 export function showItems(items, picked, act) {
-  fit(part("items"), items.length, () => button("tile", "mark", "name", "times"), (row, place) => {
-    const times = picked.filter((item) => item === items[place]).length;
-    fill(row, { name: nameOf(items[place]), times: times > 0 ? `× ${times}` : "" });
-    mark(row, items[place]);
-    row.firstChild.title = `Add ${nameOf(items[place])} to your history`;
-    row.firstChild.onclick = () => act(items[place]);
+  fit(element("items"), items.length, () => button("tile", "mark", "name", "times"), (row, index) => {
+    const times = picked.filter((item) => item === items[index]).length;
+    fill(row, { name: nameOf(items[index]), times: times > 0 ? `× ${times}` : "" });
+    mark(row, items[index]);
+    row.firstChild.title = `Add ${nameOf(items[index])} to your history`;
+    row.firstChild.onclick = () => act(items[index]);
   });
 }
 
-/** A part of the history as chips, oldest first; `act(place)` when one is pressed. */
+/** Shows a section of the history as chips, oldest first; calls `act(index)` when one is pressed. */
 export function showHistory(id, history, unknown, act) {
-  fit(part(id), history.length, () => button("chip", "name", "cross"), (row, place) => {
-    const strange = unknown.includes(history[place]);
-    const name = nameOf(history[place]);
+  fit(element(id), history.length, () => button("chip", "name", "cross"), (row, index) => {
+    const strange = unknown.includes(history[index]);
+    const name = nameOf(history[index]);
     fill(row, { name, cross: "×" });
     row.firstChild.classList.toggle("strange", strange);
     row.firstChild.title = strange ? "The model does not know this item" : "";
     row.firstChild.setAttribute("aria-label", `Remove ${name}${strange ? ", unknown to the model" : ""}`);
-    row.firstChild.onclick = () => act(place);
+    row.firstChild.onclick = () => act(index);
   });
-  part(id).parentElement.hidden = history.length === 0;
+  element(id).parentElement.hidden = history.length === 0;
 }
 
-/** The ranked list with its scores as bars, which start at 0, or at the lowest score below it. */
+/** Shows the ranked list with scores as bars, which start at 0, or at the lowest score if that is negative. */
 export function showAnswers({ items, scores }, act) {
   const low = Math.min(0, ...scores);
   const span = Math.max(...scores) - low || 1;
-  fit(part("answers"), items.length, () => button("answer", "mark", "name", "score", "bar", "because"), (row, place) => {
-    fill(row, { name: nameOf(items[place]), score: number.format(scores[place]), because: "" });
-    mark(row, items[place]);
-    row.firstChild.title = `Add ${nameOf(items[place])} to your history`;
-    row.firstChild.style.setProperty("--share", (scores[place] - low) / span);
-    row.firstChild.onclick = () => act(items[place]);
+  fit(element("answers"), items.length, () => button("answer", "mark", "name", "score", "bar", "because"), (row, index) => {
+    fill(row, { name: nameOf(items[index]), score: number.format(scores[index]), because: "" });
+    mark(row, items[index]);
+    row.firstChild.title = `Add ${nameOf(items[index])} to your history`;
+    row.firstChild.style.setProperty("--fraction", (scores[index] - low) / span);
+    row.firstChild.onclick = () => act(items[index]);
   });
 }
 
-/** Under each item of the ranked list what it rests on, where one thing is enough. */
+/** Shows below each item of the ranked list the item it rests on, if one is enough. */
 export function showReasons(reasons) {
-  const rows = [...part("answers").children];
-  reasons.forEach(({ item, because }, place) => fill(rows[place], { because: because === null ? "" : sentence(item, because) }));
+  const rows = [...element("answers").children];
+  reasons.forEach(({ item, because }, index) => fill(rows[index], { because: because === null ? "" : sentence(item, because) }));
 }
 
 const sentence = (item, because) =>
   because === item ? "because you picked it before" : `because you picked ${nameOf(because)}`;
 
-/** Questions to begin with; `act(text)` when one is pressed. */
+/** Shows example messages; calls `act(text)` when one is pressed. */
 export function showExamples(examples, act) {
-  fit(part("examples"), examples.length, () => button("chip", "name"), (row, place) => {
-    fill(row, { name: examples[place] });
-    row.firstChild.onclick = () => act(examples[place]);
+  fit(element("examples"), examples.length, () => button("chip", "name"), (row, index) => {
+    fill(row, { name: examples[index] });
+    row.firstChild.onclick = () => act(examples[index]);
   });
 }
 
-/** One thing said in the dialogue, `kind` asked or told, and the items that come with it. */
-export function showTurn(kind, { say, items = [] }, act) {
-  const turn = Object.assign(document.createElement("li"), { className: kind });
+/** Adds a message or a reply to the dialogue (`role`), with the items that come with it. */
+export function showTurn(role, { say, items = [] }, act) {
+  const turn = Object.assign(document.createElement("li"), { className: role });
   turn.append(Object.assign(document.createElement("p"), { textContent: say }));
   const list = document.createElement("ul");
-  fit(list, items.length, () => button("answer", "mark", "name", "score", "because"), (row, place) => {
-    const { item, title, because, columns } = items[place];
-    fill(row, { name: title ?? nameOf(item), score: "", because: because ?? detail(columns) });
+  fit(list, items.length, () => button("answer", "mark", "name", "score", "because"), (row, index) => {
+    const { item, title, because, columns } = items[index];
+    fill(row, { name: title ?? nameOf(item), score: "", because: because ?? describeColumns(columns) });
     mark(row, item);
     row.firstChild.title = `Add ${title ?? item} to your history`;
     row.firstChild.onclick = () => act(item);
   });
   if (items.length > 0) turn.append(list);
-  part("turns").append(turn);
-  const from = kind === "told" ? turn.previousSibling : turn; // the question stays in sight
-  part("turns").scrollTop = from.offsetTop - part("turns").offsetTop;
+  element("turns").append(turn);
+  const top = role === "reply" ? turn.previousSibling : turn; // the message stays visible
+  element("turns").scrollTop = top.offsetTop - element("turns").offsetTop;
 }
 
-/** Columns of a product as one line: texts as they are, numbers and what is true by their name. */
-const detail = (columns) => Object.entries(columns ?? {})
+/** Returns columns of a product as one line: text as it is, numbers with their name, and names of true flags. */
+const describeColumns = (columns) => Object.entries(columns ?? {})
   .filter(([, value]) => value !== null && value !== false)
   .map(([name, value]) => {
     const word = name.replaceAll("_", " ");
@@ -93,14 +93,14 @@ const detail = (columns) => Object.entries(columns ?? {})
   })
   .join(" · ");
 
-/** A sentence, where there is one. */
+/** Shows a text in an element, or hides the element if the text is empty. */
 export function say(id, text, isError = false) {
-  if (part(id).textContent !== text) part(id).textContent = text; // said aloud once
-  part(id).hidden = text === "";
-  part(id).classList.toggle("error", isError);
+  if (element(id).textContent !== text) element(id).textContent = text; // unchanged text is not read aloud again
+  element(id).hidden = text === "";
+  element(id).classList.toggle("error", isError);
 }
 
-/** Gives a list as many rows as wanted and updates them in place, so that the keyboard's focus stays where it is. */
+/** Sets the number of rows of a list and updates them in place, so that the keyboard focus stays where it is. */
 function fit(list, length, make, update) {
   const focused = [...list.children].findIndex((row) => row.contains(document.activeElement));
   while (list.children.length > length) list.lastChild.remove();
@@ -111,11 +111,11 @@ function fit(list, length, make, update) {
 
 function button(name, ...spans) {
   const row = document.createElement("li");
-  const pressed = document.createElement("button");
-  pressed.type = "button";
-  pressed.className = name;
-  pressed.append(...spans.map((span) => Object.assign(document.createElement("span"), { className: span })));
-  row.append(pressed);
+  const control = document.createElement("button");
+  control.type = "button";
+  control.className = name;
+  control.append(...spans.map((span) => Object.assign(document.createElement("span"), { className: span })));
+  row.append(control);
   return row;
 }
 
@@ -123,15 +123,15 @@ function fill(row, texts) {
   for (const [name, text] of Object.entries(texts)) row.querySelector(`.${name}`).textContent = text;
 }
 
-/** The sign of an item, by which the eye finds it again: the end of its id in its own colour. */
+/** Draws the badge of an item: the end of its id, in a colour of its own. */
 function mark(row, item) {
-  const sign = row.querySelector(".mark");
-  sign.textContent = [...item].slice(-2).join("");
-  sign.ariaHidden = "true";
-  sign.style.setProperty("--hue", hue(item));
+  const badge = row.querySelector(".mark");
+  badge.textContent = [...item].slice(-2).join("");
+  badge.ariaHidden = "true";
+  badge.style.setProperty("--hue", hue(item));
 }
 
-/** A colour that an item always has, in degrees. */
+/** Returns the hue of an item in degrees, always the same. */
 function hue(item) {
   return [...item].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 997, 7) % 360;
 }

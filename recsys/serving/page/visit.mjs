@@ -1,13 +1,13 @@
-/** This visit as the server keeps it, where it has a store for sessions (`POST /events`); a name drawn at random. */
+/** This visit as a session on the server, if it has a session store (`POST /events`), under a random name. */
 
 import { ask, post } from "./server.mjs";
 
 export class Visit {
   #askKey;
   #name = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  #told = [];
-  /** Whether the server has a store; whether it had all of this visit at the last answer. */
-  kept = false;
+  #sent = [];
+  /** Whether the server has a session store, and whether it held this whole visit at the last response. */
+  hasStore = false;
   available = true;
 
   constructor(askKey) {
@@ -15,43 +15,43 @@ export class Visit {
   }
 
   /**
-   * The answer to a question of whose history the server is only told what is new of this visit; undefined where
-   * there is no store, or it does not have the whole visit: then the question has to be asked as a whole.
+   * Sends only the new events of this visit and returns the list. Returns undefined if there is no store or it does
+   * not hold the whole visit: then the request has to be sent with the whole history.
    */
-  async recommend({ visited, history, context, ...question }) {
-    if (!this.kept) return undefined;
+  async recommend({ visited, history, context, ...request }) {
+    if (!this.hasStore) return undefined;
     const before = history.length - visited.length;
     const earlier = Object.entries(context).map(([name, cells]) => [name, Array.isArray(cells) ? cells.slice(0, before) : cells]);
-    const own = { history: history.slice(0, before), context: Object.fromEntries(earlier), customer: this.#name };
+    const earlierOnly = { history: history.slice(0, before), context: Object.fromEntries(earlier), customer: this.#name };
     try {
-      await this.#tell(visited);
-      const answer = await post("recommend", { ...question, ...own }, this.#askKey);
+      await this.#send(visited);
+      const answer = await post("recommend", { ...request, ...earlierOnly }, this.#askKey);
       this.available = answer.about.session === visited.length;
       if (this.available) return answer;
     } catch (error) {
       if (error.status !== 503) throw error;
       this.available = false;
     }
-    this.#told = undefined; // what it has is unknown: all is told again next time
+    this.#sent = undefined; // unknown what the store holds: send everything next time
     return undefined;
   }
 
-  /** Tells the server to forget this visit, if it was told of it. */
+  /** Deletes this visit on the server, if any of it was sent. */
   async forget() {
-    if (!this.kept || this.#told?.length === 0) return;
+    if (!this.hasStore || this.#sent?.length === 0) return;
     await ask(`events/${this.#name}`, { method: "DELETE" }, this.#askKey);
-    this.#told = [];
+    this.#sent = [];
   }
 
-  async #tell(visited) {
-    const known = this.#told ?? [];
-    const grown = this.#told !== undefined && known.every((pick, place) => pick === visited[place]);
-    if (!grown) {
-      this.#told ??= [undefined]; // so that it is forgotten for certain
+  async #send(visited) {
+    const sent = this.#sent ?? [];
+    const isPrefix = this.#sent !== undefined && sent.every((pick, index) => pick === visited[index]);
+    if (!isPrefix) {
+      this.#sent ??= [undefined]; // so that forget() sends the request in any case
       await this.forget();
     }
-    const events = visited.slice(this.#told.length).map(({ item, at }) => ({ item, timestamp: at }));
+    const events = visited.slice(this.#sent.length).map(({ item, at }) => ({ item, timestamp: at }));
     if (events.length > 0) await post("events", { customer: this.#name, events }, this.#askKey);
-    this.#told = [...visited];
+    this.#sent = [...visited];
   }
 }

@@ -17,9 +17,9 @@ from recsys.apps.abtest.middleware import Exposures, Interleaved, Variants
 from recsys.config.build import build
 from recsys.errors import ConfigError
 from recsys.serving.app import create_app
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender
-from recsys.serving.schemas import Answer, Asked, Limits
+from recsys.serving.schemas import RecommendRequest, RecommendResponse, ServerLimits
 from tests.composed import composed
 
 HALVES = {"control": 0.5, "treatment": 0.5}
@@ -37,7 +37,7 @@ def served(words, files, log_path):
     paths = [word.format(other=files[1], log=log_path) for word in words]
     config = composed(f"artefact={files[0]}", *paths, name="serve")
     parts = [build(node) for node in config.parts.values()]
-    return TestClient(create_app(Artefact(Path(files[0]), 1), Limits(), parts=parts))
+    return TestClient(create_app(ModelFile(Path(files[0]), 1), ServerLimits(), middleware=parts))
 
 
 def ask(client, *customers):
@@ -113,7 +113,7 @@ class Reverses:
 def test_what_is_logged_is_what_left(files, tmp_path):
     path = tmp_path / "shown.jsonl"
     parts = [Exposures(str(path), None), Reverses(), Interleaved("t", str(files[1]), str(files[0]), {})]
-    with TestClient(create_app(Artefact(Path(files[0]), 1), Limits(), parts=parts)) as client:
+    with TestClient(create_app(ModelFile(Path(files[0]), 1), ServerLimits(), middleware=parts)) as client:
         (answer,) = ask(client, "ada")
     rows = list(exposure_log.read_shown_items(path))
     assert [row["item"] for row in rows] == answer["items"]
@@ -122,7 +122,7 @@ def test_what_is_logged_is_what_left(files, tmp_path):
 
 
 async def nothing(asked):
-    return [Answer(items=["x"], scores=[1.0], known=0, unknown=[]) for _ in asked]
+    return [RecommendResponse(items=["x"], scores=[1.0], known=0, unknown=[]) for _ in asked]
 
 
 def test_the_loop_goes_on_while_the_log_is_written(tmp_path, monkeypatch):
@@ -133,7 +133,7 @@ def test_the_loop_goes_on_while_the_log_is_written(tmp_path, monkeypatch):
     logs = Exposures(str(tmp_path / "log"), None)
 
     async def both():
-        answer = asyncio.create_task(logs([Asked(customer=1)], nothing))
+        answer = asyncio.create_task(logs([RecommendRequest(customer=1)], nothing))
         await asyncio.sleep(0)
         await asyncio.sleep(0.05)
         assert not answer.done()  # the answer leaves once its exposure is in the log
@@ -146,7 +146,7 @@ def test_the_loop_goes_on_while_the_log_is_written(tmp_path, monkeypatch):
 def test_a_log_that_cannot_be_written_costs_no_answer(tmp_path, caplog):
     logs = Exposures(str(tmp_path / "log"), None)
     (tmp_path / "log").mkdir()
-    assert asyncio.run(logs([Asked()], nothing))[0].items == ["x"]
+    assert asyncio.run(logs([RecommendRequest()], nothing))[0].items == ["x"]
     assert "exposures not logged" in caplog.text
 
 

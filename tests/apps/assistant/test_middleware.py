@@ -13,8 +13,8 @@ from recsys.config.build import build
 from recsys.config.settings import config_dir
 from recsys.errors import ConfigError
 from recsys.serving.app import create_app
-from recsys.serving.model_file import Artefact
-from recsys.serving.schemas import Limits
+from recsys.serving.model_file import ModelFile
+from recsys.serving.schemas import ServerLimits
 from tests.planted_shop import calls, catalogue_file, fake_model, says
 
 
@@ -24,9 +24,9 @@ class RecordRequests:
     def __init__(self):
         self.requests = []
 
-    async def __call__(self, asked, then):
-        self.requests += asked
-        return await then(asked)
+    async def __call__(self, requests, call_next):
+        self.requests += requests
+        return await call_next(requests)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def served(artefact, tmp_path):
             config, {"catalogue": str(catalogue_file(tmp_path)), "columns": {"stock": "left"}}, given
         )
         recorder = RecordRequests()
-        app = create_app(Artefact(artefact("item_knn"), 1), Limits(), parts=[recorder, build(config)])
+        app = create_app(ModelFile(artefact("item_knn"), 1), ServerLimits(), middleware=[recorder, build(config)])
         return TestClient(app), recorder
 
     return serve

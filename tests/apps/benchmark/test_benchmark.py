@@ -17,12 +17,12 @@ from omegaconf import OmegaConf
 
 from recsys.apps.benchmark import artefact as answers
 from recsys.apps.benchmark import explain, http, peers, replay, sessions, sizes, training, until
-from recsys.apps.benchmark.timing import cpu_ms
+from recsys.apps.benchmark.timing import time_in_turns
 from recsys.config.settings import config_dir
 from recsys.errors import ConfigError
-from recsys.export.torch_graph import to_onnx
+from recsys.export.torch_graph import export_to_onnx
 from recsys.run import anonymous_rss_mb
-from recsys.serving.schemas import Limits
+from recsys.serving.schemas import ServerLimits
 from recsys.serving.serve import serve
 from tests.composed import composed
 from tests.planted import planted_log
@@ -32,7 +32,7 @@ PEERS = Path(__file__).parents[3] / "scripts" / "peers"
 
 def test_calls_take_turns():
     order = []
-    spent = cpu_ms({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2, warm_up=1)
+    spent = time_in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2, warm_up=1)
     assert order == ["a", "b"] * 3
     assert list(spent) == ["a", "b"]
 
@@ -54,11 +54,11 @@ def test_an_answer_is_measured_beside_another_file(tmp_path):
             return (item_id * padding_mask).sum(dim=1, keepdim=True) + torch.arange(60.0)
 
     names, shapes = ["item_id", "padding_mask"], ({0: torch.export.Dim("batch")},) * 2
-    proto = to_onnx(Counted(), (torch.ones(2, 200).long(), torch.ones(2, 200) > 0), names, shapes)
+    proto = export_to_onnx(Counted(), (torch.ones(2, 200).long(), torch.ones(2, 200) > 0), names, shapes)
     (tmp_path / "other.onnx").write_bytes(proto.SerializeToString())
     said = replay.measure(str(tmp_path / "other.onnx"), n_items=60, rounds=2)
     assert sum("÷ RePlay" in line for line in said) == 6
-    items, scores = replay.around(tmp_path / "other.onnx", np.array(["", *map(str, range(60))], object))(
+    items, scores = replay.wrap_replay_file(tmp_path / "other.onnx", np.array(["", *map(str, range(60))], object))(
         ["59", "x", "57"]
     )
     assert items == ["58", *map(str, range(56, 47, -1))]
@@ -85,11 +85,11 @@ def test_commands_take_turns_and_are_set_beside_the_first(tmp_path):
 
 
 def test_pandas_prepares_the_same_arrays(tmp_path):
-    sizes.write_log(tmp_path / "log.parquet", 5_000, 300, 60, exponent=0.8, seed=1)
+    sizes.write_power_law_log(tmp_path / "log.parquet", 5_000, 300, 60, exponent=0.8, seed=1)
     scripts = ["pandas_prepare.py", tmp_path / "pandas"], ["recsys_prepare.py", tmp_path / "recsys", "1GB"]
     for name, *words in scripts:
         command = [sys.executable, PEERS / name, tmp_path / "log.parquet", *words]
-        assert peers.printed(name, shlex.join(map(str, command)))["events"] == 5_000
+        assert peers.run_peer_command(name, shlex.join(map(str, command)))["events"] == 5_000
     (ours,) = (tmp_path / "recsys").iterdir()
     for name in ("items", "baskets", "offsets", "split", "timestamps", "item_counts"):
         assert np.array_equal(np.load(ours / f"{name}.npy"), np.load(tmp_path / "pandas" / f"{name}.npy")), name
@@ -98,13 +98,13 @@ def test_pandas_prepares_the_same_arrays(tmp_path):
 def test_commands_on_other_threads_are_not_compared():
     commands = {"a": said({"threads": 1}), "b": said({"threads": 2})}
     with pytest.raises(ConfigError, match="different threads"):
-        peers.compared(commands, 1, None, ["speed"])
+        peers.compare_commands(commands, 1, None, ["speed"])
 
 
 @pytest.mark.parametrize("command", ["false", "true", f"{sys.executable} -c 'raise SystemExit(3)'"])
 def test_a_command_without_figures_is_named(command):
     with pytest.raises(ConfigError, match=r"commands\.a ended with status"):
-        peers.compared({"a": command}, 1, None, ["speed"])
+        peers.compare_commands({"a": command}, 1, None, ["speed"])
 
 
 @pytest.mark.slow
@@ -145,12 +145,12 @@ def test_own_memory_leaves_mapped_files_out(tmp_path):
 
 def test_what_growth_costs_is_drawn(tmp_path):
     names = ["events", "items", "prepare, CPU-s", "µs a position", "prepare, MiB", "steps, MiB", "without files, MiB"]
-    sizes.draw([dict.fromkeys(names, n) for n in (10.0, 1000.0)], tmp_path / "sizes.png")
+    sizes.draw_sizes_chart([dict.fromkeys(names, n) for n in (10.0, 1000.0)], tmp_path / "sizes.png")
     assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_logs_are_made_up_to_a_power_law_in_any_chunks(tmp_path, monkeypatch):
-    sizes.write_log(tmp_path / "a.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
+    sizes.write_power_law_log(tmp_path / "a.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
     log = pd.read_parquet(tmp_path / "a.parquet")
     assert len(log) == 50_000
     assert log.user.max() < 1000
@@ -158,10 +158,10 @@ def test_logs_are_made_up_to_a_power_law_in_any_chunks(tmp_path, monkeypatch):
     slope = np.polyfit(np.log(np.arange(1, 101)), np.log(counts[:100]), 1)[0]
     assert -0.95 < slope < -0.65
     assert abs(np.corrcoef(log.item.value_counts().index[:100], np.arange(100))[0, 1]) < 0.5  # ids do not tell
-    sizes.write_log(tmp_path / "b.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
+    sizes.write_power_law_log(tmp_path / "b.parquet", 50_000, 1000, 300, exponent=0.8, seed=1)
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     monkeypatch.setattr(sizes, "ROWS", 20_000)
-    sizes.write_log(tmp_path / "c.parquet", 50_000, 1000, 300, exponent=1.0, seed=1)
+    sizes.write_power_law_log(tmp_path / "c.parquet", 50_000, 1000, 300, exponent=1.0, seed=1)
     assert pq.ParquetFile(tmp_path / "c.parquet").metadata.num_row_groups == 3
     assert pq.read_metadata(tmp_path / "c.parquet").num_rows == 50_000
 
@@ -179,13 +179,13 @@ def test_every_click_is_known_to_the_next_list(artefact, store):
     if store == "redis" and shutil.which("redis-server") is None:
         pytest.skip("needs redis-server")
     said = sessions.measure(str(artefact("sasrec")), store, rate=20.0, seconds=0.5, customers=3)
-    assert "5 of 5 lists knew the click" in said[3]
+    assert "5 of 5 lists used the click" in said[3]
 
 
 @pytest.mark.slow
 def test_refused_requests_count_as_failures(artefact):
-    with http.server(artefact("sasrec")) as (port, _):
-        found = http._asked(port, 2, 0.2, [["POST", "/recommend", {"k": 0}]])
+    with http.run_server(artefact("sasrec")) as (port, _):
+        found = http.run_load_client(port, 2, 0.2, [["POST", "/recommend", {"k": 0}]])
     assert found["failed"] > 0
     json.dumps(found)
 
@@ -193,7 +193,7 @@ def test_refused_requests_count_as_failures(artefact):
 def test_yaml_lists_every_setting_of_the_server():
     config = OmegaConf.to_container(OmegaConf.load(config_dir() / "serve.yaml"))
     assert set(inspect.signature(serve).parameters) == set(config) - {"defaults", "hydra"}
-    assert config["limits"] == asdict(Limits())
+    assert config["limits"] == asdict(ServerLimits())
 
 
 @pytest.mark.parametrize(

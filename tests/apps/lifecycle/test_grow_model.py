@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from recsys.apps.lifecycle.grow_model import grow
+from recsys.apps.lifecycle.grow_model import grow_weights
 from recsys.data.batches.batch import ColumnReader
 from recsys.data.features import Encoder, Features
 from recsys.data.preparation.splits import GlobalTime, LeaveOneOut, Random
@@ -144,7 +144,7 @@ def test_what_is_no_vocabulary_is_refused(tmp_path):
 @pytest.mark.parametrize(("name", "word"), TRAINED)
 def test_a_grown_model_answers_as_the_old_one_did(name, word, older, newer):
     old, model = made(name, older, word), made(name, newer, word)
-    grow(old.state_dict(), model)
+    grow_weights(old.state_dict(), model)
     batch, n = batch_of(older), older.n_items + 1
     torch.testing.assert_close(score_batch(model, batch)[:, :n], score_batch(old, batch)[:, :n])
     weights = model.state_dict()
@@ -157,7 +157,7 @@ def test_a_grown_model_answers_as_the_old_one_did(name, word, older, newer):
 def test_new_rows_start_at_the_mean_of_the_old_and_tell_items_apart(older, newer):
     old, model = made("two_tower", older), made("two_tower", newer)
     fresh, n = model.item.weight.detach().clone(), older.n_items + 1
-    grow(old.state_dict(), model)
+    grow_weights(old.state_dict(), model)
     new = model.item.weight[n:]
     torch.testing.assert_close(new, old.item.weight[1:].mean(dim=0) + fresh[n:] - fresh[1:n].mean(dim=0))
     assert len(new.unique(dim=0)) == len(new) > 0
@@ -166,14 +166,14 @@ def test_new_rows_start_at_the_mean_of_the_old_and_tell_items_apart(older, newer
 def test_popularity_of_new_items_follows_their_counts(older, newer):
     old, model = made("two_tower", older), made("two_tower", newer)
     model.prepare(newer)  # without the noise that the test model has
-    grow(old.state_dict(), model)
+    grow_weights(old.state_dict(), model)
     new = model.popularity.weight[older.n_items + 1 :, 0].detach()
     logs = np.log(newer.item_counts[older.n_items + 1 :] + 1)
     np.testing.assert_allclose(new - new[0], logs - logs[0], atol=1e-5)
 
 
 def test_weights_of_another_model_are_refused(older, newer):
-    with pytest.raises(ConfigError, match=r"has no weights '.*' of this shape; train anew"):
-        grow(made("sasrec", older).state_dict(), made("two_tower", newer))
+    with pytest.raises(ConfigError, match=r"has no weights '.*' of this shape; train a new model"):
+        grow_weights(made("sasrec", older).state_dict(), made("two_tower", newer))
     with pytest.raises(ConfigError, match="cannot shrink"):
-        grow(made("two_tower", newer).state_dict(), made("two_tower", older))
+        grow_weights(made("two_tower", newer).state_dict(), made("two_tower", older))

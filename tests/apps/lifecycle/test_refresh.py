@@ -6,12 +6,12 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from recsys.apps.lifecycle.refresh import _since, refreshed
+from recsys.apps.lifecycle.refresh import _find_first_new_second, compose_refresh_config
 from recsys.apps.lifecycle.registry import Registry
 from recsys.cli.main import run_command
 from recsys.data.dataset import Dataset
 from recsys.errors import ConfigError, DataError
-from recsys.export.export import export
+from recsys.export.export import export_run
 from recsys.run import Run
 from recsys.training.train import train_run
 from tests.composed import composed
@@ -53,7 +53,7 @@ def shelf(tmp_path_factory):
     )  # fmt: skip
     run = Run.create(folder / "run", config)
     train_run(run)
-    export(run, composed(f"run={run.folder}", "check_users=50", name="export"))
+    export_run(run, composed(f"run={run.folder}", "check_users=50", name="export"))
     with mock.patch.object(sys, "argv", ["recsys", f"run={run.folder}", f"registry={folder}/registry"]):
         run_command("register")
     return Registry(folder / "registry")
@@ -65,16 +65,16 @@ def test_new_events_make_a_new_champion_and_a_rollback_the_old_one(shelf, capsys
     words = f"registry={shelf.folder}", f"path={newer}", "limits.latency=50"
     lines, status = command(capsys, "refresh", *words)
     assert status == 0, lines
-    assert shelf.named("champion") == shelf.named("challenger") == "0002"
+    assert shelf.read_link("champion") == shelf.read_link("challenger") == "0002"
     assert any("ok   ndcg@10" in line for line in lines)
     old, new = (Dataset(shelf.folder / name / "vocabulary") for name in ("0001", "0002"))
     n = old.n_items
     assert new.raw_items().to_pylist()[:n] == old.raw_items().to_pylist()[:n]
     assert "i99" in new.raw_items().to_pylist()[n:]
-    assert shelf.champion().read_json("refresh")["from"] == "0001"
+    assert shelf.open_champion().read_json("refresh")["from"] == "0001"
     assert command(capsys, "rollback", f"registry={shelf.folder}") == (["champion: 0001, before 0002"], 0)
     lines, status = command(capsys, "refresh", *words, "promote=false")
-    assert (status, shelf.named("champion"), shelf.named("challenger")) == (3, "0001", "0003")
+    assert (status, shelf.read_link("champion"), shelf.read_link("challenger")) == (3, "0001", "0003")
 
 
 @pytest.mark.slow
@@ -83,12 +83,12 @@ def test_a_challenger_that_learned_shuffled_labels_is_rejected(shelf, capsys):
     before = np.arange(len(events)) < 0.9 * len(events)
     events.loc[before, "item"] = rng.permutation(events.loc[before, "item"])
     events.to_parquet(shelf.folder.parent / "shuffled.parquet")
-    champion, n = shelf.named("champion"), len(list(shelf.folder.glob("[0-9]*")))
+    champion, n = shelf.read_link("champion"), len(list(shelf.folder.glob("[0-9]*")))
     words = f"registry={shelf.folder}", f"path={shelf.folder.parent}/shuffled.parquet", "limits.latency=50"
     lines, status = command(capsys, "refresh", *words)
     assert status == 3
     assert any("FAIL ndcg@10" in line for line in lines)
-    assert shelf.named("champion") == champion
+    assert shelf.read_link("champion") == champion
     assert len(list(shelf.folder.glob("[0-9]*"))) == n + 1
 
 
@@ -120,7 +120,7 @@ def run(tmp_path, dataset):
 
 
 def test_the_champions_settings_go_on_with_a_newer_log(run):
-    found = refreshed(run, "new.parquet", {"optimizer": {"lr": 0.1}}, SPLIT)
+    found = compose_refresh_config(run, "new.parquet", {"optimizer": {"lr": 0.1}}, SPLIT)
     assert found.data.source.path == "new.parquet"
     assert found.data.vocabulary == f"{run.folder}/vocabulary"
     assert (found.model.dim, found.optimizer.lr, found.split.quantile) == (8, 0.1, 0.9)
@@ -129,24 +129,24 @@ def test_the_champions_settings_go_on_with_a_newer_log(run):
 def test_a_stale_champion_learns_nothing_more(run):
     run.write_json("stale", {"why": "it learned from somebody"})
     with pytest.raises(ConfigError, match="is stale: it learned from somebody; train again"):
-        refreshed(run, "new.parquet", {}, SPLIT)
+        compose_refresh_config(run, "new.parquet", {}, SPLIT)
 
 
 def test_data_that_are_no_file_have_no_path(tmp_path):
     run = Run.create(tmp_path / "run", composed("data=complete_journey"))
-    with pytest.raises(ConfigError, match="path=x: the champion's data come from no file"):
-        refreshed(run, "x", {}, SPLIT)
-    assert refreshed(run, None, {}, SPLIT).data.source == run.config.data.source
+    with pytest.raises(ConfigError, match="path=x: the champion's data do not come from a file"):
+        compose_refresh_config(run, "x", {}, SPLIT)
+    assert compose_refresh_config(run, None, {}, SPLIT).data.source == run.config.data.source
 
 
 def test_a_champion_is_never_judged_on_what_it_learned(run, dataset, shop):
     with pytest.raises(DataError, match="needs times and split=global_time"):
-        _since(run, dataset)
+        _find_first_new_second(run, dataset)
     run.write_json("version", {"trained_until": shop.metadata["cuts"][1]})
-    assert _since(run, shop) == shop.metadata["cuts"][1]
+    assert _find_first_new_second(run, shop) == shop.metadata["cuts"][1]
     run.write_json("version", {"trained_until": shop.metadata["cuts"][1] + 1})
-    with pytest.raises(DataError, match="it would be asked what it was told"):
-        _since(run, shop)
+    with pytest.raises(DataError, match="it would be tested on events that it was trained on"):
+        _find_first_new_second(run, shop)
 
 
 def test_only_one_champion_is_asked_for(tmp_path, capsys):

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from recsys.apps.benchmark import http
-from recsys.apps.lifecycle.registry import Registry, trained_until
+from recsys.apps.lifecycle.registry import Registry, find_training_end
 from recsys.errors import ConfigError
 from recsys.run import Run
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from tests.planted import planted_log
 
 ROOT = Path(__file__).parents[3]
@@ -37,9 +37,9 @@ def shelf(dataset, tmp_path):
     """Versions 0001, which serves, and 0002."""
     found = Registry(tmp_path / "registry")
     for text in "ab":
-        with found.locked() as work:
+        with found.lock() as work:
             name = found.add(run_of(tmp_path / text, text), dataset, {}, work)
-    found.switch("0001", "register")
+    found.switch_champion("0001", "register")
     assert name == "0002"
     return found
 
@@ -53,32 +53,32 @@ def test_a_version_is_whole_and_has_its_own_vocabulary(shelf, dataset):
     assert sorted(path.name for path in shelf.folder.iterdir() if path.name[0] != ".") == [
         "0001", "0002", "champion", "history.jsonl",
     ]  # fmt: skip
-    vocabulary = shelf.champion().folder / "vocabulary"
+    vocabulary = shelf.open_champion().folder / "vocabulary"
     assert json.loads((vocabulary / "metadata.json").read_text())["n_items"] == dataset.n_items
     assert (shelf.folder / "0001" / "model-1.tables").read_text() == "a"
     assert "made" in json.loads((shelf.folder / "0002" / "version.json").read_text())
 
 
 def test_rollbacks_follow_promotions_and_not_each_other(shelf, dataset, tmp_path):
-    with shelf.locked() as work:
+    with shelf.lock() as work:
         shelf.add(run_of(tmp_path / "c", "c"), dataset, {}, work)
-    shelf.switch("0002", "refresh")
-    shelf.switch("0003", "refresh")
+    shelf.switch_champion("0002", "refresh")
+    shelf.switch_champion("0003", "refresh")
     for wanted in ("0002", "0001"):
-        shelf.switch(shelf.previous(), "rollback")
-        assert shelf.named("champion") == wanted
+        shelf.switch_champion(shelf.find_predecessor(), "rollback")
+        assert shelf.read_link("champion") == wanted
     with pytest.raises(ConfigError, match=r"champion 0001 .* has no predecessor"):
-        shelf.previous()
-    assert [line["to"] for line in shelf.history()] == ["0001", "0002", "0003", "0002", "0001"]
+        shelf.find_predecessor()
+    assert [line["to"] for line in shelf.read_history()] == ["0001", "0002", "0003", "0002", "0001"]
 
 
 def test_an_unfinished_run_is_refused(shelf, dataset, tmp_path):
     run = run_of(tmp_path / "half")
     (run.folder / "model.onnx").unlink()
-    with shelf.locked() as work, pytest.raises(ConfigError, match=r"has no model.onnx; finish it: recsys export"):
+    with shelf.lock() as work, pytest.raises(ConfigError, match=r"has no model.onnx; finish it: recsys export"):
         shelf.add(run, dataset, {}, work)
     with pytest.raises(ConfigError, match="has no champion; recsys register"):
-        Registry(tmp_path / "empty").champion()
+        Registry(tmp_path / "empty").open_champion()
 
 
 @pytest.mark.parametrize(
@@ -91,19 +91,19 @@ def test_an_unfinished_run_is_refused(shelf, dataset, tmp_path):
 def test_a_run_that_may_not_or_cannot_go_on_is_refused(shelf, dataset, tmp_path, file, content, why):
     run = run_of(tmp_path / "c", "c")
     run.write_json(file, content)
-    with shelf.locked() as work, pytest.raises(ConfigError, match=why):
+    with shelf.lock() as work, pytest.raises(ConfigError, match=why):
         shelf.add(run, dataset, {}, work)
     assert not (shelf.folder / "0003").exists()
 
 
 def test_only_one_command_at_a_time(shelf):
     with (
-        shelf.locked(),
-        pytest.raises(ConfigError, match="another command changes"),
-        Registry(shelf.folder).locked(),
+        shelf.lock(),
+        pytest.raises(ConfigError, match="another command is changing"),
+        Registry(shelf.folder).lock(),
     ):
         pass
-    with shelf.locked() as work:
+    with shelf.lock() as work:
         assert work.exists()
     assert not work.exists()
 
@@ -135,18 +135,18 @@ def test_a_promotion_that_dies_leaves_one_of_the_two(shelf, dataset, tmp_path, m
     with monkeypatch.context() as patched:
         dying(patched, steps)
         try:
-            with shelf.locked() as work:
-                shelf.switch(shelf.add(run, dataset, {}, work), "refresh")
+            with shelf.lock() as work:
+                shelf.switch_champion(shelf.add(run, dataset, {}, work), "refresh")
         except Killed:
             pass
     assert champion_text(shelf) in ({"a"}, {"c"})
     if champion_text(shelf) == {"c"}:
-        assert shelf.previous() == "0001"
-    with shelf.locked() as work:  # the next one finds nothing in its way
+        assert shelf.find_predecessor() == "0001"
+    with shelf.lock() as work:  # the next one finds nothing in its way
         name = shelf.add(run, dataset, {}, work)
-    shelf.switch(name, "refresh")
+    shelf.switch_champion(name, "refresh")
     assert champion_text(shelf) == {"c"}
-    assert shelf.previous() in ("0001", "0003")
+    assert shelf.find_predecessor() in ("0001", "0003")
 
 
 SWITCHING = """
@@ -156,7 +156,7 @@ shelf = Registry(sys.argv[1])
 print("ready", flush=True)
 while True:
     for name in ("0002", "0001"):
-        shelf.switch(name, "refresh")
+        shelf.switch_champion(name, "refresh")
 """
 
 
@@ -172,37 +172,37 @@ def test_kill_9_during_promotions_leaves_a_whole_champion(shelf):
             process.send_signal(signal.SIGKILL)
         seen |= champion_text(shelf)
         assert champion_text(shelf) in ({"a"}, {"b"})
-        assert shelf.previous() in ("0001", "0002")
-    assert len(shelf.history()) > 8
+        assert shelf.find_predecessor() in ("0001", "0002")
+    assert len(shelf.read_history()) > 8
     assert seen
 
 
 def test_what_is_known_until_when(dataset):
     log = planted_log().sort_values(["user", "timestamp"])
     training = log.groupby("user")["timestamp"].agg(lambda times: times.iloc[-3])
-    assert trained_until(dataset) == training.max() + 1
+    assert find_training_end(dataset) == training.max() + 1
 
 
 def test_a_served_path_follows_the_link(shelf, artefact):
     for name, model in (("0001", "sasrec"), ("0002", "two_tower")):
         (shelf.folder / name / "model.onnx").write_bytes(artefact(model).read_bytes())
-    served = Artefact(shelf.folder / "champion" / "model.onnx", 1)
+    served = ModelFile(shelf.folder / "champion" / "model.onnx", 1)
     assert served.recommender.describe()["model"] == "sasrec"
-    assert not served.is_stale()
-    shelf.switch("0002", "refresh")
-    assert served.is_stale()
+    assert not served.has_changed()
+    shelf.switch_champion("0002", "refresh")
+    assert served.has_changed()
 
 
 def switched_under_load(shelf, seconds=15, connections=4):
     """What clients saw while champions changed, and how often the server took over another file."""
     found = {"reloads": 0}
-    with http.server(shelf.folder / "champion" / "model.onnx") as (port, _):
+    with http.run_server(shelf.folder / "champion" / "model.onnx") as (port, _):
         asked = [["POST", "/recommend", {"history": [], "k": 3}]]
-        clients = threading.Thread(target=lambda: found.update(http._asked(port, connections, seconds, asked)))
+        clients = threading.Thread(target=lambda: found.update(http.run_load_client(port, connections, seconds, asked)))
         clients.start()
         end = time.monotonic() + seconds - 1
         while time.monotonic() < end:
-            shelf.switch(("0002", "0001")[found["reloads"] % 2], "refresh")
+            shelf.switch_champion(("0002", "0001")[found["reloads"] % 2], "refresh")
             while time.monotonic() < end and reloads(port) == found["reloads"]:
                 time.sleep(0.2)
             found["reloads"] = reloads(port)

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from recsys.apps.lifecycle.replay import Replay
+from recsys.apps.lifecycle.replay import ReplayBatches
 from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.batches.window import WindowBatches
 from recsys.errors import DataError
@@ -24,7 +24,7 @@ def owners(dataset):
 
 def replay(data, since, ratio, seed=1, **settings):
     of = partial(UserRowBatches, batch_size=8, max_history=HISTORY)
-    return Replay(settings.pop("of", of), HISTORY, since, ratio, data, seed, **settings)
+    return ReplayBatches(settings.pop("of", of), HISTORY, since, ratio, data, seed, **settings)
 
 
 def targets(batches):

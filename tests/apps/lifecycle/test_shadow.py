@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 
 from recsys.apps.lifecycle.shadow import Shadow
 from recsys.serving.app import create_app
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender
-from recsys.serving.schemas import Limits
+from recsys.serving.schemas import ServerLimits
 
 NOW = {"timestamp": 1_700_000_000}
 
@@ -40,7 +40,7 @@ def lines_of(path, n):
 def test_answers_stay_and_both_lists_are_logged(artefact, tmp_path):
     path = tmp_path / "shadow.jsonl"
     shadow = Shadow(str(artefact("two_tower")), str(path))
-    app = create_app(Artefact(artefact("sasrec"), 1), Limits(), parts=[Greedy(), shadow])
+    app = create_app(ModelFile(artefact("sasrec"), 1), ServerLimits(), middleware=[Greedy(), shadow])
     asked = {"history": ["i03", "i07"], "k": 5, "customer": "ada", "context": NOW, "deny": ["i01"]}
     with TestClient(app) as client:
         answer = client.post("/recommend", json=[asked, {"k": 3, "context": NOW}]).json()
@@ -56,24 +56,26 @@ def test_answers_stay_and_both_lists_are_logged(artefact, tmp_path):
 
 def test_a_question_that_the_shadow_cannot_be_asked_is_said(artefact, tmp_path):
     path = tmp_path / "shadow.jsonl"
-    app = create_app(Artefact(artefact("two_tower"), 1), Limits(), parts=[Shadow(str(artefact("sasrec")), str(path))])
+    app = create_app(
+        ModelFile(artefact("two_tower"), 1), ServerLimits(), middleware=[Shadow(str(artefact("sasrec")), str(path))]
+    )
     with TestClient(app) as client:
         answer = client.post("/recommend", json={"user": {"age": 30.0}, "context": NOW, "k": 2})
         found = lines_of(path, 1)
     assert answer.status_code == 200
-    assert "'age' is no input" in found[0]["error"]
+    assert "'age' is not an input" in found[0]["error"]
 
 
 def test_a_shadow_that_fails_harms_nobody(artefact, tmp_path, caplog):
     shadow = Shadow(str(artefact("sasrec")), str(tmp_path / "missing" / "shadow.jsonl"))
-    with TestClient(create_app(Artefact(artefact("sasrec"), 1), Limits(), parts=[shadow])) as client:
+    with TestClient(create_app(ModelFile(artefact("sasrec"), 1), ServerLimits(), middleware=[shadow])) as client:
         for _ in range(3):
             assert client.post("/recommend", json={"context": NOW}).status_code == 200
         for _ in range(300):
-            if "no shadow" in caplog.messages:
+            if "shadow failed" in caplog.messages:
                 break
             time.sleep(0.02)
-    assert "no shadow" in caplog.messages
+    assert "shadow failed" in caplog.messages
 
 
 def test_shadowing_never_imports_torch():

@@ -17,18 +17,18 @@ from fastapi import FastAPI, Request
 
 from recsys.apps.privacy.audit import audit
 from recsys.apps.privacy.forget import forget
-from recsys.apps.privacy.membership import Witness, attack, auc
-from recsys.apps.privacy.purge_files import Wanted
+from recsys.apps.privacy.membership import MembershipAttack, compute_auc, evaluate_attack
+from recsys.apps.privacy.purge_files import ErasedIds
 from recsys.data.load import load_dataset
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.erased_users import ERASED_FILE
 from recsys.errors import ConfigError
 from recsys.evaluation.evaluate_run import evaluate_run
-from recsys.export.export import export
-from recsys.export.model_card import card
+from recsys.export.export import export_run
+from recsys.export.model_card import write_card
 from recsys.pseudonyms import pseudonym
 from recsys.run import Run
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender, RequestError
 from recsys.training.train import train_run
 from tests.composed import composed
@@ -61,7 +61,7 @@ def trained(tmp_path_factory):
     words = ["data=csv", f"data.path={root}/log.csv", f"data.folder={root}/data", "model=popularity", "baselines=none"]
     run = Run.create(root / "runs" / "first", composed(*words, "ks=[5,10]"))
     train_run(run)
-    export(run, composed("run=RUN", name="export"))
+    export_run(run, composed("run=RUN", name="export"))
     return root
 
 
@@ -121,7 +121,7 @@ def test_no_trace_is_left(root):
     assert holding(root, GONE, pseudonym(KEY.encode(), GONE)) == [root / "log.csv", root / "logs" / "server.log"]
     assert (root / "logs" / "server.log").read_text() == f"hello\nasked by {GONE}-not and {STAYS}\n"
     assert len(holding(root / "logs", STAYS)) == 5
-    assert "none of them found" in "\n".join(said)
+    assert "none of them still contain one" in "\n".join(said)
 
 
 def test_no_preparation_lets_them_in_and_the_rest_is_as_if_they_had_never_been(root):
@@ -159,12 +159,12 @@ def test_what_learned_from_them_is_stale(root):
     run = Run.open(root / "runs" / "first")
     for name in ("model.pt", "model.onnx"):
         assert f"{run.folder / name}: learned from them" in said
-    for use in (evaluate_run, lambda run: export(run, composed("run=RUN", name="export")), train_run):
+    for use in (evaluate_run, lambda run: export_run(run, composed("run=RUN", name="export")), train_run):
         with pytest.raises(ConfigError, match=r"is stale: .* train again"):
             use(run)
-    file = Artefact(run.folder / "model.onnx", 1).recommender  # without ids it goes on
+    file = ModelFile(run.folder / "model.onnx", 1).recommender  # without ids it goes on
     assert file.recommend(k=3).items
-    card(str(run.folder))
+    write_card(str(run.folder))
     assert "STALE" in (run.folder / "card.md").read_text()
 
 
@@ -180,7 +180,7 @@ def test_what_did_not_learn_from_them_is_not(root):
 def test_a_run_whose_data_are_gone_may_have_learned(root):
     shutil.rmtree(next(path.parent for path in (root / "data").rglob("metadata.json")))
     forgotten(root, "nobody-at-all")
-    assert "not here any more" in Run.open(root / "runs" / "first").read_json("stale")["why"]
+    assert "no longer exist" in Run.open(root / "runs" / "first").read_json("stale")["why"]
 
 
 def test_other_data_are_not_taken_for_those_of_the_run(root):
@@ -221,7 +221,7 @@ def test_servers_are_asked_to_forget_sessions(root, monkeypatch):
     monkeypatch.setenv("RECSYS_API_KEY", "secret")
     with serving(app) as address:
         said = list(erasing([GONE, "a/b ü"], root / "data", [], [address]))
-        assert f"{address}: 2 sessions forgotten" in said
+        assert f"{address}: 2 sessions deleted" in said
     with serving(FastAPI()) as address:
         assert f"{address}: keeps no sessions" in list(erasing(GONE, root / "data", [], [address]))
     with pytest.raises(OSError, match="refused"):
@@ -252,7 +252,7 @@ def test_ids_leave_an_exported_file_and_the_old_version_is_refused(artefact, sho
     )
     shutil.copytree(shop.folder, tmp_path / "data" / "shop-1")
     said = "\n".join(forgotten(tmp_path, "u05"))
-    assert "their ids are out, the old version is refused" in said
+    assert "their ids are removed, the old version is refused" in said
     after = Recommender(path)
     assert after.recommend(**asked[0]).scores == before.recommend(**asked[2]).scores
     assert after.recommend(**asked[0]).scores != before.recommend(**asked[0]).scores
@@ -260,10 +260,10 @@ def test_ids_leave_an_exported_file_and_the_old_version_is_refused(artefact, sho
     keys = [a.strings for n in onnx.load(path).graph.node for a in n.attribute if n.op_type == "LabelEncoder"]
     assert not any(b"u05" in strings for strings in keys)
     after.self_test()
-    Artefact(path, 1)
+    ModelFile(path, 1)
     shutil.copy(artefact("ncf", users=True), path)  # from a backup
     with pytest.raises(RequestError, match="was erased"):
-        Artefact(path, 1)
+        ModelFile(path, 1)
 
 
 def test_all_of_them_at_once_and_again(root):
@@ -286,7 +286,7 @@ def test_what_cannot_be_mended_is_said(root):
     with pytest.raises(SystemExit):
         for line in erasing(GONE, root / "data", [root / "logs"]):
             said.append(line)  # noqa: PERF402 - kept although it ends in an exit
-    assert f"{root}/logs/memo.txt: STILL HOLDS an id; delete it or mend it yourself" in said
+    assert f"{root}/logs/memo.txt: STILL CONTAINS an id; delete the file or remove the id yourself" in said
     assert any(line.startswith(f"{root}/logs/broken.json: cannot be read") for line in said)
 
 
@@ -306,22 +306,22 @@ def test_a_folder_that_is_not_there_and_a_missing_key_are_refused(root, monkeypa
 
 
 def test_whole_numbers_are_ids_and_other_values_are_not_touched():
-    wanted = Wanted(frozenset({"7"}), frozenset(COLUMNS))
-    assert wanted.named({"user": 7})
-    assert wanted.named([{"deep": [{"customer": "7"}]}])
-    assert not wanted.named({"user": 77, "k": 7, "items": ["7"]})
+    erased = ErasedIds(frozenset({"7"}), frozenset(COLUMNS))
+    assert erased.appear_in({"user": 7})
+    assert erased.appear_in([{"deep": [{"customer": "7"}]}])
+    assert not erased.appear_in({"user": 77, "k": 7, "items": ["7"]})
 
 
 def test_audit_and_card(root):
     run = root / "runs" / "first"
     said = "\n".join(audit(str(run), None, None, 100, 10, 0))
-    assert "membership attack: not measured, for 0 users are too few" in said
+    assert "membership attack: not measured: 0 users are too few" in said
     log_of(40).to_csv(root / "others.csv", index=False)
     list(audit(str(run), None, str(root / "others.csv"), 100, 10, 0))
     found, metrics = (json.loads((run / f"{name}.json").read_text()) for name in ("audit", "metrics"))
     assert found["lists"]["gini@10"] == pytest.approx(metrics["test"]["gini@10"])
     assert found["membership"]["n_others"] == 40
-    card(str(run))
+    write_card(str(run))
     text, html = (run / "card.md").read_text(), (run / "card.html").read_text()
     assert f"{metrics['test']['ndcg@10']:.4f}" in text
     assert f"AUC of {found['membership']['auc']:.3f}" in text
@@ -347,13 +347,13 @@ def test_the_gap_of_a_group_is_its_mean_above_the_others(root):
 
 
 def test_auc_counts_pairs():
-    assert auc([2, 3], [0, 1]) == 1
-    assert auc([0, 2], [1]) == 0.5
-    assert auc([1, 1], [1, 1, 1]) == 0.5
+    assert compute_auc([2, 3], [0, 1]) == 1
+    assert compute_auc([0, 2], [1]) == 0.5
+    assert compute_auc([1, 1], [1, 1, 1]) == 0.5
     rng = np.random.default_rng(0)
     one, other = rng.normal(1, 1, 50), rng.normal(0, 1, 40)
-    assert auc(one, other) == pytest.approx((one[:, None] > other).mean())
-    found = attack(one, np.append(other, np.nan))
+    assert compute_auc(one, other) == pytest.approx((one[:, None] > other).mean())
+    found = evaluate_attack(one, np.append(other, np.nan))
     assert found.low < found.auc < found.high
     assert found.n_others == 40
 
@@ -362,7 +362,7 @@ def test_familiarity_is_the_mean_log_probability_of_the_own_events(root):
     run = Run.open(root / "runs" / "first")
     dataset, file = load_dataset(run.config), Recommender(run.folder / "model.onnx")
     end = np.asarray(dataset.offsets[1:]) - 1
-    found = Witness(file, dataset, end, 3).familiarity(np.array([4]))[0]
+    found = MembershipAttack(file, dataset, end, 3).measure_familiarity(np.array([4]))[0]
     first, last = dataset.offsets[4:6]
     items = dataset.raw_items().take(dataset.items[first:last] - 1).to_pylist()
     wanted = []

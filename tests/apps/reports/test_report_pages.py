@@ -1,4 +1,4 @@
-"""Reports in a real browser: nothing is cut off, nothing is loaded, and all can be read in light and dark.
+"""Reports in a real browser: nothing is cut off, nothing is loaded, and all text is legible in light and dark.
 
 Skips, saying so, where Chromium or Selenium is missing.
 """
@@ -9,17 +9,17 @@ import shutil
 import pandas as pd
 import pytest
 
-from recsys.apps.reports.data_report import facts
-from recsys.apps.reports.data_report import sections as data_sections
-from recsys.apps.reports.examples import examples, item_map
-from recsys.apps.reports.run_document import sections as run_sections
-from recsys.apps.reports.test_rankings import by_history, fitted, rank, segmented, test_users
+from recsys.apps.reports.data_document import lay_out_data_report
+from recsys.apps.reports.data_report import compute_data_report
+from recsys.apps.reports.examples import collect_examples
+from recsys.apps.reports.item_map import compute_item_map
+from recsys.apps.reports.ranked_targets import rank_test_targets, select_test_users
+from recsys.apps.reports.run_document import lay_out_run_report
+from recsys.apps.reports.target_groups import compute_group_ndcg, group_by_history_length
 from recsys.document import render_page
-from tests.composed import composed
 from tests.contracts.test_models import made
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="reports are looked at with selenium")
-test_users.__test__ = False  # no test, though its name begins like one
 LONG = "An unusually long title of an item that no column of a phone is wide enough for, part two"
 
 OUTSIDE = """
@@ -69,7 +69,7 @@ return texts.filter((one) => one.textContent.trim()).map((one) => {
 
 @pytest.fixture(scope="module")
 def window():
-    """A driver of headless Chromium that notes what is asked of the network; skips where there is none."""
+    """A driver of headless Chromium that logs network requests; skips where Chromium is missing."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         pytest.skip("needs chromium and chromedriver")
@@ -84,12 +84,12 @@ def window():
 
 @pytest.fixture(scope="module")
 def pages(shop, tmp_path_factory):
-    """The addresses of a report on data and one on a run, with every part that there can be."""
+    """The addresses of a data report and a run report with all their sections."""
     folder = tmp_path_factory.mktemp("pages")
     gone = pd.DataFrame({"title": [None] * 4 + ["x"] * 26, LONG: [None] * 30, "_row": [True] * 30})
     texts = {
-        "data": render_page(data_sections(facts(shop, {"item": gone}))),
-        "run": render_page(run_sections(whole_run(shop))),
+        "data": render_page(lay_out_data_report(compute_data_report(shop, {"item": gone}))),
+        "run": render_page(lay_out_run_report(whole_run(shop))),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text)
@@ -97,12 +97,12 @@ def pages(shop, tmp_path_factory):
 
 
 def whole_run(shop):
-    """Facts of a run that has everything: baselines, curves, segments, context, examples, a map."""
-    model, longest = fitted(made("two_tower", shop), shop, composed())
-    users = test_users(shop, 1000, 0)
+    """The numbers of a run with baselines, curves, segments, context, examples and a map."""
+    model = made("two_tower", shop)
+    users = select_test_users(shop, 1000, 0)
     titles = [f"{LONG} {n}" for n in range(shop.n_items + shop.metadata["n_later_items"])]
-    found = rank(model, shop, users, longest)
-    names, own = by_history(shop, found.users)
+    found = rank_test_targets(model, shop, users)
+    names, own = group_by_history_length(shop, found.users)
     row = {"hr": 0.3, "recall": 0.2, "mrr": 0.1, "coverage": 0.4, "gini": 0.5, "popularity_lift": 2.0}
     models = ["two_tower", "personal_frequency", "recent_popularity", "popularity", "item_knn", "ease"]
     figures = [
@@ -116,12 +116,12 @@ def whole_run(shop):
         "model": "two_tower", "data": "shop", "k": 10, "verdict": "two_tower beats it.", "ranked_users": len(users),
         "split": {"name": "GlobalTime", "hash": "0" * 64}, "not_run": [],
         "test": {"n_users": 2 * len(users), "n_targets": 100, "n_cold_targets": 3},
-        "by": {"history length": dict.fromkeys(models[:2], segmented(found, names, own, 10, 3))},
+        "by": {"history length": dict.fromkeys(models[:2], compute_group_ndcg(found, names, own, 10, 3))},
         "figures": figures, "curves": {"train/loss": curve, "val/ndcg@10": curve}, "training": {"epoch": 7},
         "segments": {"user.age": {"20 to 30": {"users": 30, "ndcg": 0.1}}},
         "context": {"ndcg@10": 0.5, "fields": {"hour": {"unknown": 0.45, "shuffled": 0.4}}},
-        "examples": examples(model, shop, users[:3], longest, 10, titles),
-        "map": item_map(model, shop, titles, kinds), "timing": {}, "environment": {"command": ["x" * 200]},
+        "examples": collect_examples(model, shop, users[:3], 10, titles),
+        "map": compute_item_map(model, shop, titles, kinds), "timing": {}, "environment": {"command": ["x" * 200]},
         "settings": {"model.dim": [64, 8], "data.path": ["???", "/a/" * 60]},
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Reports: planted facts are found, figures are those of the evaluation, and nothing in a page is more than text."""
+"""Reports: planted facts are found, figures equal those of the evaluation, and item texts cannot inject HTML."""
 
 import json
 import re
@@ -9,14 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.apps.reports import log_statistics, split_statistics, sufficiency
-from recsys.apps.reports import run_facts as told
-from recsys.apps.reports.data_report import facts, sections
-from recsys.apps.reports.examples import item_map
-from recsys.apps.reports.run_document import sections as run_sections
+from recsys.apps.reports import log_statistics, run_results, split_statistics, sufficiency
+from recsys.apps.reports.data_document import lay_out_data_report
+from recsys.apps.reports.data_report import compute_data_report
+from recsys.apps.reports.item_map import compute_item_map
+from recsys.apps.reports.ranked_targets import rank_test_targets, select_test_users
+from recsys.apps.reports.run_document import lay_out_run_report
 from recsys.apps.reports.run_report import report_run
-from recsys.apps.reports.side_tables import categories, missing, titles
-from recsys.apps.reports.test_rankings import by_history, by_popularity, fitted, per_user, rank, segmented, test_users
+from recsys.apps.reports.side_tables import choose_item_categories, choose_item_titles, compute_missing_shares
+from recsys.apps.reports.target_groups import (
+    compute_group_ndcg,
+    compute_user_ndcg,
+    group_by_history_length,
+    group_by_popularity,
+)
 from recsys.config.build import build
 from recsys.data.preparation.splits import GlobalTime, Random
 from recsys.data.schema import Columns
@@ -33,7 +39,6 @@ from tests.planted import DAY, START, planted_log, prepared
 pytestmark = pytest.mark.xdist_group("looking")  # one process makes what they share
 
 HOSTILE = '<script>alert("1")</script> & $5 <!-- --> $6'
-test_users.__test__ = False  # no test, though its name begins like one
 
 
 def visits(*rows):
@@ -53,26 +58,26 @@ def small(tmp_path):
 
 
 def test_planted_facts_are_found(small):
-    size = log_statistics.size(small)
+    size = log_statistics.describe_log_size(small)
     assert (size["users"], size["items"], size["events"], size["density"]) == (3, 5, 9, 9 / 15)
     assert (size["first_day"], size["last_day"]) == ("2023-11-14", "2023-11-24")
-    assert split_statistics.repeat_share(small) == pytest.approx(2 / 9)
-    assert log_statistics.ties(small) == {"share": 2 / 9, "outside_baskets": 2 / 9, "whole_days": False}
-    found = log_statistics.gaps(small)
+    assert split_statistics.compute_repeat_share(small) == pytest.approx(2 / 9)
+    assert log_statistics.describe_ties(small) == {"share": 2 / 9, "outside_baskets": 2 / 9, "whole_days": False}
+    found = log_statistics.describe_pauses(small)
     assert found["mean"] == pytest.approx(np.mean([1, 3, 1, 8, 0.5]) * DAY)
     assert sum(found["histogram"]["counts"]) == 5
-    assert log_statistics.history(np.diff(small.offsets))["users_of_under_3"] == pytest.approx(1 / 3)
+    assert log_statistics.describe_history_lengths(np.diff(small.offsets))["users_of_under_3"] == pytest.approx(1 / 3)
 
 
 def test_events_a_day_are_all_counted(small):
-    found = log_statistics.per_day(small)
+    found = log_statistics.describe_events_over_time(small)
     assert (found["step"], found["days"], found["busiest_day"]) == ("day", 11, "2023-11-15")
     assert sum(found["events"]["events"]) == 9
     assert found["days_without_events"] == 6
 
 
 def test_the_test_window_is_that_of_the_evaluation(small):
-    found = split_statistics.testing(small)
+    found = split_statistics.describe_test_targets(small)
     assert (found["users"], found["targets"]) == (2, 3)
     assert found["cold_targets"] == pytest.approx(2 / 3)
     assert found["cold_users"] == pytest.approx(1 / 2)
@@ -85,7 +90,7 @@ def test_targets_are_counted_as_they_are_ranked(name, request):
     model = made("popularity", data)
     model.fit(data, "test")
     ranking = evaluate_scorer(lambda batch: score_batch(model, batch), data, make_ranking_batches(data, "test", None))
-    found = split_statistics.testing(data)
+    found = split_statistics.describe_test_targets(data)
     assert (found["users"], found["targets"]) == (ranking.n_users, ranking.n_targets)
     assert found["cold_targets"] * found["targets"] == pytest.approx(ranking.n_cold_targets)
 
@@ -93,20 +98,20 @@ def test_targets_are_counted_as_they_are_ranked(name, request):
 def test_order_of_a_shuffled_split_does_not_matter(tmp_path):
     ordered = prepared(tmp_path / "a", planted_log())
     shuffled = prepared(tmp_path / "b", planted_log(), Random())
-    assert log_statistics.gaps(shuffled) == log_statistics.gaps(ordered)
-    assert log_statistics.ties(shuffled) == log_statistics.ties(ordered)
+    assert log_statistics.describe_pauses(shuffled) == log_statistics.describe_pauses(ordered)
+    assert log_statistics.describe_ties(shuffled) == log_statistics.describe_ties(ordered)
 
 
 def test_baskets_explain_their_ties(shop):
-    found = log_statistics.ties(shop)
+    found = log_statistics.describe_ties(shop)
     assert found["share"] > 0.5
     assert found["outside_baskets"] == 0
 
 
 def test_gini_of_known_counts():
-    assert log_statistics.popularity(np.array([0, 5, 5, 5]))["gini"] == pytest.approx(0)
-    assert log_statistics.popularity(np.array([1, 3]))["gini"] == pytest.approx(0.25)
-    found = log_statistics.popularity(np.array([90, *[1] * 9, 1]))
+    assert log_statistics.describe_item_popularity(np.array([0, 5, 5, 5]))["gini"] == pytest.approx(0)
+    assert log_statistics.describe_item_popularity(np.array([1, 3]))["gini"] == pytest.approx(0.25)
+    found = log_statistics.describe_item_popularity(np.array([90, *[1] * 9, 1]))
     assert found["top"]["10%"] == pytest.approx(0.9)
     assert found["items_of_one_event"] == pytest.approx(10 / 11)
 
@@ -114,7 +119,7 @@ def test_gini_of_known_counts():
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=60))
 def test_gini_is_the_mean_difference(counts):
     values = np.array(counts)
-    found = log_statistics.popularity(values)
+    found = log_statistics.describe_item_popularity(values)
     apart = np.abs(values[:, None] - values).mean()
     assert found["gini"] == pytest.approx(apart / (2 * values.mean()))
     curve = np.array(found["curve"]["events"])
@@ -127,26 +132,26 @@ def test_missing_metadata_counts_rows_nulls_and_blanks():
     table = pd.DataFrame(
         {"title": ["x", " ", None, None], "price": [1.0, np.nan, 2.0, None], "_row": [True] * 3 + [None]}
     )
-    assert missing(table) == {"the whole row": 0.25, "title": 0.75, "price": 0.5}
+    assert compute_missing_shares(table) == {"the whole row": 0.25, "title": 0.75, "price": 0.5}
 
 
 def test_titles_and_categories_are_found_by_name_or_by_kind():
     table = pd.DataFrame({"code": ["1", "2", "1"], "kind": ["a|b", "b", None], "name": ["x", None, "z"], "_row": True})
-    assert titles(table, None, [7, 8, 9]) == ["x", "8", "z"]
-    assert titles(None, None, [7]) == ["7"]
-    assert categories(table, None, [], "|").fillna("").tolist() == ["a", "b", ""]
-    assert categories(table, "code", [], "|").tolist() == ["1", "2", "1"]
-    assert categories(None, None, [], "|") is None
-    with pytest.raises(ConfigError, match="title=nmae: the table of items has no such column; there are: code, kind"):
-        titles(table, "nmae", [7, 8, 9])
+    assert choose_item_titles(table, None, [7, 8, 9]) == ["x", "8", "z"]
+    assert choose_item_titles(None, None, [7]) == ["7"]
+    assert choose_item_categories(table, None, [], "|").fillna("").tolist() == ["a", "b", ""]
+    assert choose_item_categories(table, "code", [], "|").tolist() == ["1", "2", "1"]
+    assert choose_item_categories(None, None, [], "|") is None
+    with pytest.raises(ConfigError, match="title=nmae: the item table has no such column; it has: code, kind"):
+        choose_item_titles(table, "nmae", [7, 8, 9])
     with pytest.raises(ConfigError, match=r"category=kind: .* name one under data\.source\.items"):
-        categories(None, "kind", [], "|")
+        choose_item_categories(None, "kind", [], "|")
 
 
 def judged(targets=10**6, users=10**5, items=1000, repeated=0.5, exclude_seen=False, has_order=True):
     training = {"targets": targets, "users_of_2": users, "users_of_3": users, "targets_an_item": targets / items}
-    found = sufficiency.rules(training, {"repeated_targets": repeated}, exclude_seen, has_order)
-    return sufficiency.verdict(found)["enough"]
+    found = sufficiency.check_sufficiency(training, {"repeated_targets": repeated}, exclude_seen, has_order)
+    return sufficiency.group_models_by_verdict(found)["enough"]
 
 
 def test_the_verdict_follows_its_rules():
@@ -160,24 +165,24 @@ def test_the_verdict_follows_its_rules():
 
 
 def test_an_interval_is_as_wide_as_its_users_make_it():
-    assert sufficiency.half_width(sufficiency.users_for(0.01)) == pytest.approx(0.01, rel=1e-3)
-    assert sufficiency.users_for(0.01) == 3458
+    assert sufficiency.compute_half_width(sufficiency.count_users_for_half_width(0.01)) == pytest.approx(0.01, rel=1e-3)
+    assert sufficiency.count_users_for_half_width(0.01) == 3458
     values = np.random.default_rng(0).choice([0, 0.6], 2000)  # a deviation of .3
-    assert 1.96 * values.std() / np.sqrt(len(values)) == pytest.approx(sufficiency.half_width(2000), rel=0.02)
+    assert 1.96 * values.std() / np.sqrt(len(values)) == pytest.approx(sufficiency.compute_half_width(2000), rel=0.02)
 
 
 def test_a_log_without_times_or_tests_has_a_page_too(tmp_path):
     frame = pd.DataFrame({"user": ["a", "a", "b"], "item": ["x", "y", "x"]})
-    found = facts(prepared(tmp_path, frame, columns=Columns(timestamp=None)), {})
+    found = compute_data_report(prepared(tmp_path, frame, columns=Columns(timestamp=None)), {})
     assert found["days"] is found["gaps"] is found["ties"] is None
-    text = render_page(sections(found))
+    text = render_page(lay_out_data_report(found))
     assert "no user has a target in the test part" in text
     assert "without times" in text
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A run on a shop whose item table tries to be more than text, beside two baselines."""
+    """A run with baselines on a shop whose item titles contain HTML."""
     folder = tmp_path_factory.mktemp("ran")
     events = planted_log(n_users=90)
     events.to_csv(folder / "events.csv", index=False)
@@ -197,7 +202,7 @@ def ran(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reported(ran):
-    """The page of that run and the numbers beside it."""
+    """The page of that run and its JSON file."""
     report_run(str(ran.folder), None, None, None, 1000, 4, 20, 0)
     return (ran.folder / "report.html").read_text(), json.loads((ran.folder / "report.json").read_text())
 
@@ -259,16 +264,17 @@ def test_settings_that_differ_are_told(reported):
 
 def test_context_is_a_table_where_it_was_measured(reported):
     context = {"ndcg@10": 0.5, "fields": {"hour": {"unknown": 0.45, "shuffled": 0.4}}, "all": {"unknown": 0.3}}
-    text = render_page(run_sections({**reported[1], "context": context}))
+    text = render_page(lay_out_run_report({**reported[1], "context": context}))
     assert "0.4500 (-0.0500)" in text
     assert "0.4000 (-0.1000)" in text
     assert "all of them" in text
-    assert "What context brings" not in reported[0]
+    assert "What context contributes" in text
+    assert "What context contributes" not in reported[0]
 
 
 def test_a_run_of_few_users_shows_no_segment(reported):
     hidden = {"two_tower": [{"segment": "1-5 events", "users": "< 20"}]}
-    text = render_page(run_sections({**reported[1], "by": {"history length": hidden}}))
+    text = render_page(lay_out_run_report({**reported[1], "by": {"history length": hidden}}))
     assert "not shown" in text
     assert "1-5 events" in text
 
@@ -285,7 +291,7 @@ def test_curves_of_a_resumed_run_go_on(tmp_path):
         (folder / "metrics.csv").write_text(f"epoch,step,train/loss,val/ndcg@10\n{rows}")
     (tmp_path / "csv/version_11").mkdir()
     (tmp_path / "csv/version_11/metrics.csv").write_text("")
-    found = told.curves(run)
+    found = run_results.read_learning_curves(run)
     assert found["train/loss"] == {"epoch": [0, 1, 2], "value": [7.0, 5.5, 5.0]}
     assert found["val/ndcg@10"] == {"epoch": [0, 1, 2], "value": [0.1, 0.2, 0.3]}
 
@@ -300,42 +306,46 @@ def test_a_run_without_test_users_metrics_or_curves_has_a_page(tmp_path):
     assert said[0] == "Not ranked: no user has a target in the test part."
     text = (tmp_path / "out/page.html").read_text()
     assert "it has no metrics.json" in text
-    assert "of closed form has no vectors" in text
-    with pytest.raises(ConfigError, match="n_users=0, n_examples=3: give at least 1 user"):
+    assert "This model has no item vectors to draw." in text
+    with pytest.raises(ConfigError, match="n_users=0, n_examples=3 is invalid: expected n_users ≥ 1"):
         report_run(str(run.folder), None, None, None, 0, 3, 20, 0)
 
 
 def test_ranking_again_gives_the_same_figures(shop):
-    model, max_history = fitted(made("popularity", shop), shop, composed())
+    model = made("popularity", shop)
+    model.fit(shop, "test")
     ranking = evaluate_scorer(lambda batch: score_batch(model, batch), shop, make_ranking_batches(shop, "test", None))
-    users = test_users(shop, 10**6, 0)
-    found = rank(model, shop, users, max_history)
-    assert np.sort(per_user(found.users, found.ranks, 10)) == pytest.approx(np.sort(ranking.per_user["ndcg@10"]))
-    assert len(test_users(shop, 5, 0)) == 5
-    names, third = by_popularity(shop, np.arange(shop.n_items + 1))
+    users = select_test_users(shop, 10**6, 0)
+    found = rank_test_targets(model, shop, users)
+    assert np.sort(compute_user_ndcg(found.users, found.ranks, 10)) == pytest.approx(
+        np.sort(ranking.per_user["ndcg@10"])
+    )
+    assert len(select_test_users(shop, 5, 0)) == 5
+    names, third = group_by_popularity(shop, np.arange(shop.n_items + 1))
     held = [shop.item_counts[third == n].sum() / shop.item_counts.sum() for n in range(3)]
     assert held == pytest.approx([1 / 3] * 3, abs=shop.item_counts.max() / shop.item_counts.sum())
     assert len(names) == 4
 
 
 def test_small_segments_stay_hidden(shop):
-    model, max_history = fitted(made("popularity", shop), shop, composed())
-    found = rank(model, shop, test_users(shop, 10**6, 0), max_history)
-    names, quarter = by_history(shop, found.users)
-    whole = segmented(found, names, quarter, 10, 1)
+    model = made("popularity", shop)
+    model.fit(shop, "test")
+    found = rank_test_targets(model, shop, select_test_users(shop, 10**6, 0))
+    names, quarter = group_by_history_length(shop, found.users)
+    whole = compute_group_ndcg(found, names, quarter, 10, 1)
     assert sum(row["users"] for row in whole) == len(np.unique(found.users))
     assert sum(row["targets"] for row in whole) == len(found.ranks)
-    hidden = segmented(found, names, quarter, 10, 20)
+    hidden = compute_group_ndcg(found, names, quarter, 10, 20)
     assert all(row == {"segment": row["segment"], "users": "< 20"} for row in hidden)
 
 
 def test_the_map_has_the_most_popular_items(shop):
     model = made("two_tower", shop)
-    found = item_map(model, shop, [f"t{n}" for n in range(1, 100)], None)
+    found = compute_item_map(model, shop, [f"t{n}" for n in range(1, 100)], None)
     assert found["items"][0]["title"] == f"t{shop.item_counts.argmax()}"
     assert len(found["items"]) == shop.n_items
     assert 0 < sum(found["share"]) <= 1 + 1e-6
-    assert item_map(made("popularity", shop), shop, [], None) is None
+    assert compute_item_map(made("popularity", shop), shop, [], None) is None
 
 
 def test_every_part_of_a_page_is_escaped():

@@ -12,13 +12,13 @@ optuna = pytest.importorskip("optuna")
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution  # noqa: E402
 from optuna.trial import FixedTrial  # noqa: E402
 
-from recsys.apps.sweep.search_space import parsed  # noqa: E402
+from recsys.apps.sweep.search_space import parse_search_space  # noqa: E402
 
 SWEEPS = sorted(path.stem for path in (config_dir() / "sweep").glob("*.yaml"))
 
 
 def space(**said):
-    return parsed(OmegaConf.create(said))
+    return parse_search_space(OmegaConf.create(said))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_an_empty_space_is_refused():
 )
 def test_what_was_drawn_becomes_a_word(said, value, word):
     (setting,) = space(a=said)
-    assert setting.drawn(FixedTrial({"a": value})) == word
+    assert setting.suggest(FixedTrial({"a": value})) == word
 
 
 @pytest.mark.parametrize(
@@ -72,20 +72,20 @@ def test_what_was_drawn_becomes_a_word(said, value, word):
 )  # fmt: skip
 def test_what_stands_is_found_in_the_space(value, said, found):
     (setting,) = space(a=said)
-    assert setting.standing(OmegaConf.create({"a": value}), {}) == found
+    assert setting.find_default(OmegaConf.create({"a": value}), {}) == found
 
 
 def test_what_stands_may_be_a_choice_of_a_group():
     (setting,) = space(loss="choice(softmax,gbce)")
-    assert setting.standing(OmegaConf.create({"loss": {"chunk": 1}}), {"loss": "gbce"}) == "gbce"
+    assert setting.find_default(OmegaConf.create({"loss": {"chunk": 1}}), {"loss": "gbce"}) == "gbce"
 
 
 def test_a_space_without_what_stands_is_refused():
     (setting,) = space(a="interval(1, 4)")
     with pytest.raises(ConfigError, match=r"a=9 lies outside the sweep's interval\(1, 4\)"):
-        setting.standing(OmegaConf.create({"a": 9}), {})
+        setting.find_default(OmegaConf.create({"a": 9}), {})
     with pytest.raises(ConfigError, match="the configuration has no 'a'"):
-        setting.standing(OmegaConf.create({"b": 9}), {})
+        setting.find_default(OmegaConf.create({"b": 9}), {})
 
 
 @pytest.mark.parametrize("data", ["complete_journey", "amazon_beauty", "csv"])
@@ -94,5 +94,5 @@ def test_the_defaults_lie_in_every_space(name, data, monkeypatch):
     monkeypatch.setenv("RECSYS_DATA", "anywhere")
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose("sweep", [f"sweep={name}", f"data={data}"], return_hydra_config=True)
-    for setting in parsed(config.space):
-        setting.standing(config, config.hydra.runtime.choices)
+    for setting in parse_search_space(config.space):
+        setting.find_default(config, config.hydra.runtime.choices)

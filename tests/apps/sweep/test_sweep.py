@@ -23,9 +23,9 @@ optuna = pytest.importorskip("optuna")
 from optuna.trial import TrialState  # noqa: E402
 from sqlalchemy.pool import NullPool  # noqa: E402
 
-from recsys.apps.sweep.locks import Lock  # noqa: E402
+from recsys.apps.sweep import sweep  # noqa: E402
+from recsys.apps.sweep.locks import FileLock  # noqa: E402
 from recsys.apps.sweep.study import LOCKS  # noqa: E402
-from recsys.apps.sweep.sweep import sweep  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("sweep")  # one process makes what they share
 
@@ -51,7 +51,7 @@ def swept(out, *words):
     every = [f"out={out}", *words]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose("sweep", every)
-        lines = list(sweep(config, every))
+        lines = list(sweep.run_sweep(config, every))
     return "\n".join(lines), trials(out, config.storage)
 
 
@@ -59,7 +59,7 @@ def trials(out, storage=None):
     if storage is None:
         storage = optuna.storages.JournalStorage(
             optuna.storages.journal.JournalFileBackend(
-                f"{out}/journal.log", lock_obj=Lock(Path(out) / LOCKS / "journal")
+                f"{out}/journal.log", lock_obj=FileLock(Path(out) / LOCKS / "journal")
             )
         )
     elif isinstance(storage, str):
@@ -88,7 +88,7 @@ def test_the_default_comes_first_and_the_best_is_tested_once(finished, data):
     assert [path.parent.name for path in out.rglob("metrics.json")] == [f"trial-{best.number:04}"]
     again, _ = swept(out, *data, *KNN)
     assert "test: csv" not in again
-    assert "looked at before" in again
+    assert "was used before" in again
 
 
 def test_its_trials_are_in_the_leaderboard_with_intervals(finished):
@@ -125,8 +125,8 @@ def test_what_a_dead_worker_left_is_finished_under_its_number(data, tmp_path, mo
             raise KeyboardInterrupt
         return train(trial, *_)
 
-    train = sweep.train
-    monkeypatch.setattr("recsys.apps.sweep.sweep.train", die)
+    train = sweep.train_trial
+    monkeypatch.setattr("recsys.apps.sweep.sweep.train_trial", die)
     with pytest.raises(SystemExit) as ended:
         swept(tmp_path / "cut", *data, *KNN)
     assert ended.value.code == 130
@@ -139,11 +139,11 @@ def test_what_a_dead_worker_left_is_finished_under_its_number(data, tmp_path, mo
 
 @pytest.mark.slow
 def test_a_trial_that_a_living_worker_trains_is_left_alone(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("recsys.apps.sweep.sweep.train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("recsys.apps.sweep.sweep.train_trial", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(SystemExit):
         swept(tmp_path, *data, *KNN)
     monkeypatch.undo()
-    other = Lock(tmp_path / LOCKS / "trial-0000")
+    other = FileLock(tmp_path / LOCKS / "trial-0000")
     assert other.acquire(wait=False)
     text, found = swept(tmp_path, *data, *KNN)
     assert [trial.state for trial in found] == [TrialState.RUNNING] + [TrialState.COMPLETE] * 3
@@ -154,14 +154,14 @@ def test_a_trial_that_a_living_worker_trains_is_left_alone(data, tmp_path, monke
 
 @pytest.mark.slow
 def test_a_trial_that_kills_its_worker_is_given_up(data, tmp_path, monkeypatch):
-    train = sweep.train
+    train = sweep.train_trial
 
     def die(trial, *_):
         if trial.number == 1:
             raise KeyboardInterrupt
         return train(trial, *_)
 
-    monkeypatch.setattr("recsys.apps.sweep.sweep.train", die)
+    monkeypatch.setattr("recsys.apps.sweep.sweep.train_trial", die)
     for _ in range(3):
         with pytest.raises(SystemExit):
             swept(tmp_path, *data, *KNN)
@@ -211,7 +211,7 @@ def test_several_objectives_end_in_compromises(data, tmp_path):
     text, found = swept(tmp_path, *data, *TOWER, *words)
     cheap, dear = (min(t.values[1] for t in found if t.params["model.dim"] == dim) for dim in ("4", "8"))
     assert cheap < dear
-    assert "the test is not looked at" in text
+    assert "the test set is not used" in text
     assert (tmp_path / "compromises.png").exists()
     names = {path.stem for path in (tmp_path / "experiment").glob("*.yaml")}
     front = [t for t in found if not any(o.values[0] > t.values[0] and o.values[1] < t.values[1] for o in found)]

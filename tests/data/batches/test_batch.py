@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from recsys.data.batches.batch import bucket_by_length, move_up, pad_positions
 from recsys.data.batches.loader import Shard
-from recsys.data.batches.one_row_per_user import UserRowBatches, distinct_positions, find_basket_start
-from recsys.data.batches.ranking import RankingBatches, distinct_pairs
+from recsys.data.batches.one_row_per_user import UserRowBatches, find_basket_start, find_distinct_positions
+from recsys.data.batches.ranking import RankingBatches, find_distinct_pairs
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=80), st.integers(1, 9), st.integers(0, 3))
@@ -40,7 +40,7 @@ def test_unknown_items_are_skipped_and_the_rest_moves_up():
 def test_asks_of_baskets_are_at_their_start():
     asked = find_basket_start(np.array([[4, 4, 5, 6, 6]]))
     assert asked.tolist() == [[0, 0, 2, 3, 3]]
-    ask, query, answers = distinct_positions(asked, np.array([[True, True, True, True, False]]))
+    ask, query, answers = find_distinct_positions(asked, np.array([[True, True, True, True, False]]))
     assert ask.tolist() == [[0, 2, 3]]
     assert query.tolist() == [0, 1, 2]
     assert answers[0, :4].tolist() == [0, 0, 1, 2]
@@ -133,7 +133,7 @@ def test_all_later_items_of_a_shop_are_targets_once(shop):
 @settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=6))
 def test_distinct_pairs_against_sets(rows):
-    found_rows, found_items = distinct_pairs(np.array(rows))
+    found_rows, found_items = find_distinct_pairs(np.array(rows))
     expected = [(n, i) for n, row in enumerate(rows) for i in sorted(set(row) - {0})]
     assert list(zip(found_rows.tolist(), found_items.tolist(), strict=True)) == expected
 

@@ -53,8 +53,8 @@ def test_a_long_history_keeps_its_newest_events(dataset):
     assert max(len(history) for _, history, _, _ in short) == 3
     batch = QueryRowBatches(dataset, 1000, 3, seed=0).gather(np.arange(20, 30), np.random.default_rng(0))
     batches = QueryRowBatches(dataset, 1000, 3, seed=0)
-    for row, at in enumerate(batches.at[20:30]):
-        own = dataset.items[max(at - 3, dataset.offsets[batches.owner[20 + row]]) : at]
+    for row, at in enumerate(batches.target_start[20:30]):
+        own = dataset.items[max(at - 3, dataset.offsets[batches.row_user[20 + row]]) : at]
         assert batch.history[row][: len(own)].tolist() == own.tolist()
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recsys.models.layers.dropout import Dropout, random_bytes
+from recsys.models.layers.dropout import Dropout, draw_bytes
 
 
 def test_shares_are_dropped_and_the_rest_scaled_up():
@@ -27,7 +27,7 @@ def test_what_is_dropped_depends_neither_on_place_nor_on_neighbours():
 
 def test_bytes_are_even():
     torch.manual_seed(0)
-    counts = torch.bincount(random_bytes(torch.empty(256, 1003)).flatten().long(), minlength=256)
+    counts = torch.bincount(draw_bytes(torch.empty(256, 1003)).flatten().long(), minlength=256)
     assert counts.shape == (256,)
     assert ((counts - 1003).abs() < 5 * 1003**0.5).all()
 
@@ -50,5 +50,5 @@ def test_nothing_is_dropped_outside_training_or_without_a_share():
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2])
 def test_a_share_outside_its_range_is_refused(share):
-    with pytest.raises(ValueError, match=f"dropout={share} is a share"):
+    with pytest.raises(ValueError, match=f"dropout={share} is invalid: expected a number ≥ 0 and < 1"):
         Dropout(share)

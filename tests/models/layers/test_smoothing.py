@@ -51,7 +51,7 @@ def test_a_block_mixes_it_with_attention_by_its_share():
 
 
 def test_a_block_smooths_where_it_normalises_after():
-    assert VanillaBlock(8).share == 0.7
+    assert VanillaBlock(8).smoothing_weight == 0.7
     assert VanillaBlock(8, pre_norm=True).smoothing is None
     with pytest.raises(ValueError, match="set pre_norm=false"):
         VanillaBlock(8, pre_norm=True, smoothing=0.5)

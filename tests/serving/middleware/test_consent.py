@@ -1,4 +1,4 @@
-"""Who does not agree is asked about as a newcomer, in the same call."""
+"""Customers without consent get the list of a newcomer, in the same call of the model."""
 
 import json
 import shutil
@@ -11,11 +11,11 @@ from recsys.config.build import build
 from recsys.config.settings import check_settings
 from recsys.errors import ConfigError
 from recsys.serving.app import create_app
-from recsys.serving.erasure_marks import digest, mark_path
+from recsys.serving.erasure_marks import digest_file, locate_marks
 from recsys.serving.middleware.consent import Consent
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender, RequestError
-from recsys.serving.schemas import Limits
+from recsys.serving.schemas import ServerLimits
 from tests.composed import composed
 
 NOW = {"timestamp": 1_700_000_000}
@@ -30,7 +30,7 @@ def table(tmp_path):
 
 
 def client_of(path, part):
-    return TestClient(create_app(Artefact(path, 1), Limits(), parts=[part]), raise_server_exceptions=False)
+    return TestClient(create_app(ModelFile(path, 1), ServerLimits(), middleware=[part]), raise_server_exceptions=False)
 
 
 def modes(client, *questions):
@@ -118,15 +118,15 @@ def test_a_table_that_says_nothing_is_refused_at_the_start(tmp_path, table):
 
 def test_a_version_that_holds_an_erased_id_is_refused_and_others_are_not(artefact, tmp_path):
     path = shutil.copy(artefact("two_tower"), tmp_path / "model.onnx")
-    mark_path(path).write_text(json.dumps({"learned": [digest(path)]}))
-    with client_of(path, lambda asked, then: then(asked)) as client:
-        mark_path(path).write_text(json.dumps({"refused": [digest(path)]}))
+    locate_marks(path).write_text(json.dumps({"learned": [digest_file(path)]}))
+    with client_of(path, lambda requests, call_next: call_next(requests)) as client:
+        locate_marks(path).write_text(json.dumps({"refused": [digest_file(path)]}))
         answer = client.post("/reload")
         assert (answer.status_code, "was erased" in answer.json()["detail"]) == (409, True)
     with pytest.raises(RequestError, match="was erased"):
-        Artefact(path, 1)
+        ModelFile(path, 1)
     shutil.copy(artefact("sasrec"), path)
-    assert Artefact(path, 1).recommender.describe()["model"] == "sasrec"
+    assert ModelFile(path, 1).recommender.describe()["model"] == "sasrec"
 
 
 def test_the_server_takes_it_as_a_part(table):

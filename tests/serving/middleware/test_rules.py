@@ -1,4 +1,4 @@
-"""A shop's rules: nothing filtered ever appears, caps hold, rules that ask for nothing change nothing."""
+"""A shop's rules: filtered items never appear, caps hold, neutral settings change nothing."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ from recsys.config.build import build
 from recsys.errors import ConfigError
 from recsys.serving.app import create_app
 from recsys.serving.item_table import ItemTable
-from recsys.serving.middleware.apply_rules import Arranging
+from recsys.serving.middleware.rule_middleware import RuleMiddleware
 from recsys.serving.middleware.rules import (
     Between,
     Boost,
@@ -25,11 +25,11 @@ from recsys.serving.middleware.rules import (
     Explore,
     Matches,
     NotBought,
-    Occasion,
+    RuleContext,
 )
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender
-from recsys.serving.schemas import Answer, Limits
+from recsys.serving.schemas import RecommendResponse, ServerLimits
 from tests.composed import composed
 
 N = 60
@@ -38,7 +38,7 @@ ITEMS = [f"i{n:02}" for n in range(N)]
 
 
 def shop_table(seed=0):
-    """A table of all items of the planted shop but the last five, some cells of it empty."""
+    """A table of all items of the planted shop except the last five, with some empty cells."""
     rng = np.random.default_rng(seed)
     table = pd.DataFrame(
         {
@@ -70,7 +70,7 @@ def table(path):
 
 
 def occasion(table, k=10, history=(), seed=0, **facts):
-    return Occasion(table, k, history, NOW, np.random.default_rng(seed), facts)
+    return RuleContext(table, k, history, NOW, np.random.default_rng(seed), facts)
 
 
 def candidates(table, scores, items=ITEMS):
@@ -176,7 +176,7 @@ def test_chances_are_those_with_which_items_appear(table):
         assert found.order[:2].tolist() == [0, 1]
         key = tuple(found.order)
         shown[key] += 1
-        said[key] = found.chances.prod()
+        said[key] = found.propensities.prod()
     assert sum(said.values()) == pytest.approx(1)  # all lists that can be
     for key, chance in said.items():
         assert abs(shown[key] / trials - chance) < 5 * (chance * (1 - chance) / trials) ** 0.5, key
@@ -186,7 +186,7 @@ def client_of(artefact, path, **settings):
     words = [f"parts.rules.{name}={value}" for name, value in settings.items()]
     config = composed("artefact=x", "rules=shop", f"parts.rules.items={path}", *words, name="serve")
     parts = [build(OmegaConf.create(part)) for part in OmegaConf.to_container(config.parts).values()]
-    return TestClient(create_app(Artefact(artefact, 1), Limits(), parts=parts))
+    return TestClient(create_app(ModelFile(artefact, 1), ServerLimits(), middleware=parts))
 
 
 QUESTION = {"history": ["i03", "i08", "i03"], "facts": {"region": "south", "age": 30}, "context": {"timestamp": NOW}}
@@ -216,15 +216,15 @@ def test_what_rules_cannot_read_is_the_request_s_fault(artefact, path):
 
 
 def arranging(path, **rules):
-    return Arranging(str(path), "item", 10, rules, 0)
+    return RuleMiddleware(str(path), "item", 10, rules, 0)
 
 
 @pytest.mark.parametrize(
     ("rules", "reason"),
     [
         ({"cheap": Between("price", most=9)}, "has no column 'price'; it has: item, stock"),
-        ({"cheap": Between("brand", most=9)}, "column 'brand' .* holds no numbers"),
-        ({"trial": Explore(2, 1.5)}, "rule trial: share=1.5 is not between 0 and 1"),
+        ({"cheap": Between("brand", most=9)}, "column 'brand' .* is not numeric"),
+        ({"trial": Explore(2, 1.5)}, "rule trial: share=1.5 is invalid: expected a number between 0 and 1"),
     ],
 )
 def test_rules_that_the_table_cannot_serve_are_refused_at_the_start(path, rules, reason):
@@ -236,7 +236,7 @@ def test_a_new_table_takes_over_and_a_broken_one_does_not(tmp_path, caplog):
     path = tmp_path / "items.csv"
     path.write_text("item,stock\n01,1\nb,0\n")
     part = arranging(path, in_stock=Between("stock", least=1))
-    answer = Answer(items=["01", "b"], scores=[2.0, 1.0], known=0, unknown=[])
+    answer = RecommendResponse(items=["01", "b"], scores=[2.0, 1.0], known=0, unknown=[])
 
     def stocked():
         asyncio.run(part.table.refresh())

@@ -1,4 +1,4 @@
-"""Sessions that the server keeps: one click changes the next list, and a store that is away changes nothing else."""
+"""Sessions on the server: one click changes the next list; without the store, all else works as before."""
 
 import asyncio
 import shutil
@@ -14,11 +14,11 @@ from recsys.config.build import build
 from recsys.config.settings import check_settings
 from recsys.errors import ConfigError
 from recsys.serving.app import create_app
-from recsys.serving.middleware.session_stores import Memory
+from recsys.serving.middleware.session_stores import MemoryStore
 from recsys.serving.middleware.sessions import in_memory, in_redis
-from recsys.serving.model_file import Artefact
+from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender
-from recsys.serving.schemas import Limits
+from recsys.serving.schemas import ServerLimits
 from tests.composed import composed
 from tests.serving.test_serve import free_port
 
@@ -26,7 +26,7 @@ NOW = 1_700_000_000
 
 
 class RedisServer:
-    """`with RedisServer() as redis`: a process that can be killed, stopped for a while, and started again."""
+    """`with RedisServer() as redis`: a process that can be killed, paused, and started again."""
 
     def __init__(self):
         self.port = free_port()
@@ -60,14 +60,16 @@ def redis():
 
 @pytest.fixture(params=["memory", "redis"])
 def part(request):
-    """A part with room for five events."""
+    """Middleware with room for five events per session."""
     if request.param == "memory":
         return in_memory(events=5)
     return in_redis(request.getfixturevalue("redis").url, events=5, timeout=30)
 
 
 def client_of(path, part, **limits):
-    return TestClient(create_app(Artefact(path, 1), Limits(**limits), parts=[part]), raise_server_exceptions=False)
+    return TestClient(
+        create_app(ModelFile(path, 1), ServerLimits(**limits), middleware=[part]), raise_server_exceptions=False
+    )
 
 
 @pytest.fixture
@@ -141,9 +143,9 @@ def test_any_name_is_a_customer(client):
         ({"customer": "ada", "events": []}, "body.events"),
         ({"events": [{"item": "i03"}]}, "body.customer"),
         ({"customer": "ada", "events": [{"item": None}]}, "body.events.0.item"),
-        ({"customer": "ada", "events": [{"item": "i03", "colour": "red"}]}, "'colour' is no column of events"),
+        ({"customer": "ada", "events": [{"item": "i03", "colour": "red"}]}, "'colour' is not a column of events"),
         ({"customer": "ada", "events": [{"item": "i03", "timestamp": "noon"}]}, "timestamp"),
-        ({"customer": "ada", "events": [{"item": "i" * 2000}]}, "at most 1,000 are kept"),
+        ({"customer": "ada", "events": [{"item": "i" * 2000}]}, "at most 1,000 are allowed"),
         ({"customer": "a" * 2000, "events": [{"item": "i03"}]}, "customer has 2,000 characters"),
     ],
 )
@@ -170,7 +172,7 @@ def test_types_of_events_are_kept_where_the_file_reads_them(mixed, tmp_path):
 def test_memory_is_bounded_in_sessions_and_in_time(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    store = Memory(events=3, seconds=60, sessions=2)
+    store = MemoryStore(events=3, seconds=60, sessions=2)
 
     async def live():
         for name in ("a", "b", "a", "c"):
@@ -179,7 +181,7 @@ def test_memory_is_bounded_in_sessions_and_in_time(monkeypatch):
         clock[0] = 61
         assert await store.read(["a", "b", "c"]) == [[], [], []]
         await store.append("d", ["d"])
-        assert list(store._kept) == ["d"]
+        assert list(store._sessions) == ["d"]
 
     asyncio.run(live())
 
@@ -233,7 +235,7 @@ def test_a_redis_that_hangs_is_waited_for_once(artefact, redis):
 
 
 def test_what_is_no_address_of_a_redis_is_said_in_a_line():
-    with pytest.raises(ConfigError, match="url is no address of a Redis"):
+    with pytest.raises(ConfigError, match="url is not a Redis address"):
         in_redis("localhost:6379")
 
 

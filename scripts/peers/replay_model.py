@@ -1,9 +1,9 @@
-"""Shared by the scripts of RePlay: its SASRec over items 0..n_items-1, and lists of ten items."""
+"""What the scripts of RePlay share: its SASRec over items 0..n_items-1, and lists of ten."""
 
 import logging
 import warnings
 
-from measured import QUIET
+from peer_tools import QUIET
 
 warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -21,31 +21,31 @@ from replay.nn.transform import UniformNegativeSamplingTransform
 from replay.nn.transform.template import make_default_sasrec_transforms
 
 
-class Parts:
-    def __init__(self, chosen, n_items, folder):
-        self.chosen, self.n_items, self.folder = chosen, n_items, folder
+class ReplaySasrec:
+    def __init__(self, settings, n_items, folder):
+        self.settings, self.n_items, self.folder = settings, n_items, folder
         feature = TensorFeatureInfo(
-            name="item_id", is_seq=True, padding_value=n_items, cardinality=n_items, embedding_dim=chosen.dim,
+            name="item_id", is_seq=True, padding_value=n_items, cardinality=n_items, embedding_dim=settings.dim,
             feature_type=FeatureType.CATEGORICAL, feature_hint=FeatureHint.ITEM_ID,
         )  # fmt: skip
         self.schema = TensorSchema([feature])
         self.transforms = make_default_sasrec_transforms(self.schema)
-        if chosen.loss == "sampled":
-            negatives = UniformNegativeSamplingTransform(cardinality=n_items, num_negative_samples=chosen.negatives)
+        if settings.loss == "sampled":
+            negatives = UniformNegativeSamplingTransform(cardinality=n_items, num_negative_samples=settings.negatives)
             self.transforms["train"].insert(0, negatives)
 
-    def sasrec(self):
-        size = {"embedding_dim": self.chosen.dim, "max_sequence_length": self.chosen.length}
+    def make_module(self):
+        size = {"embedding_dim": self.settings.dim, "max_sequence_length": self.settings.length}
         net = SasRec.from_params(schema=self.schema, **size, num_heads=2, num_blocks=2, dropout=0.2)
-        if self.chosen.loss == "sampled":
+        if self.settings.loss == "sampled":
             net = SasRec(body=net.body, loss=CESampled(ignore_index=self.n_items))
         return LightningModule(net, optimizer_factory=OptimizerFactory(learning_rate=1e-3))
 
     def fit(self, module, rows, max_epochs, **more):
-        shape = {"train": {"item_id": {"shape": self.chosen.length + 1, "padding": self.n_items}}}
+        shape = {"train": {"item_id": {"shape": self.settings.length + 1, "padding": self.n_items}}}
         data = ParquetModule(
-            train_path=self.write("train.parquet", rows),
-            batch_size=self.chosen.batch,
+            train_path=self.write_parquet("train.parquet", rows),
+            batch_size=self.settings.batch,
             transforms=self.transforms,
             metadata=shape,
         )
@@ -53,14 +53,14 @@ class Parts:
         trainer.fit(module, datamodule=data)
 
     def recommend(self, module, rows, longest, name, batch):
-        """Ten items for every row, without the items in the row."""
+        """Returns ten items for every row, without the items in it."""
         columns = {
             "user_id": {},
-            "item_id": {"shape": self.chosen.length, "padding": self.n_items},
+            "item_id": {"shape": self.settings.length, "padding": self.n_items},
             "seen_ids": {"shape": longest, "padding": -1},
         }
-        path = self.write(name, rows.assign(seen_ids=rows.item_id))
-        queries = ParquetModule(
+        path = self.write_parquet(name, rows.assign(seen_ids=rows.item_id))
+        data = ParquetModule(
             predict_path=path, batch_size=batch, transforms=self.transforms, metadata={"predict": columns}
         )
         lists = PandasTopItemsCallback(
@@ -68,9 +68,9 @@ class Parts:
             postprocessors=[SeenItemsFilter(item_count=self.n_items, seen_items_column="seen_ids")],
         )  # fmt: skip
         trainer = lightning.Trainer(callbacks=[lists], inference_mode=True, **QUIET)
-        trainer.predict(module, datamodule=queries, return_predictions=False)
+        trainer.predict(module, datamodule=data, return_predictions=False)
         return lists.get_result()
 
-    def write(self, name, frame):
+    def write_parquet(self, name, frame):
         frame.to_parquet(self.folder / name)
         return str(self.folder / name)

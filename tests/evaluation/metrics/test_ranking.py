@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recsys.evaluation.metrics.beyond_accuracy import (
-    BEYOND,
+    BEYOND_ACCURACY,
     Coverage,
     Gini,
     ListMetric,
@@ -136,7 +136,7 @@ def test_the_mean_names_and_a_copy() -> None:
     assert set(ranking_metrics([1, 10])) == names
 
 
-@pytest.mark.parametrize("kind", [*RANKING, *BEYOND])
+@pytest.mark.parametrize("kind", [*RANKING, *BEYOND_ACCURACY])
 def test_k_below_one_is_refused(kind: Any) -> None:
     arguments = (COUNTS,) if issubclass(kind, ListMetric) else ()
     with pytest.raises(ValueError, match=rf"k=0 of {kind.short_name} is invalid: expected a list length ≥ 1"):
@@ -181,7 +181,7 @@ def test_beyond_extremes() -> None:
 
 
 def test_empty_slots_and_places_past_k_do_not_count() -> None:
-    for kind in BEYOND:
+    for kind in BEYOND_ACCURACY:
         assert value(kind, [[0, 1, 0, 4], [2, 0, 0, 4]]) == value(kind, [[1], [2]])
 
 
@@ -197,7 +197,7 @@ def test_lists_add_up_and_reset_forgets(first: list[list[int]], second: list[lis
     metrics.reset()
     for lists in (first, second):
         metrics(torch.tensor(lists))
-    for kind in BEYOND:
+    for kind in BEYOND_ACCURACY:
         for k in (1, 3):
             expected = value(kind, first + second, k)
             assert float(metrics.compute()[f"{kind.short_name}@{k}"]) == pytest.approx(expected, nan_ok=True)

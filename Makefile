@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 # the parts that compute run with tensor shapes and types of every call checked
-COMPUTING = tests/losses/test_losses.py tests/evaluation/test_evaluate.py tests/evaluation/metrics/test_ranking.py tests/evaluation/metrics/test_beyond.py \
+COMPUTING = tests/losses/test_losses.py tests/evaluation/test_evaluate.py tests/evaluation/metrics/test_ranking.py tests/evaluation/metrics/test_beyond_accuracy.py \
   tests/data/preparation/test_segments.py tests/models/test_models.py tests/models/layers/test_attention_bias.py tests/models/test_repeat.py tests/contracts
 CHECKED = -W ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning \
   --jaxtyping-packages=recsys,tests.checking.checked

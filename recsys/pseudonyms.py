@@ -1,4 +1,4 @@
-"""What stands for persons, HMAC-SHA256 under a key that only the environment holds, and what counts as their yes."""
+"""Pseudonyms of users (HMAC-SHA256 with a key that only the environment holds), and the words that mean consent."""
 
 import hmac
 import os
@@ -6,25 +6,25 @@ import os
 from recsys.errors import ConfigError
 
 YES = ("true", "t", "yes", "y", "1", "1.0")
-"""answers that are consent, in whatever case; all others are none"""
-SHORTEST = 16
-"""characters of a key: a shorter one could be guessed, and with it every id"""
+"""answers that mean consent, in upper or lower case; any other answer means no"""
+MIN_KEY_LENGTH = 16
+"""in characters; a shorter key could be guessed, and with it every user id"""
 
 
-def secret_key(variable: str) -> bytes:
-    """The key in an environment variable; ConfigError where there is none or it is too short to be one."""
-    found = os.environ.get(variable, "")
-    if len(found) < SHORTEST:
-        state = "holds fewer than" if found else "is not set; it has to hold at least"
-        raise ConfigError(f"{variable} {state} {SHORTEST} characters; make a key with: openssl rand -hex 32")
-    return found.encode()
+def read_secret_key(variable: str) -> bytes:
+    """The key in an environment variable; ConfigError if it is not set or too short."""
+    key = os.environ.get(variable, "")
+    if len(key) < MIN_KEY_LENGTH:
+        state = "has fewer than" if key else "is not set; it needs at least"
+        raise ConfigError(f"{variable} {state} {MIN_KEY_LENGTH} characters; make a key with: openssl rand -hex 32")
+    return key.encode()
 
 
 def pseudonym(key: bytes, user: str) -> str:
-    """What stands for a user id in prepared data; the same for one key, and without it nothing leads back."""
+    """The pseudonym of a user id in prepared data: always the same under one key, and not reversible without it."""
     return hmac.digest(key, user.encode(), "sha256").hex()
 
 
 def erasure_digest(key: bytes, user: str) -> str:
-    """What stands for an erased user in the ledger: another hash than the pseudonym, which has to vanish."""
+    """The entry of an erased user in the list of erasures; it differs from the pseudonym, which must not remain."""
     return hmac.digest(key, b"erased\0" + user.encode(), "sha256").hex()

@@ -39,15 +39,15 @@ def planted_customers(n_per_group: int = 40, seed: int = 0) -> pd.DataFrame:
 
 
 def planted_orders(n: int, r: float, alpha: float, a: float, b: float, weeks: int, seed: int = 0) -> pd.DataFrame:
-    """The orders of `n` customers who buy as BG/NBD says, all from the first week on: user, item, timestamp."""
+    """The orders of `n` customers who buy by the BG/NBD model from the first week on: user, item, timestamp."""
     rng = np.random.default_rng(seed)
     rates, stops = rng.gamma(r, 1 / alpha, n), rng.beta(a, b, n)
     rows = []
     for user in range(n):
-        moment = rng.uniform(0, 1)
-        while moment < weeks:
-            rows.append((f"u{user:04}", "i", int((START + moment * WEEK) * DAY)))
-            moment += rng.exponential(1 / rates[user])
+        week = rng.uniform(0, 1)
+        while week < weeks:
+            rows.append((f"u{user:04}", "i", int((START + week * WEEK) * DAY)))
+            week += rng.exponential(1 / rates[user])
             if len(rows) > 1 and rows[-2][0] == rows[-1][0] and rng.random() < stops[user]:
                 break
     return pd.DataFrame(rows, columns=["user", "item", "timestamp"])

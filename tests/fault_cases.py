@@ -103,10 +103,10 @@ REFUSED = [
     Fault(
         "batches of nobody",
         csv(),
-        "batches.batch_size=0 cannot be: a whole number of at least 1 is needed",
+        "batches.batch_size=0 is invalid: expected a whole number ≥ 1",
         ("batches.batch_size=0",),
     ),
-    Fault("a negative seed", csv(), "seed=-1 cannot be: a whole number of at least 0 is needed", ("seed=-1",)),
+    Fault("a negative seed", csv(), "seed=-1 is invalid: expected a whole number ≥ 0", ("seed=-1",)),
     Fault(
         "a split by time without times",
         csv(),

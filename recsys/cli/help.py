@@ -1,104 +1,178 @@
-"""`--help` of a command: what it does, what can be chosen, and every setting with its value and its comment."""
+"""`--help` of a command: its purpose, the choices of each group, and every setting with its value and its comments."""
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from recsys.config.build import TRAINING_SETTINGS, parameters
 from recsys.config.settings import config_dir
 
-LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w@/.]+):(?P<value>[^#]*?)(?:\s+#\s*(?P<comment>.*))?$")
-ASIDE = "  "
-WIDTH = 20
+SETTING = re.compile(r"^(?P<indent> *)(?P<key>[\w@/.]+):(?P<value>[^#]*?)(?:\s+#\s*(?P<comment>.*))?$")
+GROUP = re.compile(r"^  - (?P<name>\w+)(?P<choice>: \w+)?(?:\s+#\s*(?P<comment>.*))?$")
+COMMENT_LINE = re.compile(r"^ *#(?!\s*@package)\s?(?P<text>.*)$")
+MAX_DEPTH = 20
+NAME_WIDTH = 20
 EXAMPLES = {"train": "model.dim=32 for dim under model; -m runs a grid: -m model=two_tower,sasrec seed=1,2"}
+DEFAULT_EXAMPLE = "section.key=value inside a section"
+
+
+class Comments(NamedTuple):
+    """The comments of a setting: lines above its key, and the text behind it ("": none)."""
+
+    above: tuple[str, ...]
+    behind: str
+
+
+class _Composition(NamedTuple):
+    """A command's settings as composed, the YAML files they come from with their packages, and the groups' choices."""
+
+    config: DictConfig
+    files: list[tuple[Path, str]]
+    options: dict[str, list[str]]
 
 
 def list_commands() -> str:
-    """All commands, a line each."""
-    lines = ["usage: recsys COMMAND [group=choice] [key=value] …; recsys COMMAND --help tells what it takes", ""]
+    """All commands, one per line."""
+    lines = ["usage: recsys COMMAND [group=choice] [key=value] …; for the settings: recsys COMMAND --help", ""]
     for path in sorted(config_dir().glob("*.yaml")):
-        name, _, what = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["help"]["header"].partition(": ")
-        lines.append(f"  {name.removeprefix('recsys '):<{WIDTH}}{what.partition(';')[0].rstrip('.')}")
+        header = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["help"]["header"]
+        name, _, purpose = header.partition(": ")
+        lines.append(f"  {name.removeprefix('recsys '):<{NAME_WIDTH}}{purpose.partition(';')[0].rstrip('.')}")
     return "\n".join(lines)
 
 
 def help_text(name: str, words: list[str]) -> str:
-    """The help of the command `name`, its settings as the overrides `words` make them; raises Hydra's errors."""
+    """The help of the command `name`, with settings as the overrides `words` change them; raises Hydra's errors."""
+    composition = _compose(name, words)
+    settings: Any = OmegaConf.to_container(composition.config)
+    hidden = _hidden_settings(settings)
+    groups = {group: comments for group, comments in _find_groups(name).items() if group not in hidden}
+    visible = {key: value for key, value in settings.items() if key != "hydra" and key not in hidden}
+    usage = f"usage: recsys {name.replace('_', ' ')}{' [group=choice]' if groups else ''} [key=value] …"
+    lines = [
+        *(composition.config.hydra.help.header, "", usage, ""),
+        *_format_groups(groups, composition),
+        f"Change any setting below, with key=value ({EXAMPLES.get(name, DEFAULT_EXAMPLE)}):",
+        "",
+        *(f"  {line}" for line in _format_settings(visible, _read_all_comments(composition), "")),
+    ]
+    return "\n".join(lines)
+
+
+def _compose(name: str, words: list[str]) -> _Composition:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration(name, words, RunMode.RUN)
         files = loader.compute_defaults_list(name, words, RunMode.RUN).defaults
         options = {group: loader.get_group_options(group) for group in loader.list_groups("")}
-    settings: Any = OmegaConf.to_container(config)
-    taken = (
-        set(parameters(settings["_target_"])) if "data" in settings and "_target_" in settings else TRAINING_SETTINGS
-    )
     folders = [config_dir(), *(Path(path.removeprefix("file://")) for path in config.hydra.searchpath)]
     paths = [(folder / f"{file.config_path}.yaml", file.package or "") for file in files for folder in folders]
-    comments = {key: text for path, package in paths if path.exists() for key, text in _comments(path, package)}
-    choices = {group: aside for group, aside in _groups(name) if group not in TRAINING_SETTINGS - taken}
-    usage = f"usage: recsys {name.replace('_', ' ')}{' [group=choice]' if choices else ''} [key=value] …"
-    lines = [config.hydra.help.header, "", usage, ""]
-    if choices:
-        lines += ["Choose one of each group, with group=choice; [as it is]:", ""]
-        lines += [
-            f"  {group}: {_marked(config.hydra.runtime.choices[group], options[group])}{aside}"
-            for group, aside in choices.items()
-        ]
-        lines += [""]
-    lines += [f"Change any setting below, with key=value ({EXAMPLES.get(name, 'part.key=value inside a part')}):", ""]
-    shown = {key: value for key, value in settings.items() if key != "hydra" and key not in TRAINING_SETTINGS - taken}
-    return "\n".join([*lines, *(f"  {line}" for line in _settings(shown, comments, ""))])
+    return _Composition(config, [(path, package) for path, package in paths if path.exists()], options)
 
 
-def _groups(name: str) -> Iterator[tuple[str, str]]:
-    """The groups that the command's own file chooses from, and those of a command whose words it takes, with the
-    comments behind them.
+def _hidden_settings(settings: Mapping[str, Any]) -> set[str]:
+    """The training settings that a command which only reads the data does not use."""
+    if "data" not in settings or "_target_" not in settings:
+        return set()
+    return TRAINING_SETTINGS - set(parameters(settings["_target_"]))
+
+
+def _find_groups(name: str) -> dict[str, Comments]:
+    """The groups from which a command's file chooses, with their comments; includes the groups of another command on
+    which the file is based.
     """
+    groups: dict[str, Comments] = {}
+    above: list[str] = []
     text = (config_dir() / f"{name}.yaml").read_text(encoding="utf-8")
-    for found in re.finditer(r"^  - (\w+)(: \w+)?(?: # (.*))?$", text.partition("hydra:")[0], re.MULTILINE):
-        if found[2]:
-            yield found[1], f"{ASIDE}# {found[3]}" if found[3] else ""
-        elif found[1] != "_self_":
-            yield from _groups(found[1])
+    for line in text.partition("\nhydra:")[0].splitlines():
+        group = GROUP.match(line)
+        if group is None:
+            above = _extend_comment(above, line)
+            continue
+        if group["choice"]:
+            groups[group["name"]] = Comments(tuple(above), group["comment"] or "")
+        elif group["name"] != "_self_":
+            groups |= _find_groups(group["name"])
+        above = []
+    return groups
 
 
-def _marked(found: str | None, options: list[str]) -> str:
-    known = [option for option in options if option != "base"]  # what data sets have in common is none
-    shown = [f"[{option}]" if option == found else option for option in known]
-    return ", ".join(shown if found in options else [f"[{found or 'null'}]", *shown])
+def _format_groups(groups: Mapping[str, Comments], composition: _Composition) -> Iterator[str]:
+    if not groups:
+        return
+    yield from ("Choose one option per group, with group=choice; [current choice]:", "")
+    for group, comments in groups.items():
+        yield from (f"  # {line}" for line in comments.above)
+        choice = composition.config.hydra.runtime.choices[group]
+        yield f"  {group}: {_mark_choice(choice, composition.options[group])}{_format_comment(comments.behind)}"
+    yield ""
 
 
-def _comments(path: Path, package: str) -> Iterator[tuple[str, str]]:
-    """The settings of a YAML file by their paths, and the comments behind them."""
-    above = [""] * 20
+def _mark_choice(choice: str | None, options: list[str]) -> str:
+    names = [option for option in options if option != "base"]  # base holds what all data sets have in common
+    marked = [f"[{name}]" if name == choice else name for name in names]
+    return ", ".join(marked if choice in options else [f"[{choice or 'null'}]", *marked])
+
+
+def _read_all_comments(composition: _Composition) -> dict[str, Comments]:
+    """The comments of all files by setting; a file later in the order of composition replaces those of an earlier."""
+    return {key: comments for path, package in composition.files for key, comments in _read_comments(path, package)}
+
+
+def _read_comments(path: Path, package: str) -> Iterator[tuple[str, Comments]]:
+    """The commented settings of a YAML file by their dotted paths, with the comment lines directly above the key and
+    the comment behind it. Comments at the top of a file describe the file, not its first key.
+    """
+    parents = [""] * MAX_DEPTH
+    above: list[str] = []
+    is_top = True
     for line in path.read_text(encoding="utf-8").splitlines():
-        found = LINE.match(line)
-        if found:
-            depth = len(found["indent"]) // 2
-            above[depth] = found["key"]
-            if found["comment"]:
-                yield ".".join(part for part in (package, *above[: depth + 1]) if part), found["comment"]
+        setting = SETTING.match(line)
+        if setting is None:
+            above = _extend_comment(above, line)
+            continue
+        depth = len(setting["indent"]) // 2
+        parents[depth] = setting["key"]
+        comments = Comments(() if is_top else tuple(above), setting["comment"] or "")
+        if any(comments):
+            yield ".".join(name for name in (package, *parents[: depth + 1]) if name), comments
+        above, is_top = [], False
 
 
-def _settings(node: Mapping[str, Any], comments: Mapping[str, str], path: str) -> Iterator[str]:
-    """A line a setting, without the names of classes."""
+def _extend_comment(above: list[str], line: str) -> list[str]:
+    """The comment lines collected so far, with one more; any other line ends the comment."""
+    comment = COMMENT_LINE.match(line)
+    return [*above, comment["text"].rstrip()] if comment else []
+
+
+def _format_comment(comment: str) -> str:
+    return f"  # {comment}" if comment else ""
+
+
+def _format_settings(node: Mapping[str, Any], comments: Mapping[str, Comments], path: str) -> Iterator[str]:
+    """One line per setting, after the comment lines above it; names of classes are left out."""
     for key, value in node.items():
         if str(key).startswith("_") or (isinstance(value, dict) and set(value) == {"_target_"}):
             continue
-        own = f"{path}.{key}".lstrip(".")
-        aside = f"{ASIDE}# {comments[own]}" if own in comments else ""
+        full_path = f"{path}.{key}".lstrip(".")
+        above, behind = comments.get(full_path, Comments((), ""))
+        yield from (f"# {line}" for line in above)
         if isinstance(value, dict) and value:
-            yield f"{key}:{aside}"
-            yield from (f"  {line}" for line in _settings(value, comments, own))
+            yield f"{key}:{_format_comment(behind)}"
+            yield from (f"  {line}" for line in _format_settings(value, comments, full_path))
         else:
-            said = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
-            said = "must be given" if value == "???" else said.removesuffix("...\n").strip()
-            yield f"{key}: {said}{aside}"
+            yield f"{key}: {_format_value(value)}{_format_comment(behind)}"
+
+
+def _format_value(value: Any) -> str:
+    if value == "???":
+        return "must be given"
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("...\n").strip()

@@ -1,4 +1,4 @@
-"""Entry points: `recsys train …` and `python scripts/train.py …`, a few lines each; heavy imports come late."""
+"""Entry points: `recsys train …` and `python scripts/train.py …`; heavy imports happen only when a command runs."""
 
 import difflib
 import logging
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException
@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsys.cli.signals import INTERRUPTED, exit_on_closed_pipe, resumable
+from recsys.cli.signals import INTERRUPTED, exit_on_closed_pipe, report_how_to_resume
 from recsys.config.build import build
 from recsys.config.settings import (
     check_command_settings,
@@ -29,136 +29,139 @@ from recsys.config.settings import (
 from recsys.errors import ConfigError
 from recsys.extras import require_extra
 
-if TYPE_CHECKING:
-    from recsys.run import Run
-
 Job = Callable[[DictConfig], object]
-PLAIN = [
+WITHOUT_HYDRA_FOLDER = [
     "hydra/hydra_logging=none",
     "hydra/job_logging=none",
     "hydra.run.dir=.",
     "hydra.output_subdir=null",
 ]
-"""of commands that leave no folder of Hydra's"""
+"""overrides for commands that need no output folder of Hydra"""
 RENAMED_COMMANDS = {f"experiment {word}": f"abtest {word}" for word in ("plan", "assign", "analyze")}
 
 
 def main() -> None:
-    """`recsys COMMAND …`: a command is a file of configs/, of one word or two, and its settings are Hydra's words."""
+    """Run `recsys COMMAND …`: COMMAND is the name of a file in configs/, as one or two words, followed by overrides."""
     names = sorted(path.stem for path in config_dir().glob("*.yaml"))
     words = sys.argv[1:]
     name = next((name for name in ("_".join(words[:2]), *words[:1]) if name in names), None)
     if name is None:
-        _unknown(names, words)
+        _exit_unknown_command(names, words)
     sys.argv = [f"recsys {name.replace('_', ' ')}", *words[1 + name.count("_") :]]
     run_command(name)
 
 
-def _unknown(names: list[str], words: list[str]) -> NoReturn:
+def _exit_unknown_command(names: list[str], words: list[str]) -> NoReturn:
     from recsys.cli.help import list_commands
 
     if words in (["--help"], ["-h"]):
-        _say(list_commands())
+        _print_line(list_commands())
         sys.exit()
     if new_name := RENAMED_COMMANDS.get(" ".join(words[:2])):
         sys.exit(f"error: 'recsys {' '.join(words[:2])}' is now 'recsys {new_name}'")
-    asked = [" ".join(words[:n]) for n in (1, 2)]
-    near = [found for word in asked for found in difflib.get_close_matches(word.replace(" ", "_"), names, 1)]
-    hint = f"did you mean 'recsys {near[0].replace('_', ' ')}'?" if near else "recsys --help lists them"
-    sys.exit(f"error: recsys has no command '{words[0]}'; {hint}" if words else list_commands())
+    if not words:
+        sys.exit(list_commands())
+    typed = ["_".join(words[:n]) for n in (1, 2)]
+    similar = [name for word in typed for name in difflib.get_close_matches(word, names, 1)]
+    hint = f"did you mean 'recsys {similar[0].replace('_', ' ')}'?" if similar else "recsys --help lists all commands"
+    sys.exit(f"error: recsys has no command '{words[0]}'; {hint}")
 
 
 def run_command(name: str) -> None:
-    """The command's job, which is the function that its file names where it is none of ours below."""
+    """Run a command: one of JOBS, or else the function that the `_target_` of its YAML file names."""
     if {"--help", "-h"} & set(sys.argv):
-        _help(name, sys.argv[1:])
+        _print_help(name, sys.argv[1:])
         return
     if name == "train":
-        _in_resumed_folder()
+        _use_resumed_folder()
     else:
         first = next((n for n, word in enumerate(sys.argv[1:], 1) if re.match(r"[^-].*=", word)), len(sys.argv))
-        sys.argv[first:first] = PLAIN  # before the words that may change it, and not apart from them by an option
-    _hydra(JOBS.get(name, _built), name)
+        sys.argv[first:first] = WITHOUT_HYDRA_FOLDER  # first, so that later words may change it
+    _run_with_hydra(JOBS.get(name, _build_and_print), name)
 
 
-def _help(name: str, words: list[str]) -> None:
+def _print_help(name: str, words: list[str]) -> None:
     from recsys.cli.help import help_text
 
     words = [re.sub(r"^--config-dir=(.*)", r"hydra.searchpath=[\1]", word) for word in words]
     words = [word for word in words if not word.startswith("-")]
     try:
-        _say(help_text(name, words))
+        _print_line(help_text(name, words))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {error_line(error)}")
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     try:
-        print(text, flush=True)  # noqa: T201 - what was asked for
+        print(text, flush=True)  # noqa: T201 - the command's answer
     except BrokenPipeError:
         exit_on_closed_pipe()
 
 
 def _train(config: DictConfig) -> None:
     from recsys.errors import DataError
+    from recsys.export.export import export_run
     from recsys.run import Run
     from recsys.training.distributed import process_rank
-    from recsys.training.train import train_run as job
+    from recsys.training.train import train_run
 
     if process_rank() > 0:
-        _help_training(config)
+        _train_without_output(config)
         return
     run = Run.create(_output_dir(), config) if config.resume is None else Run.open(config.resume)
-    with resumable(run.folder):
+    with report_how_to_resume(run.folder):
         try:
-            job(run)
+            train_run(run)
         except (ConfigError, DataError):
             if config.resume is None:
-                run.discard()  # nothing was trained: mended input may take the same folder
+                run.discard()  # nothing was trained: a corrected command may use the same folder
             raise
         if run.config.get("export"):
-            _write_file(run, _defaults("export"))
+            export_run(run, _load_defaults("export"))
 
 
-def _help_training(config: DictConfig) -> None:
-    """Train beside the first process, which alone leaves anything behind."""
+def _train_without_output(config: DictConfig) -> None:
+    """Train together with the first process, which alone writes the run."""
     from recsys.run import Run
-    from recsys.training.train import train_run as job
+    from recsys.training.train import train_run
 
     if config.resume is not None:
-        job(Run.open(config.resume))
+        train_run(Run.open(config.resume))
         return
     with TemporaryDirectory() as folder:
-        job(Run.create(Path(folder), config))
-    with suppress(OSError):  # what Hydra made for this process: empty, unless it is the first one's
+        train_run(Run.create(Path(folder), config))
+    with suppress(OSError):  # the folder that Hydra created is empty, unless it is that of the first process
         _output_dir().rmdir()
 
 
 def _evaluate(config: DictConfig) -> None:
-    from recsys.evaluation.run import evaluate_run as job
+    from recsys.evaluation.evaluate_run import evaluate_run
     from recsys.run import Run
 
-    job(Run.open(config.run), config.segments)
+    evaluate_run(Run.open(config.run), config.segments)
 
 
 def _export(config: DictConfig) -> None:
+    from recsys.export.export import export_run
     from recsys.run import Run
 
-    _write_file(Run.open(config.run), config)
+    export_run(Run.open(config.run), config)
 
 
 def _serve(config: DictConfig) -> None:
     with require_extra("serve"):
-        from recsys.serving.serve import serve as job
+        from recsys.serving.serve import serve
 
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    middleware = {name: build(OmegaConf.create(part)) for name, part in settings["parts"].items()}
-    job(**settings | {"parts": middleware})
+    middleware = {name: build(OmegaConf.create(node)) for name, node in settings["parts"].items()}
+    serve(**settings | {"parts": middleware})
 
 
-def _built(config: DictConfig) -> None:
-    """Runs the function that the command's file names: `_target_` takes its settings as parameters, `_job_` the whole
-    configuration and the overrides on the command line.
+def _build_and_print(config: DictConfig) -> None:
+    """Run the function that the command's YAML names and print its lines.
+
+    `_target_` takes the settings as parameters; `_job_` takes the whole configuration and the overrides of the command
+    line.
     """
     if "_job_" in config:
         from hydra.core.hydra_config import HydraConfig
@@ -168,26 +171,20 @@ def _built(config: DictConfig) -> None:
         check_settings(config)
         lines = build(config)
     for line in lines or ():
-        _say(line)
+        _print_line(line)
 
 
-def _write_file(run: "Run", config: DictConfig) -> None:
-    from recsys.export.export import export_run as job
-
-    job(run, config)
-
-
-def _defaults(name: str) -> DictConfig:
-    """A command's own settings as they stand in its file."""
+def _load_defaults(name: str) -> DictConfig:
+    """The default settings of a command, from its YAML file."""
     config = OmegaConf.load(config_dir() / f"{name}.yaml")
     assert isinstance(config, DictConfig)
     return config
 
 
-def _hydra(job: Job, name: str) -> None:
-    """Run a job with its configuration; wrong input ends in one line and status 1, not in a traceback."""
+def _run_with_hydra(job: Job, name: str) -> None:
+    """Run a job with its settings; wrong input ends in one line and status 1, not in a traceback."""
 
-    def guarded(config: DictConfig) -> None:
+    def run_job(config: DictConfig) -> None:
         from recsys.errors import DataError
 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -200,9 +197,9 @@ def _hydra(job: Job, name: str) -> None:
         except (ConfigError, DataError, FloatingPointError, OSError) as error:
             sys.exit(f"error: {error}")
 
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would print over many lines
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises errors instead of printing many lines
     try:
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(guarded)()
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=name)(run_job)()
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(f"error: {error_line(error)}; every setting: recsys {name.replace('_', ' ')} --help")
     except KeyboardInterrupt:
@@ -217,15 +214,15 @@ def _output_dir() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
-def _in_resumed_folder() -> None:
-    """With resume=RUN nothing else can be set, and Hydra's own folder is that run's."""
+def _use_resumed_folder() -> None:
+    """Make the folder of resume=RUN the output folder; exits if anything else is set with it."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    resumed = [word for word in words if word.startswith("resume=") and word != "resume=null"]
-    if not resumed:
+    resume = [word for word in words if word.startswith("resume=") and word != "resume=null"]
+    if not resume:
         return
     if len(words) > 1:
-        sys.exit(f"error: resume= takes the run's own configuration; leave out {' '.join(set(words) - set(resumed))}")
-    sys.argv.append(f"hydra.run.dir={resumed[0].partition('=')[2]}")
+        sys.exit(f"error: resume= uses the settings of the run; leave out {' '.join(set(words) - set(resume))}")
+    sys.argv.append(f"hydra.run.dir={resume[0].partition('=')[2]}")
 
 
 JOBS: dict[str, Job] = {

@@ -1,4 +1,4 @@
-"""From a node of settings to the object that its `_target_` names."""
+"""Builds the object that the `_target_` of a settings node names."""
 
 import inspect
 from typing import Any
@@ -7,18 +7,18 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.moved import current_target
+from recsys.config.moved import current_target, update_targets
 
 SHORTHANDS = {"data.path"}
-"""settings that no class takes, because other settings refer to them"""
+"""settings that only other settings refer to; no class takes them"""
 TRAINING_SETTINGS = {"split", "batches", "optimizer", "trainer", "patience"}
 """settings that data configs choose for training; a command that only reads the data ignores them"""
 
 
 def build(node: DictConfig, **arguments: Any) -> Any:
-    """The object that a node's `_target_` names, made from its settings and from `arguments` known only at run time.
+    """The object that a node's `_target_` names, built from its settings and from `arguments` known only at run time.
 
-    Raises what the class raises, without Hydra's wrapping.
+    Errors of the class are raised as they are, not wrapped by Hydra.
     """
     settings: Any = update_targets(OmegaConf.to_container(node, resolve=True))
     ignored = set(SHORTHANDS)
@@ -36,19 +36,7 @@ def parameters(target: str) -> dict[str, inspect.Parameter]:
     function = get_object(current_target(target))
     try:
         signature = inspect.signature(function, eval_str=True)
-    except NameError:  # an annotation that only its type checker can read
+    except NameError:  # an annotation that only a type checker can resolve
         signature = inspect.signature(function)
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {name: parameter for name, parameter in signature.parameters.items() if parameter.kind not in variadic}
-
-
-def update_targets(node: Any) -> Any:
-    """The settings with every `_target_` of an earlier layout replaced by where the class is now."""
-    if isinstance(node, list):
-        return [update_targets(child) for child in node]
-    if not isinstance(node, dict):
-        return node
-    updated = {key: update_targets(child) for key, child in node.items()}
-    if isinstance(updated.get("_target_"), str):
-        updated["_target_"] = current_target(updated["_target_"])
-    return updated

@@ -1,4 +1,6 @@
-"""Where classes of earlier layouts are now, so that run folders, registries and studies of before keep working."""
+"""Old import paths and where they are now, so that earlier run folders, registries and studies keep working."""
+
+from typing import Any
 
 MODULES = {
     "recsys.abtest.job": "recsys.apps.abtest.commands",
@@ -52,19 +54,35 @@ MODULES = {
     "recsys.training.rowwise": "recsys.training.optimizers",
     "recsys.training.trackers": "recsys.training.loggers",
 }
-"""module of 0.1 → module today; classes keep their names unless RENAMED lists them"""
+"""module in 0.1 → module today; classes keep their names unless RENAMED lists them"""
 
 RENAMED: dict[str, str] = {
     "recsys.export.model_card.card": "recsys.export.model_card.write_card",
+    "recsys.data.batches.held_out.RestBatches": "recsys.data.batches.held_out.HeldOutBatches",
+    "recsys.data.batches.next_item.next_batches": "recsys.data.batches.next_item.next_item_batches",
     "recsys.data.preparation.prepare.prepare": "recsys.data.settings.DataSettings",
+    "recsys.models.layers.blocks.usual_block": "recsys.models.layers.blocks.default_block",
+    "recsys.evaluation.leaderboard.leaderboard": "recsys.evaluation.leaderboard.compare_runs",
     "recsys.apps.assistant.commands.mcp": "recsys.apps.assistant.commands.serve_mcp",
     "recsys.serving.middleware.rule_middleware.Arranging": "recsys.serving.middleware.rule_middleware.RuleMiddleware",
 }
-"""class or function in its module of today, by its old name → its new path"""
+"""today's module with the old name of a class or function → its path today"""
 
 
 def current_target(target: str) -> str:
-    """The path of today for a `_target_`; paths that never moved are returned unchanged."""
+    """Today's path of a `_target_`; paths that never moved are returned unchanged."""
     module, _, name = target.rpartition(".")
     path = f"{MODULES.get(module, module)}.{name}"
     return RENAMED.get(path, path)
+
+
+def update_targets(node: Any) -> Any:
+    """The settings with today's path for every `_target_`."""
+    if isinstance(node, list):
+        return [update_targets(child) for child in node]
+    if not isinstance(node, dict):
+        return node
+    updated = {key: update_targets(child) for key, child in node.items()}
+    if isinstance(updated.get("_target_"), str):
+        updated["_target_"] = current_target(updated["_target_"])
+    return updated

@@ -1,4 +1,4 @@
-"""From YAML files and the words of a command line to checked settings."""
+"""Composes settings from YAML files and the words of a command line, and checks them."""
 
 import difflib
 import json
@@ -17,7 +17,7 @@ from recsys.errors import ConfigError
 
 
 def config_dir() -> Path:
-    """The folder of YAML files: inside the installed package, else beside it in a checkout."""
+    """The folder of YAML files: in the installed package, or next to it in a checkout."""
     installed = Path(__file__).parents[1] / "configs"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "configs"
 
@@ -33,7 +33,7 @@ def compose_settings(command: str, *overrides: str) -> DictConfig:
 
 def check_settings(config: DictConfig) -> None:
     """Raises ConfigError for a setting that its class does not take, or whose value has the wrong type."""
-    for path, node in _targets(OmegaConf.to_container(config, resolve=True), ""):
+    for path, node in _nodes_with_target(OmegaConf.to_container(config, resolve=True), ""):
         names = parameters(node["_target_"])
         for key, value in node.items():
             if key.startswith("_"):
@@ -56,12 +56,12 @@ def check_command_settings(config: DictConfig, command: str) -> None:
 
 def check_required_settings(config: DictConfig) -> None:
     """Raises ConfigError for a required setting that is missing."""
-    for path in _missing(OmegaConf.to_container(config), ""):
+    for path in _missing_paths(OmegaConf.to_container(config), ""):
         raise ConfigError(f"{path} is not set; write {path}=VALUE")
 
 
 def error_line(error: Exception) -> str:
-    """Hydra's or OmegaConf's message of many lines as one line, without the names of their internal objects."""
+    """A long message of Hydra or OmegaConf as one line, without the names of their internal objects."""
     lines = [line.strip() for line in str(error).split("Config search path")[0].splitlines()]
     noise = ("full_key:", "object_type", "reference_type", "To append")
     return ", ".join(line.rstrip(".") for line in lines if line and not line.startswith(noise)).replace(":,", ":")
@@ -81,23 +81,23 @@ def _check_type(path: str, value: Any, annotation: Any) -> None:
         return
     text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
     quoted = f""", such as {path}='"{text}"'""" if "text" in expected and not isinstance(value, list | dict) else ""
-    raise ConfigError(f"{path}={text} cannot be: {expected} is needed{quoted}")
+    raise ConfigError(f"{path}={text} is invalid: expected {expected}{quoted}")
 
 
-def _missing(node: Any, path: str) -> Iterator[str]:
+def _missing_paths(node: Any, path: str) -> Iterator[str]:
     if isinstance(node, dict):
         for key, child in node.items():
-            yield from _missing(child, f"{path}.{key}".lstrip("."))
+            yield from _missing_paths(child, f"{path}.{key}".lstrip("."))
     elif node == "???":
         yield path
 
 
-def _targets(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _nodes_with_target(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(node, list):
         for n, child in enumerate(node):
-            yield from _targets(child, f"{path}{n}.")
+            yield from _nodes_with_target(child, f"{path}{n}.")
     if isinstance(node, dict):
         if "_target_" in node:
             yield path, node
         for key, child in node.items():
-            yield from _targets(child, f"{path}{key}.")
+            yield from _nodes_with_target(child, f"{path}{key}.")

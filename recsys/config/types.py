@@ -1,19 +1,19 @@
-"""Whether a value from YAML is of the kind that a parameter's annotation asks for."""
+"""Checks whether a value from YAML has the type that a parameter's annotation expects."""
 
 import types
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-SPOKEN = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-"""what an annotation asks for, in words"""
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+"""types of YAML, in the words of error messages"""
 
 
 @dataclass(frozen=True)
 class AtLeast:
-    """In an annotation: the least number that may stand there."""
+    """In an annotation: the smallest valid number."""
 
-    least: int
+    minimum: int
 
 
 Natural = Annotated[int, AtLeast(0)]
@@ -21,18 +21,18 @@ Positive = Annotated[int, AtLeast(1)]
 
 
 def type_mismatch(value: Any, annotation: Any) -> str | None:
-    """What should stand in place of `value`, None where it fits or where the annotation tells nothing of YAML."""
+    """The type expected instead of `value`, in words; None if it fits or if the annotation does not restrict YAML."""
     members = list(_members(annotation))
     if any(not isinstance(member, type) or member in (object, Any) for member in members):
-        return None  # Any, type variables, shapes: the class itself must look
+        return None  # Any, type variables, shapes: the class itself must check
     if any(_fits(value, member) for member in members):
         return _too_small(value, annotation)
-    words = [SPOKEN.get(member) or _container(member) for member in members]
+    words = [TYPE_NAMES.get(member) or _container(member) for member in members]
     return " or ".join(dict.fromkeys(word for word in words if word)) or "something else"
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """The types that a union allows; of list[int] only list, of Literal the types of its values."""
+    """The types that a union allows: list for list[int], the types of its values for a Literal."""
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         for member in get_args(annotation):
@@ -46,25 +46,29 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 
 def _too_small(value: Any, annotation: Any) -> str | None:
-    notes = [note for part in (annotation, *get_args(annotation)) for note in getattr(part, "__metadata__", ())]
-    least = max((note.least for note in notes if isinstance(note, AtLeast)), default=None)
-    if least is None or not isinstance(value, int) or value >= least:
+    members = (annotation, *get_args(annotation))
+    constraints = [constraint for member in members for constraint in getattr(member, "__metadata__", ())]
+    minimum = max((limit.minimum for limit in constraints if isinstance(limit, AtLeast)), default=None)
+    if minimum is None or not isinstance(value, int) or value >= minimum:
         return None
-    return f"{SPOKEN[int]} of at least {least}"
+    return f"{TYPE_NAMES[int]} ≥ {minimum}"
 
 
-def _fits(value: Any, kind: type) -> bool:
+def _fits(value: Any, expected: type) -> bool:
     if isinstance(value, dict):
-        return kind not in SPOKEN and _container(kind) != "a list"  # a mapping, or the object that a node describes
+        return expected not in TYPE_NAMES and _container(expected) != "a list"  # a mapping, or an object to build
     if isinstance(value, list):
-        return _container(kind) == "a list"
+        return _container(expected) == "a list"
     if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, int | float) if kind is float else kind in SPOKEN and isinstance(value, kind)
+        return expected is bool
+    if expected is float:
+        return isinstance(value, int | float)
+    return expected in TYPE_NAMES and isinstance(value, expected)
 
 
-def _container(kind: type) -> str | None:
-    """The collections of YAML; what merely behaves like one, such as a tensor, never comes from there."""
-    if kind.__module__ not in ("builtins", "collections.abc") or kind is str or not issubclass(kind, Collection):
+def _container(expected: type) -> str | None:
+    """The name of a collection that YAML has; None for other types, such as tensors."""
+    is_builtin = expected.__module__ in ("builtins", "collections.abc")
+    if not is_builtin or expected is str or not issubclass(expected, Collection):
         return None
-    return "a mapping" if issubclass(kind, Mapping) else "a list"
+    return "a mapping" if issubclass(expected, Mapping) else "a list"

@@ -1,4 +1,4 @@
-"""A model beside the baselines, on validation and test."""
+"""Compares a model with the baselines, on validation and test."""
 
 import logging
 from typing import Any
@@ -22,13 +22,13 @@ PartRankings = dict[str, Ranking]
 def compare_with_baselines(
     model: Model, dataset: Dataset, config: DictConfig, validated: Model | None = None
 ) -> tuple[dict[str, Any], str]:
-    """The content of metrics.json (the model and every baseline on validation and test) and the test figures as text.
+    """The content of metrics.json (the model and every baseline, on validation and test), and the test metrics as text.
 
-    Both include what the context of requests is worth to a model that reads any. `validated` is the model before it
-    was retrained with validation's events (None: the same model).
+    For a model that reads the context of requests, both include how much it gains from it. `validated` is the model
+    before it was retrained with validation's events (None: the same model).
     """
     name, validated = get_model_name(config), validated or model
-    log.info("ranking %s for every user, on validation and test", name)
+    log.info("evaluating %s on validation and test", name)
     rankings = {
         "validation": rank_part(validated, dataset, config, "validation"),
         "test": rank_part(model, dataset, config, "test"),
@@ -55,17 +55,17 @@ def compare_with_baselines(
 
 
 def rank_part(model: Model, dataset: Dataset, config: DictConfig, part: str) -> Ranking:
-    """The ranking on one part; a closed form is first fitted to all events before it."""
+    """The ranking on `part`; a model that is not trained is first fitted to all events before it."""
     model.fit(dataset, part)
     batches = make_ranking_batches(dataset, part, model.max_history)
     return evaluate_scorer(make_scorer(model), dataset, batches, tuple(config.ks))
 
 
 def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, PartRankings], dict[str, str]]:
-    """The rankings of the baselines that ran, and the reasons why the others did not."""
+    """The rankings of the baselines that ran, and for each of the others the reason why it did not."""
     rankings, skipped = {}, {}
     for name, node in config.baselines.items():
-        log.info("ranking the baseline %s", name)
+        log.info("evaluating the baseline %s", name)
         try:
             model = make_model(node, dataset, config.batches.max_history)
             rankings[str(name)] = {part: rank_part(model, dataset, config, part) for part in PARTS}
@@ -75,11 +75,12 @@ def _rank_baselines(dataset: Dataset, config: DictConfig) -> tuple[dict[str, Par
 
 
 def _heading(dataset: Dataset, test: Ranking) -> str:
-    seen = "seen items left out" if dataset.exclude_seen else "repeats ranked"
-    per_event = ", each asked in its own moment" if dataset.ask == "event" else ""
+    seen = "items the user already had are left out" if dataset.exclude_seen else "repeats are ranked"
+    per_event = ", one query for each" if dataset.ask == "event" else ""
     return (
-        f"\ntest: {dataset.metadata['name']}, {test.n_users:,} users, {test.n_targets:,} targets "
-        f"({test.n_cold_targets:,} cold, counted as misses){per_event}, {dataset.n_items:,} items, all ranked, {seen}; "
+        f"\ntest: {dataset.metadata['name']}, {test.n_users:,} users, {test.n_targets:,} targets{per_event} "
+        f"({test.n_cold_targets:,} of them unknown in training, which count as misses); "
+        f"all {dataset.n_items:,} items are ranked, {seen}; "
         f"split {dataset.metadata['split']['name']} {dataset.split_hash[:12]}"
     )
 

@@ -1,6 +1,6 @@
-"""What the context of a request is worth to a model: the ranking with a column unknown, and with it shuffled.
+"""How much a model gains from the context of requests: its ranking with a column unknown, and with it shuffled.
 
-B users, R rows to be ranked.
+B users, R rows to rank.
 """
 
 from collections.abc import Collection
@@ -19,36 +19,34 @@ from recsys.evaluation.scoring import make_ranking_batches, score_batch
 from recsys.models.base import Model
 from recsys.models.layers.embedding import ContextEmbedding
 
-WAYS = ("unknown", "shuffled")
+ABLATIONS = ("unknown", "shuffled")
 
 
 class MaskedContextBatches(RankingBatches):
-    """The rows of other batches, told less: the `fields` of their requests unknown, or, `shuffled`, each row told those
-    of another one.
-    """
+    """The rows of other batches, with `fields` of the requests unknown or, if `shuffled`, taken from another row."""
 
     def __init__(self, batches: RankingBatches, fields: Collection[str], shuffled: bool, seed: int = 0) -> None:
         super().__init__(batches.dataset, batches.part, batches.batch_size, batches.max_history)
         self.fields = fields
-        self.other = np.zeros(int(self.rows.max(initial=0)) + 1, dtype=np.int64) if shuffled else None
-        if self.other is not None:
-            self.other[self.rows] = np.random.default_rng(seed).permutation(self.rows)
+        self.other_row = np.zeros(int(self.rows.max(initial=0)) + 1, dtype=np.int64) if shuffled else None
+        if self.other_row is not None:
+            self.other_row[self.rows] = np.random.default_rng(seed).permutation(self.rows)
 
     def request(self, rows: Array) -> dict[str, Array]:
-        """Columns (B, 1) of the moment, as far as they are told."""
-        told = super().request(rows)
-        if self.other is None:
-            return told | {name: np.zeros_like(told[name]) for name in self.fields}
-        others = super().request(self.other[rows])
-        return told | {name: others[name] for name in self.fields}
+        """Columns (B, 1) of the requests with `fields` masked or shuffled."""
+        columns = super().request(rows)
+        if self.other_row is None:
+            return columns | {name: np.zeros_like(columns[name]) for name in self.fields}
+        shuffled = super().request(self.other_row[rows])
+        return columns | {name: shuffled[name] for name in self.fields}
 
 
 def measure_context(model: Model, dataset: Dataset, config: DictConfig) -> dict[str, Any] | None:
-    """N@k without each column of the context and with it shuffled among the queries, and of all columns at once;
-    None for a model that takes no context.
+    """NDCG@k with each column of the context unknown and with it shuffled among the queries, and with all columns
+    ablated at once; None for a model that reads no context.
 
-    Columns are judged on validation, for whoever drops one for its figure has chosen by it; on the test, which is
-    looked at once, only the whole context is.
+    Single columns are measured on validation, because choosing columns by these figures is model selection. On the test
+    part, which is looked at once, only the whole context is measured.
     """
     context = getattr(model, "context", None)
     fields = list(context.tables) if isinstance(context, ContextEmbedding) else []
@@ -56,41 +54,45 @@ def measure_context(model: Model, dataset: Dataset, config: DictConfig) -> dict[
         return None
     k = 10 if 10 in config.ks else max(config.ks)
 
-    def figures(part: str, named: Collection[str]) -> dict[str, float]:
+    def ablate(part: str, columns: Collection[str]) -> dict[str, float]:
         batches = make_ranking_batches(dataset, part, config.batches.max_history)
-        return {way: _ndcg(model, MaskedContextBatches(batches, named, way == "shuffled"), k) for way in WAYS}
+        return {
+            ablation: _measure_ndcg(model, MaskedContextBatches(batches, columns, ablation == "shuffled"), k)
+            for ablation in ABLATIONS
+        }
 
-    def all_told(part: str) -> float:
-        return _ndcg(model, make_ranking_batches(dataset, part, config.batches.max_history), k)
+    def measure_complete(part: str) -> float:
+        return _measure_ndcg(model, make_ranking_batches(dataset, part, config.batches.max_history), k)
 
     return {
-        f"ndcg@{k}": all_told("validation"),
-        "fields": {name: figures("validation", [name]) for name in fields},
-        "all": figures("validation", fields),
-        "test": {f"ndcg@{k}": all_told("test"), "all": figures("test", fields)},
+        f"ndcg@{k}": measure_complete("validation"),
+        "fields": {name: ablate("validation", [name]) for name in fields},
+        "all": ablate("validation", fields),
+        "test": {f"ndcg@{k}": measure_complete("test"), "all": ablate("test", fields)},
     }
 
 
-def format_context(worth: dict[str, Any], dataset: Dataset) -> str:
-    """The figures as text, one line a column; what each costs when it is not there."""
-    ndcg = next(name for name in worth if name.startswith("ndcg@"))
-    rows = {name: _line(worth[ndcg], found) for name, found in worth["fields"].items()}
-    rows["all"] = _line(worth[ndcg], worth["all"])
-    rows["all, on the test"] = _line(worth["test"][ndcg], worth["test"]["all"])
+def format_context(ablation: dict[str, Any], dataset: Dataset) -> str:
+    """The result of `measure_context` as text: one line per column with the NDCG it loses."""
+    ndcg = next(name for name in ablation if name.startswith("ndcg@"))
+    rows = {name: _format_losses(ablation[ndcg], values) for name, values in ablation["fields"].items()}
+    rows["all"] = _format_losses(ablation[ndcg], ablation["all"])
+    rows["all, on the test"] = _format_losses(ablation["test"][ndcg], ablation["test"]["all"])
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="context").to_string()
-    lines = [f"\ncontext: {ndcg} on validation, and what is lost where a column is unknown, or another query's", table]
+    lines = [f"\ncontext: {ndcg} on validation, and its change if a column is unknown or from another query", table]
     if has_queries_at_cut(dataset):
         lines.append(
-            "all are asked at the cut, where one clock is all that is known; split.ask=event asks in each moment"
+            "all queries are at the time of the cut, so only one time of day is known; "
+            "split.ask=event makes one query per event, at its time"
         )
     return "\n".join(lines)
 
 
-def _line(told: float, found: dict[str, float]) -> dict[str, str]:
-    losses = {way: f"{found[way]:.4f} ({found[way] - told:+.4f})" for way in WAYS}
-    return {"known": f"{told:.4f}", **losses}
+def _format_losses(complete: float, ablated: dict[str, float]) -> dict[str, str]:
+    losses = {name: f"{ablated[name]:.4f} ({ablated[name] - complete:+.4f})" for name in ABLATIONS}
+    return {"known": f"{complete:.4f}", **losses}
 
 
-def _ndcg(model: Model, batches: RankingBatches, k: int) -> float:
+def _measure_ndcg(model: Model, batches: RankingBatches, k: int) -> float:
     ranking = evaluate_scorer(partial(score_batch, model), batches.dataset, batches, (k,))
     return ranking.metrics[f"ndcg@{k}"]

@@ -1,6 +1,6 @@
-"""Full-catalogue ranking of any scorer: one piece of code for models, baselines and exported files.
+"""Full-catalogue evaluation of any scorer; the same code ranks models, baselines and exported files.
 
-B users, U distinct users, R rows of batches, I items with padding, T targets a user (padded), K list length.
+B users, U distinct users, R rows of batches, I items with padding, T targets per user (padded), K list length.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,35 +16,35 @@ from torchmetrics import MetricCollection
 from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
 from recsys.errors import DataError
-from recsys.evaluation.metrics.beyond import beyond_metrics
+from recsys.evaluation.metrics.beyond_accuracy import beyond_metrics
 from recsys.evaluation.metrics.ranking import ranking_metrics
 from recsys.evaluation.metrics.segments import SegmentedRanking
 from recsys.evaluation.metrics.stats import bootstrap_interval
 from recsys.evaluation.scoring import Scorer, hide_seen, pad_rows, rank_targets
 
 BLOCK = 1024
-"""users whose ranks are collected before an update, since an update takes as long for a few users as for many"""
+"""rows collected before an update of the metrics, because an update takes as long for a few rows as for many"""
 
 
 @dataclass
 class Ranking:
-    """Metrics over all rows, the values of each user behind them, and intervals of the means over users."""
+    """Metrics over all rows, the value of each user, and confidence intervals of the means over users."""
 
     k: int
-    """the list length that tables show: 10 where it is among `ks`, else the longest"""
+    """the list length that tables show: 10 if it is among `ks`, else the longest"""
     metrics: dict[str, float]
     warm: dict[str, float]
-    """the same without targets that were first seen after training"""
+    """metrics without the targets that were unknown in training"""
     intervals: dict[str, tuple[float, float]]
     per_user: dict[str, np.ndarray] = field(repr=False)
-    """metric → (U,); for users with several rows, what `average_by_user` makes of them"""
+    """metric → (U,); rows of the same user are combined by `average_by_user`"""
     n_users: int
     n_targets: int
     n_cold_targets: int
     segments: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
-    """column → value → metrics, `n_users` and `n_targets`; of an item column only the targets of that value count"""
+    """column → value → metrics, `n_users` and `n_targets`; for an item column only targets with that value count"""
     users: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
-    """(U,) the users of `per_user`, in its order"""
+    """(U,) the users of `per_user`, in the same order"""
 
 
 class _Block(NamedTuple):
@@ -69,7 +69,7 @@ class _Evaluation:
         self.n_rows = self.n_targets = self.n_cold_targets = 0
 
     def rank(self, scores: Float[Tensor, "B I"], batch: Batch) -> _Block:
-        """The ranks and lists of a batch; counts it and updates the segments."""
+        """The ranks and lists of a batch; also updates the counts and the segments."""
         hide_seen(scores, batch)
         ranks = rank_targets(scores, batch, self.n_items)
         cold = pad_rows(batch.targets > self.n_items, batch)
@@ -115,7 +115,7 @@ class _Evaluation:
 def evaluate_scorer(
     scorer: Scorer, dataset: Dataset, batches: Iterable[Batch], ks: tuple[int, ...] = (5, 10, 20)
 ) -> Ranking:
-    """The ranking of every user's targets among all items; ties count against the target, and each row counts alike.
+    """The ranking of every user's targets among all items; ties count against the model, and rows have equal weight.
 
     Raises FloatingPointError if a score is NaN, DataError if no user has a target.
     """
@@ -138,11 +138,11 @@ def distinct_users(rows: Int[np.ndarray, "R"]) -> tuple[Int[np.ndarray, "U"], In
 
 
 def average_by_user(values: Float[np.ndarray, "R"], rows: Int[np.ndarray, "R"]) -> Float[np.ndarray, "U"]:
-    """One value for each user, such that their mean is the mean over rows.
+    """One value per user; their mean is the mean over rows.
 
     A user with one row keeps its value. Otherwise each user gets its contribution to the mean over rows,
-    M + Σ (x − M) / (mean rows a user), so that bootstrapping users tells how sure that mean is (Deng et al., 2018: the
-    delta method for ratios).
+    M + Σ (x − M) / (mean rows per user), so that the bootstrap over users estimates the uncertainty of that mean
+    (delta method for ratios; Deng et al., 2018).
     """
     counts = np.bincount(rows)
     if (counts == 1).all():
@@ -153,7 +153,7 @@ def average_by_user(values: Float[np.ndarray, "R"], rows: Int[np.ndarray, "R"]) 
 
 
 def _join_blocks(blocks: Iterable[_Block]) -> Iterator[_Block]:
-    """Blocks of the same width, joined until they are large."""
+    """Joins consecutive blocks of the same width until they have BLOCK rows."""
     waiting: list[_Block] = []
     for block in blocks:
         n_waiting = sum(len(other.ranks) for other in waiting)
@@ -180,7 +180,7 @@ def _item_categories(dataset: Dataset) -> list[Int[Tensor, "I _"]]:
 
 
 def _segment_rows(column: str, batch: Batch, ranks: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
-    """For each target the row of a segment column's table: that of the target, or of its user."""
+    """For each target its row in the table of a segment column: the row of the target or of its user."""
     if column.startswith("item."):
         return pad_rows(batch.targets, batch)
     assert batch.users is not None, f"segments by {column} need batches that name the user of each row"

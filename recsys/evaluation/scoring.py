@@ -1,6 +1,6 @@
 """Scores of batches, and the ranks of targets among all items.
 
-B users, I items with padding, T targets a user (padded).
+B users, I items with padding, T targets per user (padded).
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from recsys.models.base import Model
 
 Scorer = Callable[[Batch], Float[Tensor, "B I"]]
 UNREACHABLE = 2**62
-"""the rank of a target that cannot be recommended: it was seen, or is not a candidate"""
+"""rank of a target that cannot be recommended, because the user already had it or it is not a candidate"""
 
 
 def make_scorer(model: Model) -> Scorer:
-    """A function from a batch to its scores (B I), on the model's own device, valid while the model does not change.
+    """A function from a batch to its scores (B, I), on the model's device; it is valid until the model changes.
 
-    It never computes in bfloat16, whose ties would cost ranks.
+    It never computes in bfloat16, because ties would worsen ranks.
     """
     tensors = chain(model.parameters(), model.buffers())
     device = next((tensor.device.type for tensor in tensors), "cpu")
@@ -52,15 +52,15 @@ def make_ranking_batches(
     rows: np.ndarray | None = None,
     budget: int = 2_000_000,
 ) -> RankingBatches:
-    """Batches of users, so large that their scores stay within `budget` numbers; `rows` selects some (None: all)."""
+    """Batches of users, as large as `budget` scores in memory allow; `rows` selects users (None: all)."""
     batch_size = int(np.clip(budget // (dataset.n_items + 1), 1, 256))
     return RankingBatches(dataset, part, batch_size, max_history, shard, rows)
 
 
 def hide_seen(scores: Float[Tensor, "B I"], batch: Batch) -> None:
-    """Set the scores of items to leave out to −inf; FloatingPointError if any score is NaN."""
+    """Set the scores of items that the user already had to −inf; FloatingPointError if any score is NaN."""
     if scores.isnan().any():
-        raise FloatingPointError("the model scores NaN; it has diverged: lower the learning rate")
+        raise FloatingPointError("the model's scores are NaN: training has diverged; lower the learning rate")
     if batch.seen is not None:
         scores[batch.seen[0].cpu(), batch.seen[1].cpu()] = -torch.inf
 
@@ -70,16 +70,16 @@ def rank_targets(scores: Float[Tensor, "B I"], batch: Batch, n_items: int, chunk
     targets, row = batch.targets.cpu(), batch.target_query.cpu()
     ranks = torch.empty_like(targets)
     for start in range(0, len(targets), chunk):
-        part = slice(start, start + chunk)
-        target_scores = scores[row[part], targets[part].clamp(max=n_items)]
-        rank = (scores[row[part]] >= target_scores[:, None]).sum(dim=1)
-        unreachable = target_scores.isneginf() | (targets[part] > n_items)
-        ranks[part] = rank.masked_fill(unreachable, UNREACHABLE)
+        window = slice(start, start + chunk)
+        target_scores = scores[row[window], targets[window].clamp(max=n_items)]
+        rank = (scores[row[window]] >= target_scores[:, None]).sum(dim=1)
+        unreachable = target_scores.isneginf() | (targets[window] > n_items)
+        ranks[window] = rank.masked_fill(unreachable, UNREACHABLE)
     return pad_rows(ranks, batch)
 
 
 def pad_rows(values: Tensor, batch: Batch) -> Tensor:
-    """Values of targets as one row for each user, padded with 0."""
+    """Values of targets as one row per user, padded with 0."""
     row = batch.target_query.cpu()
     counts = torch.bincount(row, minlength=len(batch.history))
     column = torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]

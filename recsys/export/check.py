@@ -22,7 +22,7 @@ from recsys.models.base import Model
 from recsys.serving.recommender import Recommendation, Recommender
 
 RELATIVE_TOLERANCE = 1e-4
-"""by which scores may differ"""
+"""the relative difference that scores may have"""
 MIN_OVERLAP = {"float32": 0.998, "float16": 0.998, "int8": 0.99}
 """the fraction of the file's top 10 that must be in the model's top 10"""
 MAX_LISTED = 1_000_000
@@ -32,7 +32,7 @@ NDCG_TOLERANCE = 0.005
 
 
 class CheckError(RuntimeError):
-    """A file does not return what the model returns."""
+    """Raised if a file does not return what the model returns."""
 
 
 class RequestSender:

@@ -112,7 +112,7 @@ def _interval(values: Json, metric: str) -> str:
 def _describe_groups(audit: Json) -> list[str]:
     if audit:
         return ["NDCG of each group of users, and its gap to all other users (negative: worse than theirs)."]
-    return ["There was no audit (recsys audit), so the gaps have no intervals."]
+    return ["recsys audit has not run for this model, so gaps have no intervals here."]
 
 
 def _gap_rows(audit: Json) -> list[list[str]]:

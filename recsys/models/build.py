@@ -10,7 +10,8 @@ from hydra.utils import get_class
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from recsys.config.build import build, update_targets
+from recsys.config.build import build
+from recsys.config.moved import update_targets
 from recsys.data.dataset import Dataset
 from recsys.data.run_record import check_same_dataset
 from recsys.errors import ConfigError, TooLargeError

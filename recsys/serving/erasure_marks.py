@@ -30,11 +30,11 @@ def find_mark(path: Path) -> str | None:
     marks = read_marks(path)
     if not any(marks.values()):
         return None
-    digest = hash_file(path)
+    digest = digest_file(path)
     return next((mark for mark in MARKS if digest in marks[mark]), None)
 
 
-def hash_file(path: Path) -> str:
+def digest_file(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

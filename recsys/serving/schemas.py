@@ -43,7 +43,7 @@ class RecommendRequest(BaseModel):
 
 
 class ItemHistoryRequest(RecommendRequest):
-    """A request whose history is one item and nobody's, so that it needs no consent."""
+    """A request whose history is one item and belongs to nobody, so it needs no consent."""
 
 
 def _tag_of(value: Any) -> str:

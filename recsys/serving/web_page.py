@@ -62,7 +62,7 @@ async def send_model_file(request: Request) -> Response:
     if manifest["users"]:
         raise HTTPException(403, "the file holds user ids and stays on the server; export it with users=false")
     if manifest.get("beside"):
-        raise HTTPException(403, "the file needs a second file of gigabytes and stays on the server")
+        raise HTTPException(403, "the tables of the file are in a second file of gigabytes, so it stays on the server")
     return _send_file(request, model_file.path)
 
 

@@ -1,4 +1,4 @@
-"""Processes that somebody else has started, as torchrun does: all run the same command, the first one writes."""
+"""Processes started by torchrun: all run the same command, and only the first one writes the run."""
 
 import os
 from typing import Any
@@ -7,19 +7,19 @@ from torch import distributed
 
 
 def process_rank() -> int:
-    """This process's number, 0 for the one that writes the run, and for one that is alone."""
+    """The rank of this process; 0 writes the run, and is also the rank of a single process."""
     return int(os.environ.get("RANK", 0)) if launcher_settings() else 0
 
 
 def launcher_settings() -> dict[str, Any]:
-    """What torchrun has decided of the trainer's settings; nothing where it did not start this process."""
+    """The trainer's settings that torchrun decides; empty if torchrun did not start this process."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return {}
-    here, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-    return {"strategy": "ddp", "devices": here, "num_nodes": world // here}
+    local_size, world_size = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    return {"strategy": "ddp", "devices": local_size, "num_nodes": world_size // local_size}
 
 
 def leave_process_group() -> None:
-    """Leave the others, who would else be waited for by every metric that follows."""
+    """Leave the other processes; otherwise every later metric would wait for them."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

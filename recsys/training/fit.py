@@ -1,4 +1,4 @@
-"""From a configuration to a trained, ranked model in a run folder."""
+"""Training of a configured model in a run folder, with checkpoints and early stopping."""
 
 import logging
 import signal
@@ -16,7 +16,7 @@ from recsys.data.dataset import Dataset
 from recsys.models.base import Model, Trainable
 from recsys.models.build import build_checked, make_seeded_model, restore
 from recsys.run import Run
-from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, last_checkpoint
+from recsys.training.callbacks import MONITOR, BestWeights, Patience, Stopwatch, make_last_checkpoint
 from recsys.training.datamodule import BatchDataModule
 from recsys.training.distributed import launcher_settings, leave_process_group, process_rank
 from recsys.training.ema import make_ema_callbacks
@@ -37,8 +37,8 @@ def fit_model(
 ) -> Model:
     """The configured model with its best weights (`weights`.pt); a closed form is returned unfitted.
 
-    Training continues from the run's last checkpoint if there is one. `start_from` may give a prepared model other
-    weights to start from; `callbacks` are added to those of every training.
+    Training continues from the run's last checkpoint if there is one. `start_from` may set the weights of the prepared
+    model before training; `callbacks` are added to those that every training has.
     """
     model = make_seeded_model(config, dataset)
     if not isinstance(model, Trainable):
@@ -47,13 +47,13 @@ def fit_model(
     if start_from is not None:
         start_from(model)
     limit = f" and {config.trainer.max_time} (days:hours:minutes:seconds)" if config.trainer.max_time else ""
-    log.info("training: at most %s epochs%s, patience %s", config.trainer.max_epochs, limit, config.patience)
+    log.info("training for at most %s epochs%s, patience %s", config.trainer.max_epochs, limit, config.patience)
     defaults = [BestWeights(run, weights), Stopwatch(run), Patience(config.patience)]
     epochs = run_trainer(model, dataset, config, run, [*defaults, *callbacks])
     if process_rank() > 0:  # the first process has the best weights
         return model
     best = run.read_json("training")
-    log.info("training: best %s %.4f in epoch %s of %s", MONITOR, best["best"], best["epoch"] + 1, epochs)
+    log.info("training finished: best %s %.4f in epoch %s of %s", MONITOR, best["best"], best["epoch"] + 1, epochs)
     return restore(config, dataset, run, weights)
 
 
@@ -67,10 +67,9 @@ def run_trainer(model: Trainable, dataset: Dataset, config: DictConfig, run: Run
         callbacks=[
             *([TrainingProgress()] if config.trainer.enable_progress_bar else []),
             *callbacks,
-            *make_ema_callbacks(
-                config.get("ema"), config.model.get("sparse", False)
-            ),  # behind readers of the validated weights
-            last_checkpoint(run),
+            # after the callbacks that read the validated weights
+            *make_ema_callbacks(config.get("ema"), config.model.get("sparse", False)),
+            make_last_checkpoint(run),
         ],
         default_root_dir=run.folder,
         **launcher_settings(),
@@ -89,11 +88,11 @@ def run_trainer(model: Trainable, dataset: Dataset, config: DictConfig, run: Run
 
 @contextmanager
 def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
-    """Ctrl-C stays KeyboardInterrupt, which Lightning would turn into status 1."""
+    """A context in which Ctrl-C raises KeyboardInterrupt; Lightning alone would exit with status 1."""
     try:
         yield
     except SystemExit as end:
         if trainer.interrupted and end.code == 1:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # which Lightning has ignored since
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores SIGINT from then on
             raise KeyboardInterrupt from None
         raise

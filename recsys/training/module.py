@@ -1,4 +1,4 @@
-"""The one LightningModule: any trainable model under any loss."""
+"""The LightningModule that trains any trainable model with any loss."""
 
 import warnings
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from recsys.data.batches.batch import Batch
 from recsys.data.dataset import Dataset
@@ -17,17 +18,17 @@ from recsys.losses.inputs import LossInputs
 from recsys.models.base import Trainable
 
 HARMLESS = (
-    "Checkpoint directory .* exists",  # the run folder holds config.yaml by then
-    "Your `IterableDataset` has `__len__`",  # ours is exact: it knows its rank
+    "Checkpoint directory .* exists",  # the run folder already holds config.yaml
+    "Your `IterableDataset` has `__len__`",  # the length is exact: the loader knows its rank
     "The number of training batches",
-    "The '.*_dataloader' does not have many workers",  # workers made it slower
-    "It is recommended to use `self.log",  # torchmetrics has asked the other ranks by then
+    "The '.*_dataloader' does not have many workers",  # with workers it was slower
+    "It is recommended to use `self.log",  # torchmetrics has already gathered the other ranks
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 
 
 class TrainingModule(pl.LightningModule):
-    """Steps a model down a loss; validates by ranking the full catalogue."""
+    """Trains a model with a loss; validates by ranking the full catalogue."""
 
     def __init__(
         self,
@@ -44,34 +45,36 @@ class TrainingModule(pl.LightningModule):
         self.item_counts: Tensor
         self.ndcg, self.hr = NDCG(10), HitRate(10)
 
+    @override
     def configure_optimizers(self) -> Optimizer:
-        """The configured optimizer over all parameters."""
         return self.make_optimizer(params=self.model.parameters())
 
-    def setup(self, stage: str) -> None:  # noqa: ARG002
-        """Other processes of a run start with warnings of their own."""
+    @override
+    def setup(self, stage: str) -> None:
+        # each process of a run has its own warning filters
         if self.trainer.world_size > 1:
             silence_warnings()
 
+    @override
     def on_train_epoch_start(self) -> None:
-        """Start every random stream anew, so that a resumed epoch draws what the cut one drew."""
+        # seed every random stream by the epoch, so that a resumed epoch draws the same numbers
         self.trainer.train_dataloader.dataset.set_epoch(self.current_epoch)  # type: ignore[union-attr]
         torch.manual_seed(combine_seeds(self.seed, self.current_epoch, self.global_rank))
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The batch's part of the mean over all targets of the step, on every rank and in every accumulated batch;
-        scaled up by what Lightning divides by.
-        """
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        # a step's loss is the mean over the targets of all ranks and accumulated batches; Lightning divides by their
+        # number, so each batch's contribution is scaled up by it
         loss = self.loss(self.make_loss_inputs(batch)) * self._scale(batch.total_weight)
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True,
-                 batch_size=1)  # parts count alike: their mean is the step's loss  # fmt: skip
+        # batch_size=1 gives batches equal weight: the mean of their contributions is the loss of the step
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, sync_dist=True, batch_size=1)
         return loss
 
     def _scale(self, total_weight: float) -> float | Tensor:
-        """Batches of the step over the weight of all its targets; over several ranks it stays on the device."""
+        """The batches of a step / the total weight of its targets; a tensor on the device with several ranks."""
         n_batches = self.trainer.world_size * self.trainer.accumulate_grad_batches
         if self.trainer.world_size == 1:
-            return n_batches / max(total_weight, 1e-9)  # a window may hold no target
+            return n_batches / max(total_weight, 1e-9)  # a window may contain no target
         total = torch.full((), total_weight, dtype=torch.float64, device=self.device)
         total = self.trainer.strategy.reduce(total, reduce_op="sum")
         return (n_batches / total.clamp(min=1e-9)).float()
@@ -98,20 +101,20 @@ class TrainingModule(pl.LightningModule):
             batch.target_starts,
         )
 
+    @override
     def on_validation_epoch_start(self) -> None:
-        """Compute the vectors of the items."""
-        self.score = make_scorer(self.model)
+        self.score = make_scorer(self.model)  # computes the vectors of the items once
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        """Rank the batch's targets."""
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         scores = self.score(batch)
         hide_seen(scores, batch)
         ranks = rank_targets(scores, batch, self.n_items)
         self.ndcg.update(ranks)
         self.hr.update(ranks)
 
+    @override
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics that stop training and choose the checkpoint."""
         del self.score
         for metric in (self.ndcg, self.hr):
             self.log(f"val/{metric.name}", metric.compute(), prog_bar=True)
@@ -119,7 +122,7 @@ class TrainingModule(pl.LightningModule):
 
 
 def silence_warnings() -> None:
-    """Ignore what Lightning warns of without need."""
+    """Ignore those warnings of Lightning that do not apply here."""
     for message in HARMLESS:
         warnings.filterwarnings("ignore", message)
 

@@ -1,4 +1,4 @@
-"""An optimizer whose step costs the rows that were read, not the catalogue."""
+"""An optimizer whose step costs time for the rows that were read, not for the whole catalogue."""
 
 from collections.abc import Callable
 from typing import Any, overload
@@ -6,13 +6,14 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 from torch.optim import AdamW
+from typing_extensions import override
 
 
 class RowwiseAdagradW(AdamW):
-    """AdamW for dense gradients; for sparse ones Adagrad with one accumulator a row of the table, as for embeddings of
-    recommenders at Facebook (Naumov et al., DLRM, 2019). Tables do not decay: a step leaves unread rows alone.
+    """AdamW for dense gradients, and Adagrad with one accumulator per row for sparse ones, as in DLRM (Naumov et al.,
+    2019). Tables have no weight decay: a step does not touch rows that were not read.
 
-    `table_lr` is the learning rate of tables.
+    `table_lr` is the learning rate of the tables.
     """
 
     def __init__(
@@ -34,8 +35,8 @@ class RowwiseAdagradW(AdamW):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
+    @override
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step; returns what `closure` does, which computes the gradients."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -54,7 +55,7 @@ class RowwiseAdagradW(AdamW):
         rows, values = gradient.indices()[0], gradient.values()
         state = self.state[table]
         if not state:
-            state["step"] = torch.zeros(())  # AdamW wants one where it loads a state
+            state["step"] = torch.zeros(())  # AdamW expects it when it loads a state
             state["squares"] = table.new_zeros(len(table))
         squares = state["squares"].index_add_(0, rows, values.square().mean(dim=1))
         table.index_add_(0, rows, values / (squares[rows, None].sqrt() + eps), alpha=-lr)

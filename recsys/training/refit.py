@@ -1,4 +1,4 @@
-"""A second training, on all that came before the test: validation has said how long, and is then learned from too."""
+"""A second training on training and validation data, for the number of epochs that validation chose."""
 
 import logging
 from typing import cast
@@ -17,26 +17,32 @@ log = logging.getLogger(__name__)
 
 
 def fit_and_refit(config: DictConfig, dataset: Dataset, run: Run) -> tuple[Model, Model]:
-    """The model that validation chose (validated.pt), and one retrained for as many epochs with validation (model.pt).
+    """The model that validation chose (validated.pt), and one retrained with validation's events (model.pt).
 
-    Both start from the same seed, and a run that was interrupted continues. Raises ConfigError under torchrun.
+    The second one trains from the same seed for as many epochs as the first needed. An interrupted run continues.
+    Raises ConfigError under torchrun.
     """
     if launcher_settings():
-        raise ConfigError("refit=true is not for torchrun; use trainer=ddp on one machine")
+        raise ConfigError("refit=true does not work under torchrun; use trainer=ddp on one machine")
     chosen = fit_model(config, dataset, run, weights=VALIDATED)
     if not isinstance(chosen, Trainable):
-        raise ConfigError("refit=true is for models that are trained; a closed form is fitted to validation anyway")
+        raise ConfigError(
+            "refit=true is only for models that are trained; this model is fitted to validation's events anyway"
+        )
     epochs = run.read_json("training")["epoch"] + 1
-    log.info("training anew on validation's events too: %s epochs", epochs)
-    whole, model = TrainPlusValidation(dataset.folder), cast(Trainable, make_seeded_model(config, dataset))
-    model.prepare(whole)
-    longer = OmegaConf.merge(config, {"trainer": {"max_epochs": epochs, "max_time": None, "limit_val_batches": 0}})
-    assert isinstance(longer, DictConfig)
-    run_trainer(model, whole, longer, run.second("refit"), [])
+    log.info("retraining with validation's events for %s epochs", epochs)
+    train_plus_validation = TrainPlusValidation(dataset.folder)
+    model = cast(Trainable, make_seeded_model(config, dataset))
+    model.prepare(train_plus_validation)
+    refit_config = OmegaConf.merge(
+        config, {"trainer": {"max_epochs": epochs, "max_time": None, "limit_val_batches": 0}}
+    )
+    assert isinstance(refit_config, DictConfig)
+    run_trainer(model, train_plus_validation, refit_config, run.create_subfolder("refit"), [])
     run.save_weights(model.state_dict())
     return chosen, model.eval()
 
 
-def dataset_learned_from(config: DictConfig, dataset: Dataset) -> Dataset:
-    """The dataset whose training part a run of the configuration has learned from."""
+def select_learned_dataset(config: DictConfig, dataset: Dataset) -> Dataset:
+    """The dataset whose training part is all that a run with these settings learned from."""
     return TrainPlusValidation(dataset.folder) if config.get("refit") else dataset

@@ -1,4 +1,4 @@
-"""`recsys train`: train a run's model and rank it beside the baselines."""
+"""`recsys train`: trains a run's model and compares it with the baselines."""
 
 import time
 
@@ -17,9 +17,9 @@ from recsys.training.refit import fit_and_refit
 
 
 def train_run(run: Run) -> None:
-    """Train the run's model, or continue where training stopped, and rank it beside the baselines.
+    """Train the run's model, or continue where training stopped, and compare it with the baselines.
 
-    Of several processes that torchrun started, the first one ranks.
+    If torchrun started several processes, only the first one ranks.
     """
     started = time.perf_counter()
     run.refuse_stale()
@@ -34,15 +34,15 @@ def train_run(run: Run) -> None:
     if process_rank() > 0:
         return
     metrics, text = compare_with_baselines(model, dataset, config, validated)
-    if not run.has_weights():  # a closed form, now fitted to all events before the test
+    if not run.has_weights():  # of a model that was not trained but fitted to all events before the test
         run.save_weights(model.state_dict())
     run.write_json("metrics", metrics)
     print(text)  # noqa: T201 - the command's answer
-    print(f"run: {run.folder}  ({time.perf_counter() - started:.0f} s, {peak_rss_mb():,} MiB at most)")  # noqa: T201
+    print(f"run: {run.folder}  ({time.perf_counter() - started:.0f} s, {peak_rss_mb():,} MiB peak memory)")  # noqa: T201
 
 
 def resolve_run_settings(config: DictConfig, dataset: Dataset) -> DictConfig:
-    """The run's settings with the model's nulls replaced by the values that the data decide."""
+    """The run's settings; settings of the model that are null get the values that the data decide."""
     spec = DataSpec.from_dataset(dataset, config.batches.max_history)
     resolved = OmegaConf.merge(config, {"model": resolve_model_settings(config.model, spec)})
     assert isinstance(resolved, DictConfig)

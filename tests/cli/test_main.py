@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
+from recsys.cli.help import _read_comments
 from recsys.cli.main import main
-from recsys.cli.signals import resumable
+from recsys.cli.signals import report_how_to_resume
 from recsys.config.settings import config_dir
 from recsys.config.types import Natural, Positive, type_mismatch
 from recsys.data.load import load_dataset
@@ -101,11 +102,11 @@ def test_no_bar_where_it_is_switched_off(log_file, tmp_path):
 def test_a_stop_says_how_to_go_on(sent, status, capsys):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as end, resumable(Path("runs/mine")):
+    with pytest.raises(SystemExit) as end, report_how_to_resume(Path("runs/mine")):
         os.kill(os.getpid(), sent)
         time.sleep(5)
     assert end.value.code == status
-    assert capsys.readouterr().err == "stopped; go on with: recsys train resume=runs/mine\n"
+    assert capsys.readouterr().err == "stopped; resume with: recsys train resume=runs/mine\n"
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -126,7 +127,7 @@ def test_training_that_is_stopped_goes_on(log_file, tmp_path, sent, status):
     text = process.communicate(timeout=120)[1]
     assert process.returncode == status, text
     assert "Traceback" not in text
-    assert text.splitlines()[-1] == f"stopped; go on with: recsys train resume={folder}"
+    assert text.splitlines()[-1] == f"stopped; resume with: recsys train resume={folder}"
     again = [*command, f"resume={folder}"]
     resumed = subprocess.Popen(again, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts)
     assert resumed.stderr is not None
@@ -192,16 +193,16 @@ def test_output_that_nobody_reads_is_no_error():
 @pytest.mark.parametrize(
     ("command", "word", "message"),
     [
-        ("train", "data.seed=many", "data.seed=many cannot be: a whole number is needed"),
-        ("train", "threads=all", "threads=all cannot be: a whole number or null is needed"),
-        ("train", "model.dim=1.5", "model.dim=1.5 cannot be: a whole number is needed"),
-        ("train", "optimizer.lr=fast", "optimizer.lr=fast cannot be: a number is needed"),
-        ("train", "data.features.user=age", "data.features.user=age cannot be: a list is needed"),
-        ("train", "data.columns.user=7", "text is needed, such as data.columns.user='\"7\"'"),
-        ("train", "split.quantile=true", "split.quantile=true cannot be: a number is needed"),
-        ("export", "users=perhaps run=x", "users=perhaps cannot be: true or false is needed"),
-        ("serve", "artefact=x limits.k=ten", "limits.k=ten cannot be: a whole number is needed"),
-        ("similar", "artefact=x item=y k=ten", "k=ten cannot be: a whole number is needed"),
+        ("train", "data.seed=many", "data.seed=many is invalid: expected a whole number"),
+        ("train", "threads=all", "threads=all is invalid: expected a whole number or null"),
+        ("train", "model.dim=1.5", "model.dim=1.5 is invalid: expected a whole number"),
+        ("train", "optimizer.lr=fast", "optimizer.lr=fast is invalid: expected a number"),
+        ("train", "data.features.user=age", "data.features.user=age is invalid: expected a list"),
+        ("train", "data.columns.user=7", "expected text, such as data.columns.user='\"7\"'"),
+        ("train", "split.quantile=true", "split.quantile=true is invalid: expected a number"),
+        ("export", "users=perhaps run=x", "users=perhaps is invalid: expected true or false"),
+        ("serve", "artefact=x limits.k=ten", "limits.k=ten is invalid: expected a whole number"),
+        ("similar", "artefact=x item=y k=ten", "k=ten is invalid: expected a whole number"),
     ],
 )
 def test_a_setting_of_the_wrong_kind_is_one_line(command, word, message, monkeypatch, capsys, tmp_path):
@@ -215,7 +216,7 @@ def test_a_setting_of_the_wrong_kind_is_one_line(command, word, message, monkeyp
     ("value", "annotation", "least"), [(0, Positive, 1), (-1, Natural, 0), (-3, Positive | None, 1)]
 )
 def test_a_number_below_what_can_be_is_refused(value, annotation, least):
-    assert type_mismatch(value, annotation) == f"a whole number of at least {least}"
+    assert type_mismatch(value, annotation) == f"a whole number ≥ {least}"
     assert type_mismatch(least, annotation) is None
 
 
@@ -237,3 +238,42 @@ def test_what_a_class_refuses_is_told_as_a_setting(log_file, tmp_path, word):
 def test_what_may_be_anything_is_never_refused(value):
     assert type_mismatch(value, Any) is None
     assert type_mismatch(value, Any | None) is None
+
+
+TWO_LINES = """# What this file is for.
+_target_: builtins.dict
+defaults:
+  # The group, in
+  # two lines.
+  - shape: round # with a choice
+# A long comment that needs
+#   two lines.
+size: 3 # in cm
+
+# A comment that a blank line separates from the next key.
+
+colour: red
+inner:
+  # Above a key inside.
+  depth: 1
+"""
+
+
+def test_comment_lines_above_a_key_and_the_comment_behind_it_belong_to_it(tmp_path):
+    path = tmp_path / "thing.yaml"
+    path.write_text(TWO_LINES)
+    assert dict(_read_comments(path, "model")) == {
+        "model.size": (("A long comment that needs", "  two lines."), "in cm"),
+        "model.inner.depth": (("Above a key inside.",), ""),
+    }
+
+
+def test_help_shows_the_comment_lines_above_a_key_of_every_file(monkeypatch, capsys):
+    text, _ = answered(monkeypatch, capsys, "train", "--help")
+    for line in (config_dir() / "train.yaml").read_text().partition("\nhydra:")[0].splitlines()[1:]:
+        if line.startswith("# "):
+            assert f"\n  {line}\n" in text, line
+    comments = (
+        "\n  # Decay of the moving average of the weights, which is validated and kept; 0: no average; null: 0.997"
+    )
+    assert f"{comments}, but 0 with\n  # model.sparse=true.\n  ema: null\n" in text

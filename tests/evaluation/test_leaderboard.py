@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from recsys.errors import ConfigError
-from recsys.evaluation.leaderboard import leaderboard
+from recsys.evaluation.leaderboard import compare_runs
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
 from recsys.serving.similar import similar
@@ -33,7 +33,7 @@ def runs(tmp_path):
 
 
 def test_validation_picks_and_splits_are_kept_apart(runs, tmp_path):
-    text = "\n".join(leaderboard(str(runs), "ndcg@10", str(tmp_path / "all.csv")))
+    text = "\n".join(compare_runs(str(runs), "ndcg@10", str(tmp_path / "all.csv")))
     first, second = text.split("movielens_100k, split")
     lines = first.splitlines()
     assert lines[0].startswith("complete_journey, split xxxxxxxxxxxx: 3 runs")
@@ -48,7 +48,7 @@ def test_validation_picks_and_splits_are_kept_apart(runs, tmp_path):
 
 
 def test_settings_are_those_in_which_runs_of_a_model_differ(runs, tmp_path):
-    leaderboard(str(runs), "ndcg@10", str(tmp_path / "all.csv"))
+    compare_runs(str(runs), "ndcg@10", str(tmp_path / "all.csv"))
     settings = pd.read_csv(tmp_path / "all.csv", keep_default_na=False).set_index("run")["settings"]
     assert set(settings["a/0"].split()) == {"model.dim=32", "seed=2"}
     assert set(settings["a/1"].split()) == {"model.dim=64", "seed=1"}
@@ -56,7 +56,7 @@ def test_settings_are_those_in_which_runs_of_a_model_differ(runs, tmp_path):
 
 
 def test_a_metric_without_an_interval_has_none(runs):
-    assert "0.5000" in "\n".join(leaderboard(str(runs), "coverage@10", None))
+    assert "0.5000" in "\n".join(compare_runs(str(runs), "coverage@10", None))
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_a_metric_without_an_interval_has_none(runs):
 )
 def test_what_cannot_be_shown_is_said(runs, folder, metric, reason):
     with pytest.raises(ConfigError, match=reason):
-        leaderboard(str(runs / folder), metric, None)
+        compare_runs(str(runs / folder), metric, None)
 
 
 def test_a_damaged_file_is_said(runs):
     (runs / "b" / "metrics.json").write_text(json.dumps({})[:1])
-    with pytest.raises(ConfigError, match=r"metrics.json or timing.json below .* is no JSON"):
-        leaderboard(str(runs), "ndcg@10", None)
+    with pytest.raises(ConfigError, match=r"metrics.json or timing.json below .* is not valid JSON"):
+        compare_runs(str(runs), "ndcg@10", None)
 
 
 def test_what_goes_with_an_item(artefact):

@@ -1,4 +1,4 @@
-"""The exported file, against plain torch and Python; what it refuses and what it leaves."""
+"""The exported file compared with torch and Python; what export refuses, and what it leaves behind."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ from tests.planted import planted_log, prepared
 
 HISTORY = 20
 KINDS = ("ease", "ncf", "sasrec")
-"""sums of rows, a network, a product: the others take these ways too"""
+"""sums of rows, a network, a dot product: the other models are scored in one of these ways too"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -64,7 +64,7 @@ def sasrec_file(shop):
     "name", [name if name in KINDS else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
 )
 def test_every_model_holds_the_check(name, shop):
-    """The check compares scores and lists with torch for requests of every kind, and metrics on all test users."""
+    """The check compares scores and lists with torch for many requests, and metrics on all test users."""
     content, manifest = file_of(name, shop)
     assert manifest["precision"]["overlap@10"] > 0.99
     assert manifest["precision"]["n_users"] > 10
@@ -147,9 +147,8 @@ def test_unseen_views_may_be_recommended_and_purchases_not(mixed):
     found = file.recommend(["i01", "i02", "i03"], context=types, k=30, exclude_seen=True)
     assert "i02" not in found.items
     assert {"i01", "i03"} <= set(found.items)
-    assert (
-        file.recommend(["i01"], exclude_seen=True).items == file.recommend([], deny=["i01"]).items
-    )  # by default bought
+    # events without a type count as purchases
+    assert file.recommend(["i01"], exclude_seen=True).items == file.recommend([], deny=["i01"]).items
 
 
 @settings(max_examples=25, deadline=None)
@@ -199,7 +198,7 @@ def test_the_bare_file_pads_anywhere_and_answers_nothing_at_all(sasrec_file, sho
 
 @pytest.fixture
 def run(tmp_path):
-    """A trained run of a closed form, without its file."""
+    """A trained run of a closed form, without model.onnx."""
     planted_log().to_csv(tmp_path / "events.csv", index=False)
     config = composed(
         "data=csv", f"data.path={tmp_path}/events.csv", f"data.folder={tmp_path}/data", "model=item_knn", "ks=[10]",
@@ -310,7 +309,7 @@ def test_a_file_over_the_limit_of_the_format_is_refused(dataset, monkeypatch):
 
 
 def too_large_for_one(monkeypatch):
-    """As if one file could hold little more than nodes and ids."""
+    """Lower the limits, so that one file holds little more than nodes and ids."""
     monkeypatch.setattr("recsys.export.external_data.MAX_FILE_BYTES", 30_000)
     monkeypatch.setattr("recsys.export.external_data.MIN_TABLE_BYTES", 1_000)
 

@@ -1,4 +1,4 @@
-"""The same answers from Python, Node.js and Chromium; skips, saying so, where what that takes is missing."""
+"""The same answers from Python, Node.js and Chromium; skipped with a reason where one of them is missing."""
 
 import json
 import shutil

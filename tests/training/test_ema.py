@@ -63,7 +63,7 @@ def test_the_average_is_validated_and_kept_while_training_goes_on_from_the_last_
 
 
 def test_a_decay_that_is_none():
-    with pytest.raises(ConfigError, match=r"ema=1\.5 must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match=r"ema=1\.5 is invalid: expected a number between 0 and 1"):
         WeightEMA(1.5)
 
 
@@ -72,3 +72,7 @@ def test_a_decay_that_is_none():
 )
 def test_weights_are_averaged_unless_told_otherwise_or_where_tables_are_large(decay, sparse, expected):
     assert [callback.decay for callback in make_ema_callbacks(decay, sparse)] == expected
+
+
+def test_checkpoints_of_0_1_still_name_the_state_of_the_average():
+    assert WeightEMA(0.9).state_key == "Averaged"

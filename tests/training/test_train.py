@@ -171,5 +171,5 @@ def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="no run folder"):
+    with pytest.raises(ConfigError, match="is not a run folder"):
         Run.open(tmp_path)

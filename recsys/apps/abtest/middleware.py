@@ -55,13 +55,13 @@ class Variants:
             for variant, path in files.items()
         }
 
-    async def __call__(self, requests: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
         """Answers in order, each with `about.variant` and `about.test` if its customer takes part."""
         rows_by_variant: dict[str | None, list[int]] = {}
         for row, request in enumerate(requests):
             rows_by_variant.setdefault(self._assign(request), []).append(row)
         calls = [
-            self._models.get(variant or "", then)([requests[row] for row in rows])
+            self._models.get(variant or "", call_next)([requests[row] for row in rows])
             for variant, rows in rows_by_variant.items()
         ]
         answers: dict[int, RecommendResponse] = {}
@@ -89,9 +89,9 @@ class Interleaved:
         self._other_model = load_variant_model(file, control, ServerLimits(**limits), threads)
         self._random = Random()
 
-    async def __call__(self, requests: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
         """Answers in order."""
-        both = await asyncio.gather(then(requests), self._other_model(requests))
+        both = await asyncio.gather(call_next(requests), self._other_model(requests))
         return [self._interleave(request.k, *pair) for request, *pair in zip(requests, *both, strict=True)]
 
     def _interleave(self, k: int, control: RecommendResponse, treatment: RecommendResponse) -> RecommendResponse:
@@ -118,9 +118,9 @@ class Exposures:
             raise ConfigError(f"there is no folder '{self.path.parent}' for the exposure log")
         self._writer = ThreadPoolExecutor(1, "exposures")
 
-    async def __call__(self, requests: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
         """The answers, once they are logged."""
-        answers = await then(requests)
+        answers = await call_next(requests)
         now = round(time.time(), 3)
         records = [self._record(now, request, answer) for request, answer in zip(requests, answers, strict=True)]
         await asyncio.get_running_loop().run_in_executor(self._writer, self._append, records)

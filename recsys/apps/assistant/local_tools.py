@@ -16,13 +16,7 @@ from recsys.config.build import build
 from recsys.errors import ConfigError
 from recsys.serving.explain import explain
 from recsys.serving.recommender import Recommender, RequestError
-from recsys.serving.schemas import (
-    RecommendRequest,
-    RecommendResponse,
-    chain_middleware,
-    check_request,
-    make_response,
-)
+from recsys.serving.schemas import RecommendRequest, RecommendResponse, chain_middleware, check_request, make_response
 
 
 def load_tools(

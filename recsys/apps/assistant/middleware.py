@@ -66,9 +66,9 @@ class Assistant:
         self.router.post("/ask")(self.ask)
         self.router.post("/catalogue")(self.describe)
 
-    async def __call__(self, requests: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
         """The answers, unchanged."""
-        return await then(requests)
+        return await call_next(requests)
 
     async def about(self) -> dict[str, Any]:
         """The disclosure that one talks to software, and examples of sentences."""

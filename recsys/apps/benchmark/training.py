@@ -27,7 +27,7 @@ from recsys.evaluation.evaluate import evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches, make_scorer
 from recsys.models.base import Model, Trainable
 from recsys.models.build import make_seeded_model
-from recsys.run import own_rss_mb, peak_rss_mb
+from recsys.run import anonymous_rss_mb, peak_rss_mb
 from recsys.training.datamodule import BatchDataModule
 from recsys.training.module import TrainingModule
 
@@ -80,7 +80,7 @@ def measure(words: str, steps: int, threads: int, ranked: bool, answers: int) ->
         "step_cpu_ms": round(1e3 * float(np.median(np.diff([second for second, _ in clock.steps]))), 1),
         "first_step_cpu_s": round(clock.steps[0][0], 2),
         "train_rss_mb": peak_rss_mb(),
-        "train_own_mb": own_rss_mb(),
+        "train_own_mb": anonymous_rss_mb(),
     }
     if ranked:
         figures |= measure_ranking(model.eval(), dataset, config)

@@ -106,7 +106,9 @@ def render_segment_page(
     noun, verb = ("segment", "is") if n_hidden == 1 else ("segments", "are")
     hidden = [f"{n_hidden} {noun} of fewer than {min_customers} customers {verb} not shown."] if n_hidden else []
     table = _format_table(purchases.money_label, rows)
-    return ["# Segments", "", *table, "", *notes, *([""] if notes else []), *conclusions, *hidden]
+    if notes:
+        notes = ["Values that are more frequent in a segment than among all customers (× how often):", "", *notes, ""]
+    return ["# Segments", "", *table, "", *notes, *conclusions, *hidden]
 
 
 def _format_row(numbered: tuple[int, str], profile: SegmentProfile, later_spend: float) -> list[str]:

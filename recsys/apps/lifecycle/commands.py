@@ -6,7 +6,7 @@ from recsys.apps.lifecycle.registry import CHAMPION, Registry, find_training_end
 from recsys.data.load import load_dataset
 from recsys.errors import ConfigError
 from recsys.run import Run
-from recsys.training.refit import dataset_learned_from
+from recsys.training.refit import select_learned_dataset
 
 
 def register(run: str, registry: str, promote: bool) -> Iterator[str]:
@@ -16,7 +16,7 @@ def register(run: str, registry: str, promote: bool) -> Iterator[str]:
     """
     finished_run, versions = Run.open(run), Registry(registry)
     dataset = load_dataset(finished_run.config)
-    training_end = find_training_end(dataset_learned_from(finished_run.config, dataset))
+    training_end = find_training_end(select_learned_dataset(finished_run.config, dataset))
     with versions.lock() as work:
         about = {"how": "register", "from": str(run), "trained_until": training_end}
         version = versions.add(finished_run, dataset, about, work)

@@ -29,9 +29,9 @@ class ReplayBatches(IterableDataset[Batch]):
         ratio: float,
         dataset: Dataset,
         seed: int,
-        share: Shard = Shard(),  # noqa: B008 - frozen
+        shard: Shard = Shard(),  # noqa: B008 - frozen
     ) -> None:
-        self.make_batches, self.dataset, self.seed, self.share = batches, dataset, seed, share
+        self.make_batches, self.dataset, self.seed, self.shard = batches, dataset, seed, shard
         assert dataset.timestamps is not None, "a refresh is split by time"
         recent = mask_recent_targets(dataset, max_history)
         self.new = recent & (dataset.timestamps >= since)
@@ -53,7 +53,7 @@ class ReplayBatches(IterableDataset[Batch]):
             replayed[rng.choice(group, round(self.fraction * len(group)), replace=False)] = True
         epoch_dataset = Dataset(self.dataset.folder)
         epoch_dataset.is_target = self.new | (self.old & replayed[self.owners])
-        self.batches = self.make_batches(dataset=epoch_dataset, seed=self.seed, share=self.share)
+        self.batches = self.make_batches(dataset=epoch_dataset, seed=self.seed, shard=self.shard)
         self.batches.set_epoch(epoch)
 
     def __len__(self) -> int:

@@ -27,9 +27,9 @@ class Shadow:
         self._thread = ThreadPoolExecutor(1, "shadow")
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, requests: list[RecommendRequest], then: CallNext) -> list[RecommendResponse]:
-        """Returns the answers of `then` unchanged."""
-        answers = await then(requests)
+    async def __call__(self, requests: list[RecommendRequest], call_next: CallNext) -> list[RecommendResponse]:
+        """Returns the answers of `call_next` unchanged."""
+        answers = await call_next(requests)
         if len(self._tasks) < self.waiting:
             served = [list(answer.items) for answer in answers]  # other middleware may change them
             task = asyncio.create_task(self._compare(requests, served))

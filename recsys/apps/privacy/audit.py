@@ -26,7 +26,7 @@ from recsys.models.base import Model
 from recsys.models.build import restore
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
-from recsys.training.refit import dataset_learned_from
+from recsys.training.refit import select_learned_dataset
 
 MIN_USERS = 30
 """users that a group must have to be reported"""
@@ -103,7 +103,7 @@ def _attack_file(
     if not (run.folder / "model.onnx").exists():
         return f"not measured: '{run.folder}' has no model.onnx; write it with recsys export run={run.folder}"
     recommender = Recommender(run.folder / "model.onnx")
-    training_end = dataset_learned_from(run.config, dataset).bounds[:, 0]
+    training_end = select_learned_dataset(run.config, dataset).bounds[:, 0]
     trained = training_end > dataset.offsets[:-1]
     last_position = np.where(trained, training_end, dataset.offsets[1:])
     familiarity = []

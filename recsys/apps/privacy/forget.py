@@ -11,7 +11,7 @@ from recsys.apps.privacy.learned_models import delete_datasets, mark_model_file,
 from recsys.apps.privacy.purge_files import ErasedIds, find_files_with_ids, purge_file
 from recsys.data.preparation.erased_users import ErasedUsers, format_erased_users
 from recsys.errors import ConfigError
-from recsys.pseudonyms import pseudonym, secret_key
+from recsys.pseudonyms import pseudonym, read_secret_key
 from recsys.run import write_text
 
 EXPOSURE_DIGITS = 32
@@ -34,7 +34,7 @@ def forget(
     Exits with status 1 if an id is left in a file that could not be cleaned. Raises ConfigError for an invalid id, a
     missing folder or a missing key.
     """
-    users, secret = _check_ids(user), secret_key(key)
+    users, secret = _check_ids(user), read_secret_key(key)
     folders = [Path(folder), *map(Path, where)]
     for path in folders[1:]:
         if not path.is_dir():

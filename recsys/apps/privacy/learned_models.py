@@ -13,7 +13,7 @@ from onnx import ModelProto
 
 from recsys.apps.privacy.purge_files import ErasedIds, mask_rows_with_ids
 from recsys.run import STALE, atomic, write_text
-from recsys.serving.erasure_marks import hash_file, locate_marks, read_marks
+from recsys.serving.erasure_marks import digest_file, locate_marks, read_marks
 
 WEIGHTS = ("model.pt", "last.ckpt", "validated.pt", "refit/last.ckpt")
 WHY = "it learned from a user who was erased since"
@@ -93,13 +93,13 @@ def mark_model_file(path: Path, contains_user: dict[str, bool], erased: ErasedId
     state = "learned"
     if _remove_ids(proto, erased):
         state = "held"
-        mark["refused"] = [*mark["refused"], hash_file(path)]
+        mark["refused"] = [*mark["refused"], digest_file(path)]
         with atomic(path) as temporary:
             temporary.write_bytes(proto.SerializeToString())
-            mark["learned"] = [*mark["learned"], hash_file(temporary)]
+            mark["learned"] = [*mark["learned"], digest_file(temporary)]
             _write_mark(path, mark, why)
-    elif hash_file(path) not in mark["learned"]:
-        mark["learned"] = [*mark["learned"], hash_file(path)]
+    elif digest_file(path) not in mark["learned"]:
+        mark["learned"] = [*mark["learned"], digest_file(path)]
         _write_mark(path, mark, why)
     return state
 

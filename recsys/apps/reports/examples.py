@@ -23,8 +23,8 @@ def collect_examples(model: Model, dataset: Dataset, users: Array, k: int, title
     recommended = recommend_lists(model, dataset, users, k)
     examples = []
     for number, user in enumerate(users.tolist(), start=1):
-        history = dataset.items[dataset.offsets[user] : batches.start[user]]
-        positions = np.arange(batches.start[user], batches.end[user])
+        history = dataset.items[dataset.offsets[user] : batches.history_end[user]]
+        positions = np.arange(batches.history_end[user], batches.target_end[user])
         if dataset.is_target is not None:
             positions = positions[dataset.is_target[positions]]
         targets = dataset.items[positions]

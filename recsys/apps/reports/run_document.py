@@ -4,7 +4,7 @@ from typing import Any
 
 from recsys.apps.reports import run_charts
 from recsys.apps.reports.run_results import METRICS
-from recsys.document import Entry, Lists, Section
+from recsys.document import ItemLists, ListItem, Section
 
 Json = dict[str, Any]
 
@@ -157,14 +157,14 @@ def _lay_out_examples(examples: list[Json]) -> Section | None:
     return Section("Examples", [sentence], lists=[*map(_lay_out_example, examples)], wide=True)
 
 
-def _lay_out_example(example: Json) -> Lists:
+def _lay_out_example(example: Json) -> ItemLists:
     history = f"History (last {len(example['history'])} of {example['events_before']:,} events)"
-    return Lists(
+    return ItemLists(
         f"Example {example['number']}",
         {
-            history: [Entry(title) for title in example["history"]],
-            "Recommended": [Entry(item["title"], item["hit"]) for item in example["list"]],
-            f"Targets ({example['targets']:,})": [Entry(item["title"], item["hit"]) for item in example["came"]],
+            history: [ListItem(title) for title in example["history"]],
+            "Recommended": [ListItem(item["title"], item["hit"]) for item in example["list"]],
+            f"Targets ({example['targets']:,})": [ListItem(item["title"], item["hit"]) for item in example["came"]],
         },
     )
 

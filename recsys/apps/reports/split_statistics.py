@@ -72,7 +72,7 @@ def _find_test_pairs(dataset: Dataset) -> tuple[Array, Array]:
     """Users and items of the distinct targets of the test part."""
     batches = RankingBatches(dataset, "test", 1)
     positions, users = _locate_targets(dataset)
-    in_test = (positions >= batches.start[users]) & (positions < batches.end[users])
+    in_test = (positions >= batches.history_end[users]) & (positions < batches.target_end[users])
     pairs = np.unique(_encode_pairs(dataset, users[in_test], dataset.items[positions[in_test]]))
     base = int(dataset.items.max()) + 1
     return pairs // base, pairs % base

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import BaseTrial
 
 from recsys.apps.sweep.search_space import SearchSetting
-from recsys.evaluation.leaderboard import ASIDE, flatten_settings
+from recsys.evaluation.leaderboard import IGNORED_SETTINGS, flatten_settings
 from recsys.run import write_text
 
 SWEEP_GROUPS = ("sweep", "sampler", "pruner", "hydra/")
@@ -48,7 +48,7 @@ def write_experiment(path: Path, config: DictConfig, choices: Mapping[str, str],
     before = flatten_settings(OmegaConf.to_container(defaults), "")
     changed = OmegaConf.create({"defaults": [{f"override /{group}": choice} for group, choice in groups.items()]})
     for key, value in flatten_settings(OmegaConf.to_container(config), "").items():
-        if not key.startswith(ASIDE) and (key not in before or before[key] != value):
+        if not key.startswith(IGNORED_SETTINGS) and (key not in before or before[key] != value):
             OmegaConf.update(changed, key, value, force_add=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, f"# @package _global_\n# {comment}\n{OmegaConf.to_yaml(changed)}")

@@ -14,7 +14,7 @@ from recsys.apps.sweep.search_space import SearchSetting
 from recsys.apps.sweep.study import count_unfinished, get_trial_folder, hold_study
 from recsys.data.load import load_dataset
 from recsys.evaluation.compare import compare_with_baselines
-from recsys.evaluation.leaderboard import leaderboard
+from recsys.evaluation.leaderboard import compare_runs
 from recsys.models.build import restore
 from recsys.run import Run
 
@@ -79,7 +79,7 @@ def _finish_sweep(
     study: optuna.Study, config: DictConfig, folder: Path, best_trials: Sequence[FrozenTrial]
 ) -> Iterator[str]:
     yield ""
-    yield from leaderboard(str(folder), config.objectives[0], str(folder / "leaderboard.csv"))
+    yield from compare_runs(str(folder), config.objectives[0], str(folder / "leaderboard.csv"))
     yield "plots: " + ", ".join(str(path) for path in write_study_plots(study, folder, list(config.objectives)))
     if len(study.directions) == 1:
         with hold_study(folder):

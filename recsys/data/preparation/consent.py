@@ -16,7 +16,7 @@ from recsys.data.preparation.erased_users import ErasedUsers
 from recsys.data.preparation.validation import ValidatedEvents, normalize_ids
 from recsys.data.sources.files import hash_file, read_table, resolve_data_path
 from recsys.errors import DataError
-from recsys.pseudonyms import YES, pseudonym, secret_key
+from recsys.pseudonyms import YES, pseudonym, read_secret_key
 
 IN_EVENTS = "events"
 """the value of `consent` that means: in a column of the events"""
@@ -47,7 +47,7 @@ class Privacy:
             in_events = self.consent == IN_EVENTS
             description["table"] = None if in_events else hash_file(resolve_data_path(self.consent, CONSENT_SETTING))
         if self.pseudonyms:
-            description["pseudonyms"] = pseudonym(secret_key(self.key), "")[:16]  # differs for every key
+            description["pseudonyms"] = pseudonym(read_secret_key(self.key), "")[:16]  # differs for every key
         return {"privacy": description} if description else {}
 
     @property
@@ -86,7 +86,7 @@ def make_pseudonymizer(privacy: Privacy) -> Callable[[str], str]:
     """A function from a raw user id to the id in prepared data: its pseudonym or, without pseudonyms, itself."""
     if not privacy.pseudonyms:
         return str
-    key = secret_key(privacy.key)
+    key = read_secret_key(privacy.key)
     return lambda user: pseudonym(key, user)
 
 

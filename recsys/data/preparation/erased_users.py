@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recsys.errors import DataError
-from recsys.pseudonyms import erasure_digest, secret_key
+from recsys.pseudonyms import erasure_digest, read_secret_key
 
 ERASED_FILE = "erased.txt"
 
@@ -20,7 +20,7 @@ class ErasedUsers:
         self.path, self._key = folder / ERASED_FILE, b""
         self.digests: list[str] = []
         if self.path.exists():
-            self._key = secret_key(variable)
+            self._key = read_secret_key(variable)
             self.digests = self.path.read_text(encoding="utf-8").split()
             if self.digests[:1] != [erasure_digest(self._key, "")]:
                 raise DataError(f"'{self.path}' was written with a key other than that in {variable}; set the old key")

@@ -1,8 +1,8 @@
-"""How high the targets rank: pure functions of the ranks, one value a user, and torchmetrics classes on them.
+"""Ranking metrics: functions of the ranks with one value per user, and torchmetrics classes based on them.
 
-B users, T targets a user (padded), K list length `k`, U users in all. A rank counts from 1 over the full
-catalogue; 0 is padding, and a target out of reach carries a rank beyond any k. Every user has a target. Tied
-targets share the worse rank, so the j-th best rank is never below j, and every value lies in [0, 1].
+B users, T targets per user (padded), K list length `k`, U users in total. Ranks start at 1 and count the full
+catalogue; 0 is padding, and a target that cannot be recommended has a rank beyond any k. Every user has a target.
+Tied targets share the worse rank, so the j-th best rank is never below j, and every value is in [0, 1].
 """
 
 from collections.abc import Sequence
@@ -24,35 +24,35 @@ def hr(ranks: Ranks, k: int) -> Values:
 
 
 def recall(ranks: Ranks, k: int) -> Values:
-    """The share of each user's targets among the first k; (B,). Manning et al., 2008, section 8.3."""
+    """The fraction of each user's targets among the first k; (B,). Manning et al., 2008, section 8.3."""
     return _hits(ranks, k).sum(dim=1) / _n_relevant(ranks)
 
 
 def precision(ranks: Ranks, k: int) -> Values:
-    """The share of the first k places that hold a target; (B,). Manning et al., 2008, section 8.3."""
+    """The fraction of the first k positions that hold a target; (B,). Manning et al., 2008, section 8.3."""
     return _hits(ranks, k).sum(dim=1) / k
 
 
 def ndcg(ranks: Ranks, k: int) -> Values:
-    """The discounted gain of the first k places over the best possible, gains 0 or 1; (B,).
+    """The discounted cumulative gain of the first k positions over the best possible one, with gains 0 or 1; (B,).
 
     The best list starts with min(targets, k) targets. Järvelin & Kekäläinen, 2002.
     """
     gains = (1 / torch.log2(ranks + 1.0)).where(_hits(ranks, k), 0.0)
-    places = torch.arange(1, k + 1, device=ranks.device)
-    ideal = (1 / torch.log2(places + 1.0)).cumsum(dim=0)
+    positions = torch.arange(1, k + 1, device=ranks.device)
+    ideal = (1 / torch.log2(positions + 1.0)).cumsum(dim=0)
     return gains.sum(dim=1) / ideal[_n_relevant(ranks).clamp(max=k) - 1]
 
 
 def mrr(ranks: Ranks, k: int) -> Values:
-    """1 / the best rank where it is at most k, else 0; (B,). Voorhees, TREC-8, 1999."""
+    """1 / the best rank if it is at most k, else 0; (B,). Voorhees, TREC-8, 1999."""
     return (1 / ranks).where(_hits(ranks, k), 0.0).amax(dim=1)
 
 
 def average_precision(ranks: Ranks, k: int) -> Values:
     """The precision at each hit among the first k, summed over min(targets, k); (B,).
 
-    The j-th hit, at rank r, adds j / r, at most 1. Manning et al., 2008, section 8.4, cut at k.
+    The j-th hit, at rank r, adds j / r (at most 1). Manning et al., 2008, section 8.4, cut at k.
     """
     ordered = ranks.where(ranks > 0, torch.iinfo(ranks.dtype).max).sort(dim=1).values
     order = torch.arange(1, ranks.shape[1] + 1, device=ranks.device)
@@ -81,7 +81,7 @@ class RankingMetric(Metric):
     def __init__(self, k: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if k < 1:
-            raise ValueError(f"k of {self.short_name} is {k}; give the length of a list, at least 1")
+            raise ValueError(f"k={k} of {self.short_name} is invalid: expected a list length ≥ 1")
         self.k = k
         self.add_state("values", default=[], dist_reduce_fx="cat")
 
@@ -96,7 +96,7 @@ class RankingMetric(Metric):
         return dim_zero_cat(self.values)
 
     def update(self, ranks: Ranks) -> None:
-        """Adds B users by the ranks of their targets."""
+        """Add B users by the ranks of their targets."""
         assert isinstance(self.values, list), "update between sync and unsync"
         self.values.append(self.function(ranks, self.k))
 
@@ -152,6 +152,6 @@ RANKING: tuple[type[RankingMetric], ...] = (NDCG, HitRate, Recall, Precision, MR
 
 def ranking_metrics(ks: Sequence[int]) -> MetricCollection:
     """Every ranking metric at every k, by name; raises ValueError for k < 1."""
-    metrics = [kind(k) for kind in RANKING for k in ks]
-    # compute groups would merge metrics that agree on the first batch, as hr and recall do where T is 1
+    metrics = [metric_class(k) for metric_class in RANKING for k in ks]
+    # compute groups would merge metrics that agree on the first batch, as hr and recall do if T is 1
     return MetricCollection({metric.name: metric for metric in metrics}, compute_groups=False)

@@ -1,6 +1,6 @@
-"""How high the targets rank in each segment: of users, or of the items that are targets.
+"""Ranking metrics by segment: segments of users, or of the items that are targets.
 
-B users, T targets a user (padded), N rows of a user or item table, W values a row at most, S segments.
+B users, T targets per user (padded), N rows of a user or item table, W values per row at most, S segments.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from recsys.evaluation.metrics.ranking import RANKING, Ranks
 
 
 class SegmentedRanking(Metric):
-    """Every ranking metric at every k by segment: the mean over its users, of their targets in it alone.
+    """Every ranking metric at every k for each segment: the mean over its users, where only targets in it count.
 
-    `codes` (N, W) say to which segments each row belongs, padded with 0; a row of zeros belongs to segment 0.
-    `names` are those of the S segments. Raises ValueError where codes and names do not fit.
+    `codes` (N, W) are the segments of each row, padded with 0; a row of zeros belongs to segment 0. `names` are the
+    names of the S segments. Raises ValueError if a code has no name.
     """
 
     is_differentiable = False
@@ -34,24 +34,24 @@ class SegmentedRanking(Metric):
         if codes.min() < 0 or codes.max() >= len(names):
             raise ValueError(f"codes run from {codes.min()} to {codes.max()}; {len(names)} segments are named")
         self.names = tuple(names)
-        self.metrics = {f"{kind.short_name}@{k}": (kind.function, k) for kind in RANKING for k in ks}
+        self.metrics = {f"{metric.short_name}@{k}": (metric.function, k) for metric in RANKING for k in ks}
         self.register_buffer("codes", codes, persistent=False)
         self.add_state("sums", torch.zeros(len(names), len(self.metrics), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n_users", torch.zeros(len(names), dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("n_targets", torch.zeros(len(names), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, ranks: Ranks, rows: Int[Tensor, "B T"]) -> None:
-        """Adds B users by the ranks of their targets; `rows` are those of the table, the user's or the target's."""
-        member = membership(self.codes[rows], len(self.names)) & (ranks > 0)[:, :, None]
+        """Add B users by the ranks of their targets; `rows` are the table rows of the users or of the targets."""
+        member = segment_membership(self.codes[rows], len(self.names)) & (ranks > 0)[:, :, None]
         user, segment = member.any(dim=1).nonzero(as_tuple=True)
-        own = ranks[user] * member[user, :, segment]
-        values = torch.stack([function(own, k) for function, k in self.metrics.values()], dim=1)
+        segment_ranks = ranks[user] * member[user, :, segment]
+        values = torch.stack([function(segment_ranks, k) for function, k in self.metrics.values()], dim=1)
         self.sums.index_add_(0, segment, values.double())
         self.n_users += torch.bincount(segment, minlength=len(self.names))
         self.n_targets += member.sum(dim=(0, 1))
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """Metrics, `n_users` and `n_targets` of each segment that has a target, segment 0 last."""
+        """Metrics, `n_users` and `n_targets` of each segment that has a target; segment 0 is last."""
         order = [*range(1, len(self.names)), 0]
         return {self.names[segment]: self._segment(segment) for segment in order if self.n_users[segment] > 0}
 
@@ -61,8 +61,8 @@ class SegmentedRanking(Metric):
         return {**dict(zip(self.metrics, means, strict=True)), **counts}
 
 
-def membership(codes: Int[Tensor, "*rows W"], n_segments: int) -> Bool[Tensor, "*rows S"]:
-    """The segments of each row: one for every value that it has, segment 0 if it has none."""
+def segment_membership(codes: Int[Tensor, "*rows W"], n_segments: int) -> Bool[Tensor, "*rows S"]:
+    """The segments of each row: one per value, or segment 0 if it has none."""
     member = (codes[..., None] == torch.arange(n_segments, device=codes.device)).any(dim=-2)
     member[..., 0] = (codes == 0).all(dim=-1)
     return member

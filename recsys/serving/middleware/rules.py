@@ -36,7 +36,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class RuleContext:
-    """What rules may use besides the candidates: the table of items, and the request."""
+    """The data that rules may use in addition to the candidates: the table of items, and the request."""
 
     table: ItemTable
     k: int

@@ -17,7 +17,7 @@ const WHERE = {
   away: "The server's session store is unavailable: your whole history is sent for every list.",
   loading: "Downloading the model. Your history stays in this browser.",
   device: "Your history stays in this browser: the model runs here.",
-  nobody: "Your history stays in this browser. Choose where the list is computed.",
+  none: "Your history stays in this browser. Choose where the list is computed.",
 };
 const visit = new Visit(askKey);
 const server = new Server(askKey, visit);
@@ -61,7 +61,7 @@ async function choose(name) {
     say("reason", `Not on this device: ${error.message}`);
     if (state.name !== name) return;
     radio(name).checked = false; // the history is not sent anywhere without being asked
-    say("where", WHERE.nobody);
+    say("where", WHERE.none);
   }
 }
 

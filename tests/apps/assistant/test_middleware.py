@@ -24,9 +24,9 @@ class RecordRequests:
     def __init__(self):
         self.requests = []
 
-    async def __call__(self, asked, then):
-        self.requests += asked
-        return await then(asked)
+    async def __call__(self, requests, call_next):
+        self.requests += requests
+        return await call_next(requests)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from recsys.apps.benchmark.timing import time_in_turns
 from recsys.config.settings import config_dir
 from recsys.errors import ConfigError
 from recsys.export.torch_graph import export_to_onnx
-from recsys.run import own_rss_mb
+from recsys.run import anonymous_rss_mb
 from recsys.serving.schemas import ServerLimits
 from recsys.serving.serve import serve
 from tests.composed import composed
@@ -135,12 +135,12 @@ def test_training_is_measured_until_it_is_good_enough(value, epochs, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is a process's own")
 def test_own_memory_leaves_mapped_files_out(tmp_path):
     np.full(2**26, 1, dtype=np.uint8).tofile(tmp_path / "mapped")
-    before = own_rss_mb()
+    before = anonymous_rss_mb()
     mapped = np.memmap(tmp_path / "mapped", dtype=np.uint8, mode="r")
     assert mapped.sum() == 2**26
-    assert own_rss_mb() - before < 16
+    assert anonymous_rss_mb() - before < 16
     held = np.full(2**26, 1, dtype=np.uint8)
-    assert own_rss_mb() - before > 48, held.size
+    assert anonymous_rss_mb() - before > 48, held.size
 
 
 def test_what_growth_costs_is_drawn(tmp_path):

@@ -1,4 +1,4 @@
-"""Forecasts: the likelihood finds planted rates, no window reaches past its cut, and the better way is used."""
+"""Forecasts: the likelihood finds planted rates, no window reaches past its cut, and the better method is used."""
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ WEEKS = 60
 
 @pytest.fixture(scope="module")
 def purchases(tmp_path_factory):
-    """Customers who buy as BG/NBD says, and on for longer than is learned from."""
+    """Customers who buy by the BG/NBD model, for 26 weeks longer than the fit uses."""
     return purchases_of(
         tmp_path_factory.mktemp("purchases"), planted_orders(3000, **TRUE, weeks=WEEKS + 26), money=None
     )
@@ -96,7 +96,7 @@ def test_what_comes_after_the_cut_changes_no_forecast(tmp_path, name):
 
 
 def test_one_day_later_the_labels_would_leak(tmp_path):
-    """The test above can fail: a fit that may read one horizon more is another one."""
+    """The test above can fail: a fit that reads one more horizon gives other forecasts."""
     found = purchases_of(tmp_path, planted_customers())
     fitted = []
     for cut in (START + 200, START + 245):
@@ -161,7 +161,7 @@ def test_the_list_of_who_is_due_and_what(customers_run, tmp_path, capsys):
 
 
 def test_cdnow_parameters(public):
-    """The maximum for all 23,570 customers over weeks 1-39."""
+    """The maximum-likelihood parameters of all 23,570 customers over weeks 1-39."""
     purchases = cdnow_purchases(public)
     found = bgnbd.fit_bgnbd(purchases.summarize_before(purchases.start + 39 * 7))
     frozen = {"r": 0.2516, "alpha": 4.789, "a": 0.7234, "b": 2.161}

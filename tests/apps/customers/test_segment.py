@@ -1,4 +1,4 @@
-"""Segments of planted customers: found, judged by what came later, named, kept, and suppressed where small."""
+"""Segments of planted customers are found, evaluated by later purchases, named, kept, and hidden where small."""
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ def purchases(tmp_path_factory):
 
 
 def segments_of(log, out, *words):
-    """What `recsys segment` leaves of the planted log."""
+    """The table that `recsys segment` writes for a planted log."""
     data = ["data=parquet", f"data.path={log}", f"data.folder={log.parent}/data", "data.columns.money=paid"]
     run_recsys("segment", *data, "holdout=60d", f"out={out}", *words)
     return pd.read_parquet(out / "segments.parquet").set_index("user")

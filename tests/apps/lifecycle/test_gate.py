@@ -27,7 +27,7 @@ def test_a_file_is_ranked_as_its_model_is(champion, shop):
     )
     assert champion.ranking.metrics["ndcg@10"] == pytest.approx(wanted.metrics["ndcg@10"], rel=0.01)
     assert champion.ranking.n_users == wanted.n_users
-    assert sorted(champion.users) == sorted(make_ranking_batches(shop, "test", None).users)
+    assert sorted(champion.users) == sorted(make_ranking_batches(shop, "test", None).rows)
     assert champion.lists.shape == (wanted.n_users, 10)
 
 

@@ -23,7 +23,7 @@ from recsys.data.load import load_dataset
 from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.erased_users import ERASED_FILE
 from recsys.errors import ConfigError
-from recsys.evaluation.run import evaluate_run
+from recsys.evaluation.evaluate_run import evaluate_run
 from recsys.export.export import export_run
 from recsys.export.model_card import write_card
 from recsys.pseudonyms import pseudonym

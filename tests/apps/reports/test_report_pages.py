@@ -1,4 +1,4 @@
-"""Reports in a real browser: nothing is cut off, nothing is loaded, and all can be read in light and dark.
+"""Reports in a real browser: nothing is cut off, nothing is loaded, and all text is legible in light and dark.
 
 Skips, saying so, where Chromium or Selenium is missing.
 """
@@ -69,7 +69,7 @@ return texts.filter((one) => one.textContent.trim()).map((one) => {
 
 @pytest.fixture(scope="module")
 def window():
-    """A driver of headless Chromium that notes what is asked of the network; skips where there is none."""
+    """A driver of headless Chromium that logs network requests; skips where Chromium is missing."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         pytest.skip("needs chromium and chromedriver")
@@ -84,7 +84,7 @@ def window():
 
 @pytest.fixture(scope="module")
 def pages(shop, tmp_path_factory):
-    """The addresses of a report on data and one on a run, with every part that there can be."""
+    """The addresses of a data report and a run report with all their sections."""
     folder = tmp_path_factory.mktemp("pages")
     gone = pd.DataFrame({"title": [None] * 4 + ["x"] * 26, LONG: [None] * 30, "_row": [True] * 30})
     texts = {
@@ -97,7 +97,7 @@ def pages(shop, tmp_path_factory):
 
 
 def whole_run(shop):
-    """Facts of a run that has everything: baselines, curves, segments, context, examples, a map."""
+    """The numbers of a run with baselines, curves, segments, context, examples and a map."""
     model = made("two_tower", shop)
     users = select_test_users(shop, 1000, 0)
     titles = [f"{LONG} {n}" for n in range(shop.n_items + shop.metadata["n_later_items"])]

@@ -1,4 +1,4 @@
-"""Reports: planted facts are found, figures are those of the evaluation, and nothing in a page is more than text."""
+"""Reports: planted facts are found, figures equal those of the evaluation, and item texts cannot inject HTML."""
 
 import json
 import re
@@ -26,7 +26,7 @@ from recsys.apps.reports.target_groups import (
 from recsys.config.build import build
 from recsys.data.preparation.splits import GlobalTime, Random
 from recsys.data.schema import Columns
-from recsys.document import Entry, Lists, Section, render_page
+from recsys.document import ItemLists, ListItem, Section, render_page
 from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches, score_batch
@@ -182,7 +182,7 @@ def test_a_log_without_times_or_tests_has_a_page_too(tmp_path):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """A run on a shop whose item table tries to be more than text, beside two baselines."""
+    """A run with baselines on a shop whose item titles contain HTML."""
     folder = tmp_path_factory.mktemp("ran")
     events = planted_log(n_users=90)
     events.to_csv(folder / "events.csv", index=False)
@@ -202,7 +202,7 @@ def ran(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reported(ran):
-    """The page of that run and the numbers beside it."""
+    """The page of that run and its JSON file."""
     report_run(str(ran.folder), None, None, None, 1000, 4, 20, 0)
     return (ran.folder / "report.html").read_text(), json.loads((ran.folder / "report.json").read_text())
 
@@ -350,7 +350,7 @@ def test_the_map_has_the_most_popular_items(shop):
 
 def test_every_part_of_a_page_is_escaped():
     section = Section(
-        HOSTILE, [HOSTILE], [[HOSTILE], [HOSTILE]], lists=[Lists(HOSTILE, {HOSTILE: [Entry(HOSTILE, True)]})]
+        HOSTILE, [HOSTILE], [[HOSTILE], [HOSTILE]], lists=[ItemLists(HOSTILE, {HOSTILE: [ListItem(HOSTILE, True)]})]
     )
     text = render_page([section, section])
     assert "<script" not in text

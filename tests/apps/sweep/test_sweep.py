@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 
 from recsys.config.settings import config_dir
 from recsys.errors import ConfigError
-from recsys.evaluation.leaderboard import comparable_settings, leaderboard
+from recsys.evaluation.leaderboard import comparable_settings, compare_runs
 from recsys.run import Run
 from tests.planted import planted_log
 
@@ -96,7 +96,7 @@ def test_its_trials_are_in_the_leaderboard_with_intervals(finished):
     rows = pd.read_csv(out / "leaderboard.csv").set_index("run")
     assert rows.loc["trial-0002", "validation"] == pytest.approx(found[2].value)
     assert (rows["validation_low"] < rows["validation"]).all()
-    assert "model.neighbours=100" in "\n".join(leaderboard(str(out), "ndcg@10", None))
+    assert "model.neighbours=100" in "\n".join(compare_runs(str(out), "ndcg@10", None))
 
 
 def test_the_best_is_an_experiment_of_overrides_alone(finished):

@@ -10,7 +10,7 @@ from recsys.data.preparation.consent import Privacy
 from recsys.data.preparation.erased_users import ERASED_FILE, ErasedUsers, format_erased_users
 from recsys.data.sources.files import Csv, FrameSource
 from recsys.errors import ConfigError, DataError
-from recsys.pseudonyms import erasure_digest, pseudonym, secret_key
+from recsys.pseudonyms import erasure_digest, pseudonym, read_secret_key
 from tests.planted import planted_log, planted_users, prepared
 
 KEY, VARIABLE = "k" * 32, "RECSYS_PRIVACY_KEY"
@@ -185,9 +185,11 @@ def test_an_erasure_during_a_preparation_stops_it(tmp_path):
 
 
 def test_marks_and_pseudonyms_differ():
-    key = secret_key(VARIABLE)
+    key = read_secret_key(VARIABLE)
     assert erasure_digest(key, "u03") != pseudonym(key, "u03")
 
 
 def write_ledger(folder, users):
-    (folder / ERASED_FILE).write_text(format_erased_users(secret_key(VARIABLE), users, ErasedUsers(folder, VARIABLE)))
+    (folder / ERASED_FILE).write_text(
+        format_erased_users(read_secret_key(VARIABLE), users, ErasedUsers(folder, VARIABLE))
+    )

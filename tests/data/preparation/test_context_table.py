@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from recsys.config.build import build
+from recsys.data.batches.batch import ModelInputs
 from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.data.features import Features
@@ -117,11 +118,11 @@ def test_the_report_says_where_the_cut_knows_the_clock_alone(tmp_path):
 def test_shuffling_gives_every_query_the_context_of_another(weathered):
     own = make_ranking_batches(weathered, "test", 20)
     told = MaskedContextBatches(own, ["weather"], shuffled=True)
-    before, after = own.request(own.users), told.request(told.users)
+    before, after = own.request(own.rows), told.request(told.rows)
     assert (after["hour"] == before["hour"]).all() and (after["weather"] != before["weather"]).any()
     assert sorted(after["weather"].ravel()) == sorted(before["weather"].ravel())
-    assert not MaskedContextBatches(own, ["weather"], shuffled=False).request(own.users)["weather"].any()
-    parts = np.concatenate([told.request(told.users[:3])["weather"], told.request(told.users[3:])["weather"]])
+    assert not MaskedContextBatches(own, ["weather"], shuffled=False).request(own.rows)["weather"].any()
+    parts = np.concatenate([told.request(told.rows[:3])["weather"], told.request(told.rows[3:])["weather"]])
     assert (parts == after["weather"]).all()
 
 
@@ -260,7 +261,7 @@ def test_a_file_takes_context_by_name_and_a_missing_field_as_unknown(name, file,
         found = file(name).recommend([], context=context, k=weathered.n_items, exclude_seen=False)
         request = {"weather": torch.tensor([[[code]]]), "hour": hour, "timestamp": torch.tensor([[now]])}
         history, events = torch.zeros(1, 1).long(), {"timestamp": torch.zeros(1, 1).long()}
-        wanted = trained(name)({"id": torch.zeros(1).long()}, history, events, request)[0]
+        wanted = trained(name)(ModelInputs({"id": torch.zeros(1).long()}, history, events, request))[0]
         number = {raw: n for n, raw in enumerate(weathered.raw_items().to_pylist(), start=1)}
         torch.testing.assert_close(torch.tensor(found.scores), wanted[[number[i] for i in found.items]])
     for value in values:

@@ -19,7 +19,7 @@ from recsys.data.sources.files import FrameSource
 from recsys.errors import DataError
 from recsys.evaluation.compare import compare_with_baselines
 from recsys.evaluation.evaluate import evaluate_scorer
-from recsys.evaluation.metrics.segments import SegmentedRanking, membership
+from recsys.evaluation.metrics.segments import SegmentedRanking, segment_membership
 from recsys.evaluation.scoring import make_ranking_batches
 from recsys.models.base import DataSpec
 from recsys.models.baselines.popularity import Popularity
@@ -193,7 +193,7 @@ def test_the_twenty_most_frequent_values_and_the_rest():
 
 def test_membership_counts_each_value_once_and_unknown_only_alone():
     codes = torch.tensor([[1, 3, 3], [2, 0, 0], [0, 0, 0]])
-    assert membership(codes, 4).int().tolist() == [[0, 1, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0]]
+    assert segment_membership(codes, 4).int().tolist() == [[0, 1, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0]]
 
 
 RANK = st.integers(1, 12)

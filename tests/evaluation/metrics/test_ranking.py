@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.evaluation.metrics.beyond import BEYOND, Coverage, Gini, ListMetric, Novelty, PopularityLift, beyond_metrics
+from recsys.evaluation.metrics.beyond_accuracy import (
+    BEYOND,
+    Coverage,
+    Gini,
+    ListMetric,
+    Novelty,
+    PopularityLift,
+    beyond_metrics,
+)
 from recsys.evaluation.metrics.ranking import RANKING, HitRate, RankingMetric, ranking_metrics
 
 MISSED = 2**62
@@ -131,7 +139,7 @@ def test_the_mean_names_and_a_copy() -> None:
 @pytest.mark.parametrize("kind", [*RANKING, *BEYOND])
 def test_k_below_one_is_refused(kind: Any) -> None:
     arguments = (COUNTS,) if issubclass(kind, ListMetric) else ()
-    with pytest.raises(ValueError, match=rf"k of {kind.short_name} is 0; .* at least 1"):
+    with pytest.raises(ValueError, match=rf"k=0 of {kind.short_name} is invalid: expected a list length ≥ 1"):
         kind(*arguments, k=0)
 
 
@@ -205,11 +213,11 @@ def test_lists_short_in_the_first_batch_keep_each_k_apart() -> None:
 
 def test_items_outside_the_catalogue_are_refused() -> None:
     for item in (-1, 5):
-        with pytest.raises(ValueError, match="item_counts knows 0 to 4"):
+        with pytest.raises(ValueError, match="item_counts covers 0 to 4"):
             value(Coverage, [[item, 1]])
 
 
 @pytest.mark.parametrize("counts", [[0], [0, 0, 0], [0, -1, 3], [2, 1, 1]])
 def test_impossible_counts_are_refused(counts: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"item_counts.*padding|item_counts run from .*at least one in all"):
+    with pytest.raises(ValueError, match=r"item_counts.*padding|item_counts range from .*at least one in total"):
         Novelty(torch.tensor(counts), 3)

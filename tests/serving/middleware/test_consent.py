@@ -11,7 +11,7 @@ from recsys.config.build import build
 from recsys.config.settings import check_settings
 from recsys.errors import ConfigError
 from recsys.serving.app import create_app
-from recsys.serving.erasure_marks import hash_file, locate_marks
+from recsys.serving.erasure_marks import digest_file, locate_marks
 from recsys.serving.middleware.consent import Consent
 from recsys.serving.model_file import ModelFile
 from recsys.serving.recommender import Recommender, RequestError
@@ -118,9 +118,9 @@ def test_a_table_that_says_nothing_is_refused_at_the_start(tmp_path, table):
 
 def test_a_version_that_holds_an_erased_id_is_refused_and_others_are_not(artefact, tmp_path):
     path = shutil.copy(artefact("two_tower"), tmp_path / "model.onnx")
-    locate_marks(path).write_text(json.dumps({"learned": [hash_file(path)]}))
+    locate_marks(path).write_text(json.dumps({"learned": [digest_file(path)]}))
     with client_of(path, lambda requests, call_next: call_next(requests)) as client:
-        locate_marks(path).write_text(json.dumps({"refused": [hash_file(path)]}))
+        locate_marks(path).write_text(json.dumps({"refused": [digest_file(path)]}))
         answer = client.post("/reload")
         assert (answer.status_code, "was erased" in answer.json()["detail"]) == (409, True)
     with pytest.raises(RequestError, match="was erased"):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.evaluation.metrics.beyond import Diversity, beyond_metrics
+from recsys.evaluation.metrics.beyond_accuracy import Diversity, beyond_metrics
 
 COUNTS = torch.tensor([0, 8, 4, 4, 0])
 LISTS = st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), min_size=1, max_size=6)
@@ -70,7 +70,7 @@ def test_diversity_stands_where_items_have_categories_and_lists_two_places() -> 
     assert not any("diversity" in name for name in beyond_metrics(COUNTS, [1, 3]))
     with_categories = beyond_metrics(COUNTS, [1, 2, 3], [GENRES, BRANDS])
     assert {name for name in with_categories if "diversity" in name} == {"diversity@2", "diversity@3"}
-    with pytest.raises(ValueError, match="categories holds no column"):
+    with pytest.raises(ValueError, match="categories is empty"):
         Diversity([], 3)
-    with pytest.raises(ValueError, match="categories knows 0 to 4"):
+    with pytest.raises(ValueError, match="categories covers 0 to 4"):
         diversity([[1, 5, 0]], GENRES)

@@ -1,4 +1,4 @@
-"""`recsys evaluate`: rank a trained run again."""
+"""`recsys evaluate`: evaluates a trained run again."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from recsys.run import VALIDATED, Run
 
 
 def evaluate_run(run: Run, segments: str | None = None) -> None:
-    """Rank the run's model and the baselines again and leave evaluation.json in the run.
+    """Evaluate the run's model and the baselines again, and write evaluation.json to the run folder.
 
-    Figures are also reported by `segments`, a file of `recsys segment`.
+    Metrics are also computed for each segment of `segments`, a file of `recsys segment`.
     """
     dataset = load_dataset(run.config)
     if segments is not None:

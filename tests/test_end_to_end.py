@@ -1,4 +1,4 @@
-"""The slow promises: README commands, the wheel, kill −9 at any moment, grids."""
+"""Slow end-to-end tests: the commands of the README, the wheel, training that is killed at any moment, and grids."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 from tests.planted import planted_log
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def run(command, folder, **options):

@@ -57,7 +57,9 @@ class NCF(Trainable):
     ) -> None:
         super().__init__()
         if not (user_id or history):
-            raise ValueError("model.user_id and model.history are both false: users look all alike; set one to true")
+            raise ValueError(
+                "model.user_id and model.history are both false: nothing distinguishes users; set one to true"
+            )
         self.dim = dim
         self.folded: MatrixRows | None = None
         self.item = make_embedding(spec.n_items + 1, 2 * dim, std=0.1, sparse=sparse)

@@ -26,7 +26,7 @@ from recsys.models.layers.pooling import make_pooling
 MAX_HIDDEN_UNITS = 2**20
 """hidden units computed at once in training: their 4 MiB stay in the cache"""
 TILE_ITEMS = 256
-"""items of one tile in ranking, which computes a quarter of those units: measured, see docs/experiments.md"""
+"""items of one tile in ranking, which computes a quarter of those units: measured, see docs/lab_log.md"""
 
 
 class NCF(Trainable):

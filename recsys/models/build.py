@@ -47,6 +47,14 @@ def make_seeded_model(config: DictConfig, dataset: Dataset) -> Model:
     return make_model(config.model, dataset, config.batches.max_history)
 
 
+def make_trainable_model(config: DictConfig, dataset: Dataset) -> Trainable:
+    """The configured model as `make_seeded_model` makes it; ConfigError if it is not trained by steps."""
+    model = make_seeded_model(config, dataset)
+    if not isinstance(model, Trainable):
+        raise ConfigError(f"{type(model).__name__} is not trained by steps; choose a model that is")
+    return model
+
+
 def restore(config: DictConfig, dataset: Dataset, run: Run, weights: str = "model", part: str = "test") -> Model:
     """The run's model, ready to rank `part`: with its best weights, or fitted to every event before `part`.
 

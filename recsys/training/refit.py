@@ -1,14 +1,13 @@
 """A second training on training and validation data, for the number of epochs that validation chose."""
 
 import logging
-from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from recsys.data.dataset import Dataset, TrainPlusValidation
 from recsys.errors import ConfigError
-from recsys.models.base import Model, Trainable
-from recsys.models.build import make_seeded_model
+from recsys.models.base import Model
+from recsys.models.build import make_trainable_model
 from recsys.run import VALIDATED, Run
 from recsys.training.distributed import launcher_settings
 from recsys.training.fit import fit_model, run_trainer
@@ -25,14 +24,14 @@ def fit_and_refit(config: DictConfig, dataset: Dataset, run: Run) -> tuple[Model
     if launcher_settings():
         raise ConfigError("refit=true does not work under torchrun; use trainer=ddp on one machine")
     chosen = fit_model(config, dataset, run, weights=VALIDATED)
-    if not isinstance(chosen, Trainable):
+    if not run.has_weights(VALIDATED):
         raise ConfigError(
             "refit=true is only for models that are trained; this model is fitted to validation's events anyway"
         )
     epochs = run.read_json("training")["epoch"] + 1
     log.info("retraining with validation's events for %s epochs", epochs)
     train_plus_validation = TrainPlusValidation(dataset.folder)
-    model = cast(Trainable, make_seeded_model(config, dataset))
+    model = make_trainable_model(config, dataset)
     model.prepare(train_plus_validation)
     refit_config = OmegaConf.merge(
         config, {"trainer": {"max_epochs": epochs, "max_time": None, "limit_val_batches": 0}}

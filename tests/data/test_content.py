@@ -17,6 +17,7 @@ from recsys.data.sources.files import FrameSource
 from recsys.data.text import TextEncoder, fit_text_encoder, join_texts
 from recsys.errors import DataError
 from recsys.export.export import export_run
+from recsys.models.base import ModelInputs
 from recsys.models.build import make_model, restore
 from recsys.run import Run
 from recsys.serving.recommender import Recommender
@@ -194,7 +195,7 @@ def test_old_items_score_as_before_beside_new_ones(file, run):
     raw = ["", *dataset.raw_items().to_pylist()]
     for history in (["i00", "i03"], ["i01"]):
         numbers = torch.tensor([[raw.index(item) for item in history]])
-        before = model({"id": torch.zeros(1).long()}, numbers, {}, {})[0].detach().numpy()
+        before = model(ModelInputs({"id": torch.zeros(1).long()}, numbers, {}, {}))[0].detach().numpy()
         found = file.recommend(history, k=99)
         scores = dict(zip(found.items, found.scores, strict=True))
         assert set(scores) == {*raw[1:], *NEW["item"]} - set(history)

@@ -288,8 +288,8 @@ def test_a_column_named_as_an_input_is_refused(tmp_path):
 
 def test_a_model_that_fixes_the_batch_is_refused(dataset):
     class Fixed(type(made("popularity", dataset))):
-        def forward(self, user, history, events, request):
-            return super().forward(user, history, events, request) * torch.ones(len(history), 1)
+        def forward(self, inputs):
+            return super().forward(inputs) * torch.ones(len(inputs.history), 1)
 
     model = made("popularity", dataset)
     model.__class__ = Fixed

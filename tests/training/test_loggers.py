@@ -59,5 +59,5 @@ def test_wandb_offline_needs_no_account_and_stays_in_the_run_folder(dataset, tmp
 @pytest.mark.parametrize("name", ["mlflow", "wandb"])
 def test_a_missing_package_is_named(name, dataset, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ConfigError, match=rf"recsys\[{name}\]"):
+    with pytest.raises(ConfigError, match=rf"recsys-onnx\[{name}\]"):
         trained(tmp_path / "run", dataset, f"logger={name}")

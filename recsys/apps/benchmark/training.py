@@ -26,7 +26,7 @@ from recsys.errors import ConfigError
 from recsys.evaluation.evaluate import evaluate_scorer
 from recsys.evaluation.scoring import make_ranking_batches, make_scorer
 from recsys.models.base import Model, Trainable
-from recsys.models.build import make_seeded_model
+from recsys.models.build import make_trainable_model
 from recsys.run import anonymous_rss_mb, peak_rss_mb
 from recsys.training.datamodule import BatchDataModule
 from recsys.training.module import TrainingModule
@@ -94,14 +94,6 @@ def compose_benchmark_training(*words: str) -> DictConfig:
     initialized = GlobalHydra.instance().is_initialized()  # as in a command
     with nullcontext() if initialized else initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose("train", ["logger=none", "trainer.enable_progress_bar=false", *words])
-
-
-def make_trainable_model(config: DictConfig, dataset: Dataset) -> Trainable:
-    """Returns the configured model; ConfigError if it is not trained by steps."""
-    model = make_seeded_model(config, dataset)
-    if not isinstance(model, Trainable):
-        raise ConfigError(f"{type(model).__name__} is not trained by steps; choose a model that is")
-    return model
 
 
 def train_with_callback(model: Trainable, dataset: Dataset, config: DictConfig, callback: pl.Callback) -> None:

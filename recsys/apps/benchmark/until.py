@@ -9,8 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 from typing_extensions import override
 
-from recsys.apps.benchmark.training import compose_benchmark_training, make_trainable_model, train_with_callback
+from recsys.apps.benchmark.training import compose_benchmark_training, train_with_callback
 from recsys.data.load import load_dataset
+from recsys.models.build import make_trainable_model
 
 METRIC = "val/ndcg@10"
 

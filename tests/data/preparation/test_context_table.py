@@ -210,7 +210,7 @@ def test_dropout_makes_a_share_of_each_column_unknown_and_only_in_training(weath
     context = ContextEmbedding(DataSpec.from_dataset(weathered, 20).context, 4, 0.25)
     columns = {"weather": torch.ones(200, 100, 1).long(), "hour": torch.ones(200, 100, 1).long()}
     torch.manual_seed(0)
-    by_weather, by_hour = ((context._partly(columns[name]) == 0)[..., 0] for name in ("weather", "hour"))
+    by_weather, by_hour = ((context._drop_values(columns[name]) == 0)[..., 0] for name in ("weather", "hour"))
     assert abs(by_weather.float().mean() - 0.25) < 0.01
     assert abs((by_weather & by_hour).float().mean() - 0.25**2) < 0.01
     assert (context.train()(columns) != context(columns)).any()

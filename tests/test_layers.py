@@ -201,4 +201,4 @@ def test_only_extras_says_what_to_install():
 def test_documents_and_settings_name_the_distribution():
     pages = [ROOT.parent / "README.md", *(ROOT.parent / "docs").glob("*.md")]
     settings = (ROOT.parent / "configs").rglob("*.yaml")
-    assert lines_with(r"(?<![\w-])recsys\[|pip install (-\S+ )*'?recsys(?!-onnx\[)", [*pages, *settings]) == []
+    assert lines_with(r"(?<![\w-])recsys\[|pip install (-\S+ )*'?recsys(?!-onnx)", [*pages, *settings]) == []

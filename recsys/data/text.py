@@ -18,7 +18,7 @@ from recsys.extras import install_command
 
 TFIDF = "tfidf"
 TFIDF_OPTIONS: Any = {"analyzer": "char_wb", "ngram_range": (3, 4), "sublinear_tf": True}
-"""runs of three and four letters inside words, so that forms of a word and years are alike (docs/experiments.md)"""
+"""runs of three and four letters inside words, so that forms of a word and years are alike (docs/lab_log.md)"""
 TERMS_FILE, ARRAYS_FILE = "text.json", "text.npz"
 """the files of a prepared dataset that hold its text encoder"""
 

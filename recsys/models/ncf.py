@@ -26,7 +26,7 @@ from recsys.models.layers.pooling import make_pooling
 MAX_HIDDEN_UNITS = 2**20
 """hidden units computed at once in training: their 4 MiB stay in the cache"""
 TILE_ITEMS = 256
-"""items of one tile in ranking, which computes a quarter of those units: measured, see docs/experiments.md"""
+"""items of one tile in ranking, which computes a quarter of those units: measured, see docs/lab_log.md"""
 
 
 class NCF(Trainable):
@@ -57,7 +57,9 @@ class NCF(Trainable):
     ) -> None:
         super().__init__()
         if not (user_id or history):
-            raise ValueError("model.user_id and model.history are both false: users look all alike; set one to true")
+            raise ValueError(
+                "model.user_id and model.history are both false: nothing distinguishes users; set one to true"
+            )
         self.dim = dim
         self.folded: MatrixRows | None = None
         self.item = make_embedding(spec.n_items + 1, 2 * dim, std=0.1, sparse=sparse)

@@ -22,7 +22,7 @@ class RepeatBonus(nn.Module):
     every `half_lives[h]` days (events, if the log has no times). β, γ, the propensity ρ_i of an item to be bought again
     and the weight of each of `n_types` types of events (0: all weigh the same) are learned. The bonus added to s is
     softplus(log past − s), which is near 0 where the past is weak. (Adding log counts to s instead ranks rare
-    favourites below popular items: see docs/experiments.md.)
+    favourites below popular items: see docs/lab_log.md.)
     """
 
     def __init__(self, n_items: int, half_lives: Sequence[float], has_time: bool, n_types: int, sparse: bool) -> None:

@@ -163,7 +163,7 @@ def test_help_shows_settings_as_they_would_be(monkeypatch, capsys):
     text, _ = answered(monkeypatch, capsys, "train", "model=sasrec", "model.dim=32", "--help")
     assert "popularity, recent_popularity, [sasrec], two_tower" in text
     assert "\n    dim: 32" in text
-    assert "item vectors times the root of dim" in text
+    assert "multiply item vectors by the square root of dim" in text
     _, code = answered(monkeypatch, capsys, "train", "model=sasrek", "--help")
     assert "Could not find 'model/sasrek'" in code
 

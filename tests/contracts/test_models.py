@@ -9,8 +9,8 @@ from recsys.config.build import build
 from recsys.data.batches.one_row_per_user import UserRowBatches
 from recsys.data.batches.ranking import RankingBatches
 from recsys.evaluation.scoring import make_scorer, score_batch
-from recsys.models.base import Trainable
-from recsys.models.build import make_model
+from recsys.models.base import DataSpec, Trainable
+from recsys.models.build import make_model, resolve_model_settings
 from recsys.training.module import TrainingModule
 from tests.composed import LOSSES, MODELS, TRAINABLE, composed
 
@@ -26,9 +26,12 @@ TRAINED = [(name, word) for name, word in VARIANTS if name in TRAINABLE]
 
 def made(name, data, *words, max_history=20):
     torch.manual_seed(0)
-    model = make_model(composed(f"model={name}", *" ".join(words).split()).model, data, max_history)
+    spec = DataSpec.from_dataset(data, max_history)  # not by make_model, which refuses data without an order
+    settings = composed(f"model={name}", *" ".join(words).split()).model
+    model = build(resolve_model_settings(settings, spec), spec=spec)
     model.fit(data, "test")
     if isinstance(model, Trainable):
+        model.max_history = max_history
         model.prepare(data)
         perturb(model)
     return model.eval()

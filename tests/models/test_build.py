@@ -101,11 +101,16 @@ def test_old_imports_work_and_warn(module, name, fresh):
         assert getattr(importlib.import_module(module), name) is not None
 
 
+def load_settings(*words):
+    """The settings of a run, as its config.yaml holds them."""
+    return OmegaConf.create(OmegaConf.to_container(composed(*words), resolve=True))
+
+
 @pytest.mark.parametrize("short", [True, False], ids=["short", "long"])
 @pytest.mark.parametrize("block", ["usual", "vanilla", "ligr"])
 def test_resolved_settings_have_no_null_and_rebuild_the_model(dataset, monkeypatch, short, block):
     monkeypatch.setattr(type(dataset), "has_short_histories", short)
-    config = composed("model=sasrec", f"block@model.block={block}", "seed=3")
+    config = load_settings("model=sasrec", f"block@model.block={block}", "seed=3")
     resolved = resolve_run_settings(config, dataset)
     undecided = {name for name, value in resolved.model.items() if value is None}
     assert undecided == {"repeat"}  # decided by whether the data rank repeats
@@ -118,5 +123,5 @@ def test_resolved_settings_have_no_null_and_rebuild_the_model(dataset, monkeypat
 
 
 def test_resolving_twice_changes_nothing(dataset):
-    resolved = resolve_run_settings(composed("model=sasrec"), dataset)
+    resolved = resolve_run_settings(load_settings("model=sasrec"), dataset)
     assert resolve_run_settings(resolved, dataset) == resolved

@@ -149,8 +149,8 @@ def test_resume_takes_no_other_setting(finished):
         ("data.path=nowhere.csv", "does not exist"),
         ("+model.droput=1", "unknown setting 'model.droput'"),
         ("ks=[5,1000]", "k=1000 is larger than the catalogue"),
-        ("model=ncf model.user_id=false model.history=false", "nothing tells users apart"),
-        ("model=sasrec model.dim=15", "dim=15 must be a multiple of n_heads=2"),
+        ("model=ncf model.user_id=false model.history=false", "nothing distinguishes users; set one to true"),
+        ("model=sasrec model.dim=15", "dim=15 is invalid: expected a multiple of n_heads=2"),
         ("model=sasrec model.time_bias=true data.columns.timestamp=null", "needs times"),
     ],
 )

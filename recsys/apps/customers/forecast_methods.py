@@ -16,7 +16,7 @@ Array = np.ndarray
 MAX_WINDOWS = 6
 """windows that a regression learns from"""
 PRIOR_ORDERS = 1.0
-"""orders at the average value that are added to a customer's own: docs/experiments.md"""
+"""orders at the average value that are added to a customer's own: docs/lab_log.md"""
 
 
 class CustomerForecast(NamedTuple):

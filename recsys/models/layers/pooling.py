@@ -111,7 +111,7 @@ def make_pooling(
     """
     check_time_bias(spec, time_bias)
     if time_bias and not (recency and spec.ordered):
-        raise DataError("model.time_bias=true needs heads and data in order; name slopes in model.recency")
+        raise DataError("model.time_bias=true needs pooling by recency; name slopes in model.recency, on data in order")
     if recency and spec.ordered:
         return RecencyPooling(spec, dim, recency, attention, time_bias)
     return Pooling(dim, attention, spec.n_types)
